@@ -1,0 +1,214 @@
+"""Starting a server: the starter waits for `init`, and learns of every way in which it can fail.
+
+`Starting` stands among the new process's watches, so whatever ends it - a failing `init`, a
+signal, a kill - reaches the starter by the same door. When it fails the link is taken down
+first: the starter gets the error and no exit signal.
+"""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from partisan_actors.behaviours.server_loop import OwnGreenletServerProcess, ServerProcess
+from partisan_actors.errors import NameTaken, ProcessExit, StartError
+from partisan_actors.processes.crash_report import crash_of, report_crash
+from partisan_actors.processes.identity import Global, Pid, Ref
+from partisan_actors.processes.messages import Crash
+from partisan_actors.processes.process import NOT_EXITING, Process
+from partisan_actors.processes.runtime import Runtime, current_process
+from partisan_actors.processes.scheduler import QUEUED
+
+if TYPE_CHECKING:
+    from partisan_actors.behaviours.gen_server import GenServer
+
+__all__ = ["Starting", "start_server", "start_server_for"]
+
+
+class Starting:
+    """A start under way."""
+
+    __slots__ = ("args", "done", "failed", "ignored", "kwargs", "monitor", "name", "process", "reason", "ref", "starter")
+
+    def __init__(
+        self,
+        starter: Process,
+        process: ServerProcess,
+        name: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        monitor: bool,
+    ) -> None:
+        self.starter = starter
+        self.process = process
+        self.name = name
+        self.args = args
+        self.kwargs = kwargs
+        self.monitor = monitor
+        self.done = False
+        self.failed = False
+        self.ignored = False
+        self.reason: Any = None
+        self.ref: Ref | None = None
+
+    def run(self, process: ServerProcess) -> bool:
+        """In the new process: take the name and call `init`; whether there is a server now."""
+        try:
+            if self.name is not None:
+                self._take_name(process)
+            outcome = process.begin(process.server.init(*self.args, **self.kwargs))
+        except BaseException as error:
+            self._failed(process, error)
+            return False
+        if outcome is not None:
+            kind, reason = outcome
+            self.ignored = kind == "ignore"
+            self._end(process, "normal" if self.ignored else reason)
+            return False
+        if process.exiting is not NOT_EXITING:
+            self._end(process, process.exiting)
+            return False
+        process.remove_watch(self)
+        process.starting = None
+        if self.monitor:
+            self.ref = process.runtime.monitor(self.starter, process.pid)
+        self._tell()
+        return True
+
+    def _take_name(self, process: ServerProcess) -> None:
+        runtime = process.runtime
+        try:
+            if isinstance(self.name, Global):
+                runtime.router.register_global(process, self.name.name, process.pid)
+            else:
+                runtime.register(self.name, process)
+        except NameTaken:
+            holder = runtime.resolve(self.name)
+            pid = holder.pid if isinstance(holder, Process) else holder
+            raise ProcessExit(("already_started", pid)) from None
+
+    def _failed(self, process: ServerProcess, error: BaseException) -> None:
+        if process.exiting is not NOT_EXITING:
+            self._end(process, process.exiting)
+        elif isinstance(error, ProcessExit):
+            self._end(process, error.reason)
+        else:
+            crash = crash_of(error)
+            process.last_message = ("init", self.args, self.kwargs)
+            report_crash(process, crash)
+            self._end(process, crash)
+            if isinstance(error, KeyboardInterrupt):
+                process.scheduler.hub.handle_system_error(type(error), error)
+
+    def _end(self, process: ServerProcess, reason: Any) -> None:
+        if process.ends_with is not None:
+            process.runtime.unlink(process, process.ends_with)
+        process.runtime.end(process, reason)
+
+    def down(self, reason: Any) -> None:
+        """The process ended before it was a server."""
+        self.failed = not self.ignored
+        self.reason = reason
+        self._tell()
+
+    def _tell(self) -> None:
+        self.done = True
+        self.starter.wake()
+
+
+def start_server(
+    cls: type[GenServer],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    name: str | Global | None,
+    node: str | None,
+    timeout: float | None,
+    link: bool,
+    monitor: bool = False,
+) -> Any:
+    """Start a server for the current process; see `GenServer.start`."""
+    process = current_process()
+    process.check_exiting()
+    runtime = process.runtime
+    if name is not None and not isinstance(name, str | Global):
+        raise TypeError(f"a name is a str or Global(name), not {name!r}")
+    if node is not None and node != runtime.home.node:
+        start = {"args": args, "kwargs": kwargs, "name": name, "timeout": timeout, "link": link, "monitor": monitor}
+        return runtime.router.spawn(process, node, cls, start)
+    return start_server_for(
+        cls, process, process.pid, args, kwargs, name=name, timeout=timeout, link=link, monitor=monitor
+    )
+
+
+def start_server_for(
+    cls: type[GenServer],
+    starter: Process,
+    parent: Pid,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    name: str | Global | None = None,
+    timeout: float | None = None,
+    link: bool = False,
+    monitor: bool = False,
+) -> Any:
+    """Start a server whose parent is `parent`, here or on another node; `starter`, which runs this, waits.
+
+    Raises:
+        StartError: it did not start; it is gone, with its link and its name.
+    """
+    runtime = starter.runtime
+    if runtime.check_message is not None:
+        runtime.check_message((args, kwargs))
+    kind = OwnGreenletServerProcess if cls.own_greenlet else ServerProcess
+    child = kind(runtime, parent, copy_context(), cls.__new__(cls), link)
+    starting = Starting(starter, child, name, args, kwargs, monitor)
+    child.starting = starting
+    child.add_watch(starting)
+    if link:
+        _link_to_parent(runtime, child, parent)
+    child.status = QUEUED
+    child.scheduler.enqueue(child)
+    _wait_for(starting, timeout)
+    if starting.ignored:
+        return None
+    if starting.failed:
+        raise StartError(starting.reason, _text(cls, name, starting.reason))
+    return (child.pid, starting.ref) if monitor else child.pid
+
+
+def _link_to_parent(runtime: Runtime, child: ServerProcess, parent: Pid) -> None:
+    local = runtime.resolve(parent)
+    if isinstance(local, Process):
+        child.add_link(local)
+        local.add_link(child)
+    else:
+        child.add_link(parent)
+
+
+def _wait_for(starting: Starting, timeout: float | None) -> None:
+    starter = starting.starter
+    clock = starter.runtime.clock
+    deadline = None if timeout is None else clock.now() + timeout
+    while not starting.done:
+        if deadline is not None and clock.now() >= deadline:
+            child = starting.process
+            if child.ends_with is not None:
+                starter.runtime.unlink(child, child.ends_with)
+            child.remove_watch(starting)
+            child.kill()
+            starting.failed = True
+            starting.reason = "timeout"
+            return
+        starter.wait(deadline)
+
+
+def _text(cls: type[GenServer], name: Any, reason: Any) -> str:
+    what = f"{cls.__qualname__} as {name!r}" if name is not None else cls.__qualname__
+    if isinstance(reason, Crash):
+        return f"could not start {what}: {reason.type}: {reason.message}\n{reason.traceback}"
+    if type(reason) is tuple and len(reason) == 2 and reason[0] == "already_started":
+        return f"could not start {what}: the name is taken by {reason[1]}"
+    return f"could not start {what}: {reason!r}"
+

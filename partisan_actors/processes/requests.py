@@ -1,0 +1,212 @@
+"""Requests: the one-round-trip call that `gen_server` and everything like it stands on.
+
+A request carries its own monitor: until it is answered it stands among the callee's watches,
+so the callee's end answers it too. There is no monitor to set up and none to take down, and no
+mailbox is searched for the reply: the cost of a call does not depend on what waits there
+(OTP makes both true with aliases, EEP 53). A reply after the caller gave up is dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from partisan_actors.processes.identity import Pid
+
+if TYPE_CHECKING:
+    from partisan_actors.processes.process import Process
+
+__all__ = [
+    "ABANDONED",
+    "FAILED",
+    "PENDING",
+    "REPLIED",
+    "Caller",
+    "Cast",
+    "RemoteCaller",
+    "RemoteSystemCaller",
+    "Request",
+    "RequestId",
+    "Response",
+    "SystemRequest",
+]
+
+PENDING = 0
+REPLIED = 1
+FAILED = 2
+ABANDONED = 3
+
+
+class Cast:
+    """A message that a behaviour gets by its `handle_cast`, and a plain process as it is."""
+
+    __match_args__ = ("request",)
+    __slots__ = ("request",)
+
+    def __init__(self, request: Any) -> None:
+        self.request = request
+
+    def __repr__(self) -> str:
+        return f"Cast({self.request!r})"
+
+
+class Caller:
+    """Who made a request: an opaque handle for `reply`, which may be sent to other processes and nodes."""
+
+    __slots__ = ()
+
+    pid: Pid
+
+    def reply(self, value: Any) -> None:
+        """Answer; only the first answer counts."""
+        raise NotImplementedError
+
+    def down(self, reason: Any) -> None:
+        """The callee ended without an answer."""
+        raise NotImplementedError
+
+
+class Request(Caller):
+    """A request made by a process of this node. It is also its caller's handle."""
+
+    __slots__ = ("caller", "dest", "number", "payload", "state", "target", "value")
+
+    __match_args__ = ("payload",)
+
+    def __init__(self, caller: Process, dest: Any, payload: Any) -> None:
+        self.caller = caller
+        self.dest = dest  # as the user gave it, for errors
+        self.payload = payload
+        self.state = PENDING
+        self.value: Any = None
+        self.target: Process | None = None  # the callee, when it lives on this node
+        self.number: int | None = None  # given when the request, or its handle, leaves the node
+
+    @property
+    def pid(self) -> Pid:  # type: ignore[override]
+        """The process that waits for the reply."""
+        return self.caller.pid
+
+    def reply(self, value: Any) -> None:
+        """Answer it with `value`."""
+        if self.state == PENDING:
+            check = self.caller.runtime.check_message
+            if check is not None:
+                check(value)
+            self.state = REPLIED
+            self.value = value
+            self._leave_target()
+            self._finished()
+
+    def down(self, reason: Any) -> None:
+        """Fail it with `reason`: the callee ended, or is not there."""
+        if self.state == PENDING:
+            self.state = FAILED
+            self.value = reason
+            self._finished()
+
+    def abandon(self) -> None:
+        """The caller does not wait any more: whatever comes is dropped."""
+        if self.state == PENDING:
+            self.state = ABANDONED
+            self._leave_target()
+        if self.number is not None:
+            self.caller.runtime.requests.pop(self.number, None)
+
+    def _leave_target(self) -> None:
+        target = self.target
+        if target is not None and target.watches is not None:
+            target.watches.pop(self, None)
+
+    def _finished(self) -> None:
+        caller = self.caller
+        if caller.waiter is not None:
+            caller.scheduler.wake(caller.waiter)
+
+    def numbered(self) -> int:
+        """The number under which this node finds the request again when an answer comes from outside."""
+        if self.number is None:
+            self.number = self.caller.runtime.new_serial()
+            self.caller.runtime.requests[self.number] = self
+        return self.number
+
+    def __repr__(self) -> str:
+        return f"<caller {self.pid}>"
+
+
+class Response:
+    """The mailbox message by which the answer to a `send_request` arrives; give it to `check_response`."""
+
+    __slots__ = ("request",)
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+    def __repr__(self) -> str:
+        return f"<response from {self.request.dest!r}>"
+
+
+class SystemRequest(Request):
+    """A request to the behaviour itself and not to its callbacks (`sys`, `stop`)."""
+
+    __slots__ = ()
+
+
+class RequestId(Request):
+    """A request whose answer arrives as a message (`send_request`)."""
+
+    __slots__ = ()
+
+    def _finished(self) -> None:
+        self.caller.deliver(Response(self))
+
+
+class RemoteCaller(Caller):
+    """The handle of a request that another node made: (pid, number) is all that is known here."""
+
+    __match_args__ = ("payload",)
+    __slots__ = ("_router", "answered", "number", "payload", "pid", "target")
+
+    def __init__(self, router: Any, pid: Pid, number: int, payload: Any = None) -> None:
+        self._router = router
+        self.pid = pid
+        self.number = number
+        self.payload = payload
+        self.target: Process | None = None
+        self.answered = False
+
+    def reply(self, value: Any) -> None:
+        """Send the answer to the caller's node."""
+        if self.answered:
+            return
+        self._router.reply(self, value)
+        self._settle()
+
+    def down(self, reason: Any) -> None:
+        """Tell the caller's node that nobody will answer."""
+        if not self.answered:
+            self.answered = True
+            self._router.fail(self, reason)
+
+    def drop(self) -> None:
+        """The caller's node is gone, or does not wait any more."""
+        self._settle()
+
+    def _settle(self) -> None:
+        self.answered = True
+        if self.target is not None:
+            self.target.remove_watch(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RemoteCaller) and self.number == other.number and self.pid == other.pid
+
+    def __hash__(self) -> int:
+        return hash((self.pid, self.number))
+
+    def __repr__(self) -> str:
+        return f"<caller {self.pid}>"
+
+
+class RemoteSystemCaller(RemoteCaller):
+    """A system request that another node made."""
+
+    __slots__ = ()
