@@ -84,28 +84,36 @@ def call(
 
 
 def system_call(dest: Any, request: tuple[Any, ...], timeout: float | None = 5.0) -> Any:
-    """A request to the behaviour of `dest` itself (OTP: `sys`)."""
+    """A request to the behaviour of `dest` itself (OTP: `sys`). Raises as `call`, and CallError when it was refused."""
     process = current_process()
-    return _call(process, SystemRequest(process, dest, request), timeout, DEFAULT_OPTIONS)
+    made = SystemRequest(process, dest, request)
+    outcome, value = _call(process, made, timeout, DEFAULT_OPTIONS)
+    if outcome == "error":
+        raise CallError(value, f"{_text(made)}: it answered {value.type}: {value.message}\n{value.traceback}")
+    return value
 
 
 def _call(process: Process, request: Request, timeout: float | None, options: SendOptions) -> Any:
+    _exchange(process, request, timeout, options)
+    if request.state == REPLIED:
+        return request.value
+    raise error_of(request)
+
+
+def _exchange(process: Process, request: Request, timeout: float | None, options: SendOptions) -> None:
+    """Send a request and wait until it is answered or has failed. Raises CallTimeout."""
     # hot path: 2 us, of which the switch to the server and back is 0.7.
     process.check_exiting()
-    runtime = process.runtime
-    deadline = None if timeout is None else runtime.clock.now() + timeout
+    deadline = None if timeout is None else process.runtime.clock.now() + timeout
     try:
         _send_request(process, request, options)
         while request.state == PENDING:
             process.wait(deadline)
-            if deadline is not None and request.state == PENDING and runtime.clock.now() >= deadline:
+            if deadline is not None and request.state == PENDING and process.runtime.clock.now() >= deadline:
                 raise CallTimeout("timeout", f"{_text(request)}: no reply within {timeout} s")
     finally:
         if request.state == PENDING or request.number is not None:
             request.abandon()
-    if request.state == REPLIED:
-        return request.value
-    raise error_of(request)
 
 
 def _send_request(process: Process, request: Request, options: SendOptions) -> None:
@@ -148,8 +156,10 @@ def _text(request: Request) -> str:
     return f"{request.caller.pid} called {request.dest!r} with {shortened(request.payload)}"
 
 
-def cast(dest: Any, request: Any, *, channel: str | None = None, partition_key: Any = None, nosuspend: bool = False) -> None:
-    """Send a request that is not answered (OTP: `gen_server:cast/2`). Like `send`, it does not tell whether anybody got it."""
+def cast(
+    dest: Any, request: Any, *, channel: str | None = None, partition_key: Any = None, nosuspend: bool = False
+) -> None:
+    """Send a request that is not answered; like `send`, whether or not anybody is there (OTP: `gen_server:cast/2`)."""
     # hot path: `send`'s first branch again, since a call more costs 15 % of a local cast.
     process = current_process()
     runtime = process.runtime
@@ -240,9 +250,14 @@ def multi_call(
     clock = process.runtime.clock
     deadline = None if timeout is None else clock.now() + timeout
     wanted = list(process.runtime.router.members() if nodes is None else nodes)
-    requests = [(node, send_request(Remote(name, node), request)) for node in wanted]
-    replies: list[tuple[str, Any]] = []
     bad_nodes: list[str] = []
+    requests = []
+    for node in wanted:
+        try:
+            requests.append((node, send_request(Remote(name, node), request)))
+        except CallError:
+            bad_nodes.append(node)  # the name there is the caller's own: it cannot answer, and the others can
+    replies: list[tuple[str, Any]] = []
     for node, made in requests:
         left = None if deadline is None else max(deadline - clock.now(), 0.0)
         try:
@@ -269,10 +284,8 @@ def stop(dest: Any, reason: Any = "normal", timeout: float | None = None) -> Non
     """
     process = current_process()
     request = SystemRequest(process, dest, ("terminate", reason))
-    try:
-        _call(process, request, timeout, DEFAULT_OPTIONS)
-    except ServerExit as error:
-        if error.reason != reason:
-            raise
-    else:
+    _exchange(process, request, timeout, DEFAULT_OPTIONS)
+    if request.state == REPLIED:
         raise ActorError(f"{dest!r} answered a stop instead of ending")
+    if request.value != reason:
+        raise error_of(request)

@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["NO_REPLY", "Continue", "Directive", "Hibernate", "Ignore", "NoReply", "Reply", "Stop", "TimedOut", "Timeout"]
+__all__ = [
+    "NO_REPLY",
+    "Continue",
+    "Directive",
+    "Hibernate",
+    "Ignore",
+    "NoReply",
+    "Reply",
+    "Stop",
+    "TimedOut",
+    "Timeout",
+    "check_then",
+]
 
 
 class _NoReplyGiven:

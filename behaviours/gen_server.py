@@ -35,13 +35,15 @@ from partisan_actors.behaviours.directives import (
     Stop,
     TimedOut,
     Timeout,
+    check_then,
 )
 from partisan_actors.behaviours.server_loop import EnteredLoop, run_to_the_end
-from partisan_actors.behaviours.starting import start_server
+from partisan_actors.behaviours.starting import start_server, start_server_for
 from partisan_actors.errors import ActorError, ProcessExit, UnknownRequest
 from partisan_actors.processes.crash_report import shortened
-from partisan_actors.processes.identity import Global
+from partisan_actors.processes.identity import Global, Pid
 from partisan_actors.processes.plain import FunctionProcess
+from partisan_actors.processes.process import Process
 from partisan_actors.processes.requests import Caller, RequestId
 from partisan_actors.processes.runtime import current_process
 from partisan_actors.processes.scheduler import EXITED
@@ -84,13 +86,12 @@ class GenServer:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "__init__" in cls.__dict__:
+        if cls.__init__ is not object.__init__:
             raise TypeError(
                 f"{cls.__qualname__} defines __init__: a server is made in its own process; "
                 "put the code into init(self, ...), which runs there"
             )
-        if "init" in cls.__dict__:
-            _check_init(cls)
+        _check_init(cls)
 
     # Callbacks.
 
@@ -132,7 +133,12 @@ class GenServer:
 
     @classmethod
     def start(
-        cls, *args: Any, name: str | Global | None = None, node: str | None = None, timeout: float | None = None, **kwargs: Any
+        cls,
+        *args: Any,
+        name: str | Global | None = None,
+        node: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Start a server and wait for its `init` (OTP: `gen_server:start/4`).
 
@@ -154,25 +160,57 @@ class GenServer:
 
     @classmethod
     def start_link(
-        cls, *args: Any, name: str | Global | None = None, node: str | None = None, timeout: float | None = None, **kwargs: Any
+        cls,
+        *args: Any,
+        name: str | Global | None = None,
+        node: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Start a server linked to the process that starts it, as part of a supervised tree; see `start`."""
         return start_server(cls, args, kwargs, name=name, node=node, timeout=timeout, link=True)
 
     @classmethod
     def start_monitor(
-        cls, *args: Any, name: str | Global | None = None, node: str | None = None, timeout: float | None = None, **kwargs: Any
+        cls,
+        *args: Any,
+        name: str | Global | None = None,
+        node: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Start a server and monitor it; gives `(pid, ref)`; see `start`."""
         return start_server(cls, args, kwargs, name=name, node=node, timeout=timeout, link=False, monitor=True)
 
-    # What `sys` sees of the state.
+    @classmethod
+    def start_for(
+        cls,
+        starter: Process,
+        parent: Pid,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        name: str | Global | None,
+        timeout: float | None,
+        link: bool,
+    ) -> Pid | None:
+        """Start a server here for a `parent` on another node; what that node's `start(node=...)` comes down to."""
+        pid: Pid | None = start_server_for(cls, starter, parent, args, kwargs, name=name, timeout=timeout, link=link)
+        return pid
+
+    # For the loop, and the behaviours that stand on this one.
+
+    __sendable_start__ = True  # its arguments are held to the rules of remote ones (`strict_messages`)
+
+    def __call_init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self.init(*args, **kwargs)
 
     def __getstate_for_sys__(self) -> Any:
         state = dict(getattr(self, "__dict__", {}))
         for klass in type(self).__mro__:
-            for slot in getattr(klass, "__slots__", ()):
-                if hasattr(self, slot):
+            slots = klass.__dict__.get("__slots__", ())
+            for slot in (slots,) if isinstance(slots, str) else slots:
+                if slot != "__dict__" and hasattr(self, slot):
                     state[slot] = getattr(self, slot)
         return state
 
@@ -190,13 +228,14 @@ class GenServer:
 
 def _check_init(cls: type[GenServer]) -> None:
     try:
-        parameters = inspect.signature(cls.__dict__["init"]).parameters
+        parameters = inspect.signature(cls.init).parameters
     except (TypeError, ValueError):
         return
     for option in _START_OPTIONS:
         if option in parameters:
             raise TypeError(
-                f"{cls.__qualname__}.init has a parameter called {option!r}, which start takes for itself; call it something else"
+                f"{cls.__qualname__}.init has a parameter called {option!r}, "
+                "which start takes for itself; call it something else"
             )
 
 
@@ -216,12 +255,10 @@ def enter_loop(server: GenServer, then: Continue | Timeout | Hibernate | None = 
         raise ActorError("only a process made by spawn can enter a server's loop")
     if not isinstance(server, GenServer):
         raise TypeError(f"enter_loop takes an instance of a GenServer, not {server!r}")
+    check_then(then, "enter_loop")
     loop = EnteredLoop(process, server)
     process.role = loop
-    try:
-        loop.begin(then)
-    except BaseException as error:
-        loop.failed(error)
+    loop.begin(then)
     run_to_the_end(loop, process)
     assert process.status == EXITED
     raise ProcessExit("normal")

@@ -10,7 +10,9 @@ delay the node by their sum.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from partisan_actors.behaviours.directives import (
@@ -25,7 +27,7 @@ from partisan_actors.behaviours.directives import (
     TimedOut,
     Timeout,
 )
-from partisan_actors.errors import ProcessExit
+from partisan_actors.errors import ProcessExit, UnknownRequest
 from partisan_actors.processes.crash_report import crash_of, report_crash, shortened
 from partisan_actors.processes.identity import Pid
 from partisan_actors.processes.messages import Exit
@@ -44,8 +46,8 @@ from partisan_actors.processes.scheduler import EXITED, IDLE, QUEUED, RUNNING
 
 if TYPE_CHECKING:
     from partisan_actors.behaviours.gen_server import GenServer
-    from partisan_actors.processes.runtime import Runtime
     from partisan_actors.processes.clock import Timer
+    from partisan_actors.processes.runtime import Runtime
 
 __all__ = ["EnteredLoop", "OwnGreenletServerProcess", "ServerLoop", "ServerProcess"]
 
@@ -57,7 +59,8 @@ HIDDEN = CALLS | SYSTEM | {Cast}
 class ServerLoop:
     """What a GenServer's loop does. `process` is the process that runs it."""
 
-    __slots__ = ()
+    if not TYPE_CHECKING:  # the slots are those of the classes that this is mixed into, which mypy cannot know
+        __slots__ = ()
 
     server: GenServer
     process: Process
@@ -82,9 +85,9 @@ class ServerLoop:
                     continue
                 message = mailbox.popleft()
                 handled += 1
-                if self.timer is not None:
-                    self._stop_timer()
                 kind = type(message)
+                if self.timer is not None and kind not in SYSTEM:
+                    self._stop_timer()
                 if kind is Cast:
                     result = server.handle_cast(message.request)
                     if result is not None:
@@ -102,7 +105,7 @@ class ServerLoop:
                 if now() >= scheduler.slice_end:
                     break
         except BaseException as error:
-            process.last_message = message
+            process.last_message = _for_the_log(message)
             self.failed(error)
         process.reductions += handled
         if process.room is not None:
@@ -114,7 +117,7 @@ class ServerLoop:
         kind = type(message)
         if kind in SYSTEM:
             self._handle_system(message)
-        elif kind is Exit and message.sender == self.ends_with:
+        elif kind is Exit and self._ends_with(message.sender):
             # OTP: a server that traps exits ends with its parent, whatever the reason.
             self.terminate(message.reason)
         else:
@@ -122,34 +125,49 @@ class ServerLoop:
             if result is not None:
                 self._after("handle_info", result)
 
+    def _ends_with(self, sender: Pid) -> bool:
+        """Whether this server ends with `sender`: its parent, or the node itself."""
+        return sender == self.ends_with or sender == self.process.runtime.root
+
     # What callbacks return.
 
-    def begin(self, result: Any) -> Any:
-        """Do what `init` returned; the reason with which the start fails, or None."""
-        if not isinstance(result, Directive):
+    def outcome_of_init(self, result: Any) -> Stop | Ignore | None:
+        """Why there is to be no server, if `init` said so. Raises TypeError when it may not return this."""
+        if not isinstance(result, Directive) or isinstance(result, Continue | Timeout | Hibernate):
             return None
-        if isinstance(result, Stop):
-            return ("stop", result.reason)
-        if isinstance(result, Ignore):
-            return ("ignore", None)
-        self._after("init", result)
-        return None
+        if isinstance(result, Ignore) or (isinstance(result, Stop) and result.reply is NO_REPLY):
+            return result
+        raise self._wrong("init", result, "Continue, Stop(reason), Ignore, Timeout or Hibernate")
+
+    def begin(self, result: Any) -> None:
+        """Do what `init` returned, after the starter has been told (OTP: a `continue` does not hold it up)."""
+        try:
+            self._after("init", result)
+        except BaseException as error:
+            self.process.last_message = _for_the_log(result)
+            self.failed(error)
 
     def _after(self, callback: str, result: Any) -> None:
         if not isinstance(result, Directive):
             return
         while type(result) is Continue:
             callback = "handle_continue"
+            self._give_way()
             result = self.server.handle_continue(result.term)
-        if type(result) is Stop:
-            if result.reply is not NO_REPLY:
-                raise TypeError(f"{self._name(callback)} returned Stop(reply=...): only handle_call has a caller to reply to")
+        if type(result) is Stop and result.reply is NO_REPLY:
             self.terminate(result.reason)
         elif type(result) is Timeout:
             self._start_timer(result.seconds)
         elif isinstance(result, Directive) and type(result) is not Hibernate:
-            allowed = "Continue, Stop, Timeout or Hibernate"
-            raise TypeError(f"{self._name(callback)} returned {result!r}; it may return {allowed}")
+            raise self._wrong(callback, result, "Continue, Stop(reason), Timeout or Hibernate")
+
+    def _give_way(self) -> None:
+        """A chain of `Continue` may have no end; others get their turn between its steps."""
+        process = self.process
+        clock = process.runtime.clock
+        if clock.now() >= process.scheduler.slice_end:
+            clock.call_soon(process.wake)
+            process.wait()
 
     def _after_call(self, caller: Caller, result: Directive) -> None:
         if type(result) is Reply:
@@ -160,10 +178,11 @@ class ServerLoop:
         elif type(result) is Stop:
             self.terminate(result.reason, caller, result.reply)
         else:
-            raise TypeError(f"{self._name('handle_call')} returned {result!r}; it may return a reply, Reply, NoReply or Stop")
+            raise self._wrong("handle_call", result, "a reply, Reply, NoReply or Stop")
 
-    def _name(self, callback: str) -> str:
-        return f"{type(self.server).__qualname__}.{callback}"
+    def _wrong(self, callback: str, result: Directive, allowed: str) -> TypeError:
+        name = f"{type(self.server).__qualname__}.{callback}"
+        return TypeError(f"{name} returned {shortened(result)}; what it may return is {allowed}")
 
     # Ends.
 
@@ -183,25 +202,40 @@ class ServerLoop:
         """Run `terminate`, report, reply if asked to, and end."""
         process = self.process
         self._stop_timer()
-        try:
-            self.server.terminate(reason)
-        except ProcessExit as exit_:
-            reason = exit_.reason
-        except BaseException as error:
-            reason = crash_of(error)
+        if process.exiting is not NOT_EXITING:
+            return  # a signal was first, and user code caught it: the end that it decided stands
+        reason = self._unwound(reason, partial(self._run_terminate, reason))
+        if caller is not None and value is not NO_REPLY:
+            reason = self._unwound(reason, partial(caller.reply, value))
         if process.exiting is not NOT_EXITING:
             reason = process.exiting
         elif not is_normal(reason):
             report_crash(process, reason, state=shortened(_status_of(self.server, reason)))
-        if caller is not None and value is not NO_REPLY:
-            caller.reply(value)
         process.runtime.end(process, reason)
+
+    def _run_terminate(self, reason: Any) -> None:
+        result = self.server.terminate(reason)
+        if isinstance(result, Directive):
+            raise self._wrong("terminate", result, "nothing")
+
+    def _unwound(self, reason: Any, step: Callable[[], None]) -> Any:
+        """Run a step of the end; the reason to end with."""
+        try:
+            step()
+        except ProcessExit as exit_:
+            return exit_.reason
+        except BaseException as error:
+            return crash_of(error)
+        return reason
 
     # Timeouts.
 
     def _start_timer(self, seconds: float) -> None:
         self._stop_timer()
-        self.timer = self.process.runtime.clock.call_later(seconds, self._timed_out)
+        mailbox = self.process.mailbox
+        # A message that waits already is in time: no timer to start and stop again in a busy server.
+        if not mailbox or type(mailbox[0]) in SYSTEM:
+            self.timer = self.process.runtime.clock.call_later(seconds, self._timed_out)
 
     def _stop_timer(self) -> None:
         timer, self.timer = self.timer, None
@@ -210,16 +244,17 @@ class ServerLoop:
 
     def _timed_out(self) -> None:
         self.timer = None
-        # A message that waits already came in time, and its handling decides anew.
-        if self.process.status != EXITED and not self.process.mailbox:
-            self.process.deliver(TimedOut())
+        process = self.process
+        # A message that waits already came in time, and its handling decides anew; one to the loop does not count.
+        if process.status != EXITED and all(type(message) in SYSTEM for message in process.mailbox or ()):
+            process.deliver(TimedOut())
 
     # System messages: to the loop, not to the callbacks.
 
     def hides(self, message: Any) -> bool:
         """Calls, casts, system messages and the parent's exit are not for `receive` in a callback."""
         kind = type(message)
-        return kind in HIDDEN or (kind is Exit and message.sender == self.ends_with)
+        return kind in HIDDEN or (kind is Exit and self._ends_with(message.sender))
 
     def _take_system_message(self, process: Process) -> bool:
         """While suspended: handle the next message that is not for the callbacks; whether there was one."""
@@ -227,7 +262,7 @@ class ServerLoop:
         assert mailbox is not None
         for index, message in enumerate(mailbox):
             kind = type(message)
-            if kind in SYSTEM or (kind is Exit and message.sender == self.ends_with):
+            if kind in SYSTEM or (kind is Exit and self._ends_with(message.sender)):
                 del mailbox[index]
                 self._handle_other(message)
                 return True
@@ -235,22 +270,30 @@ class ServerLoop:
 
     def _handle_system(self, message: Any) -> None:
         match message.payload:
-            case ("get_state",):
-                message.reply(self.server.__getstate_for_sys__())
-            case ("replace_state", change):
-                message.reply(self.server.__setstate_by_sys__(change))
-            case ("get_status",):
-                message.reply(self._status())
-            case ("suspend",):
-                self.suspended = True
-                message.reply("ok")
-            case ("resume",):
-                self.suspended = False
-                message.reply("ok")
             case ("terminate", reason):
                 self.terminate(reason)
-            case _:
-                message.reply(("error", f"unknown system message {message.payload!r}"))
+            case payload:
+                try:
+                    message.reply(("ok", self._answer(payload)))
+                except Exception as error:
+                    # A `change` that fails, a state that cannot cross: the server is none the worse for it.
+                    message.reply(("error", crash_of(error)))
+
+    def _answer(self, payload: Any) -> Any:
+        match payload:
+            case ("get_state",):
+                return self.server.__getstate_for_sys__()
+            case ("replace_state", change):
+                return self.server.__setstate_by_sys__(change)
+            case ("get_status",):
+                return self._status()
+            case ("suspend",):
+                self.suspended = True
+                return None
+            case ("resume",):
+                self.suspended = False
+                return None
+        raise UnknownRequest(f"unknown system message {shortened(payload)}")
 
     def _status(self) -> dict[str, Any]:
         process = self.process
@@ -268,6 +311,14 @@ class ServerLoop:
         room, process.room = process.room, None
         for sender in room or ():
             sender.wake()
+
+
+def _for_the_log(message: Any) -> Any:
+    """The last message as a reader of the log wants it: what was asked, and by whom."""
+    kind = type(message)
+    if kind in CALLS:
+        return ("call", message.pid, message.payload)
+    return ("cast", message.request) if kind is Cast else message
 
 
 def _status_of(server: GenServer, reason: Any) -> Any:
@@ -352,8 +403,7 @@ def run_to_the_end(loop: ServerLoop, process: Process) -> None:
     """Serve on this greenlet until the process has ended."""
     try:
         while process.status == RUNNING:
-            seen = len(process.mailbox or ())
-            if seen and not loop.suspended:
+            if process.mailbox and not loop.suspended:
                 loop.serve(process)
                 # The slice may be over with messages left: others first.
                 if process.mailbox and process.status == RUNNING:
@@ -364,6 +414,7 @@ def run_to_the_end(loop: ServerLoop, process: Process) -> None:
                 loop.serve(process)
             if process.status == RUNNING and (loop.suspended or not process.mailbox):
                 process.wait(for_message=True)
-    except ProcessExit as exit_:
-        reason = process.exiting if process.exiting is not NOT_EXITING else exit_.reason
-        process.runtime.end(process, reason)
+    except BaseException as error:
+        loop.failed(error)
+        if process.exiting is not NOT_EXITING:
+            process.runtime.end(process, process.exiting)

@@ -10,13 +10,14 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from partisan_actors.behaviours.directives import Ignore
 from partisan_actors.behaviours.server_loop import OwnGreenletServerProcess, ServerProcess
 from partisan_actors.errors import NameTaken, ProcessExit, StartError
 from partisan_actors.processes.crash_report import crash_of, report_crash
 from partisan_actors.processes.identity import Global, Pid, Ref
 from partisan_actors.processes.messages import Crash
 from partisan_actors.processes.process import NOT_EXITING, Process
-from partisan_actors.processes.runtime import Runtime, current_process
+from partisan_actors.processes.runtime import current_process
 from partisan_actors.processes.scheduler import QUEUED
 
 if TYPE_CHECKING:
@@ -28,7 +29,19 @@ __all__ = ["Starting", "start_server", "start_server_for"]
 class Starting:
     """A start under way."""
 
-    __slots__ = ("args", "done", "failed", "ignored", "kwargs", "monitor", "name", "process", "reason", "ref", "starter")
+    __slots__ = (
+        "args",
+        "done",
+        "failed",
+        "ignored",
+        "kwargs",
+        "monitor",
+        "name",
+        "process",
+        "reason",
+        "ref",
+        "starter",
+    )
 
     def __init__(
         self,
@@ -56,23 +69,24 @@ class Starting:
         try:
             if self.name is not None:
                 self._take_name(process)
-            outcome = process.begin(process.server.init(*self.args, **self.kwargs))
+            result = process.server.__call_init__(self.args, self.kwargs)
+            outcome = process.outcome_of_init(result)
         except BaseException as error:
             self._failed(process, error)
             return False
-        if outcome is not None:
-            kind, reason = outcome
-            self.ignored = kind == "ignore"
-            self._end(process, "normal" if self.ignored else reason)
-            return False
         if process.exiting is not NOT_EXITING:
-            self._end(process, process.exiting)
+            process.runtime.end(process, process.exiting)
+            return False
+        if outcome is not None:
+            self.ignored = isinstance(outcome, Ignore)
+            process.runtime.end(process, "normal" if isinstance(outcome, Ignore) else outcome.reason)
             return False
         process.remove_watch(self)
         process.starting = None
         if self.monitor:
             self.ref = process.runtime.monitor(self.starter, process.pid)
         self._tell()
+        process.begin(result)
         return True
 
     def _take_name(self, process: ServerProcess) -> None:
@@ -89,24 +103,22 @@ class Starting:
 
     def _failed(self, process: ServerProcess, error: BaseException) -> None:
         if process.exiting is not NOT_EXITING:
-            self._end(process, process.exiting)
+            process.runtime.end(process, process.exiting)
         elif isinstance(error, ProcessExit):
-            self._end(process, error.reason)
+            process.runtime.end(process, error.reason)
         else:
             crash = crash_of(error)
             process.last_message = ("init", self.args, self.kwargs)
             report_crash(process, crash)
-            self._end(process, crash)
+            process.runtime.end(process, crash)
             if isinstance(error, KeyboardInterrupt):
                 process.scheduler.hub.handle_system_error(type(error), error)
 
-    def _end(self, process: ServerProcess, reason: Any) -> None:
+    def down(self, reason: Any) -> None:
+        """The process ended before it was a server. Watches are told before links, so no signal follows."""
+        process = self.process
         if process.ends_with is not None:
             process.runtime.unlink(process, process.ends_with)
-        process.runtime.end(process, reason)
-
-    def down(self, reason: Any) -> None:
-        """The process ended before it was a server."""
         self.failed = not self.ignored
         self.reason = reason
         self._tell()
@@ -159,16 +171,17 @@ def start_server_for(
         StartError: it did not start; it is gone, with its link and its name.
     """
     runtime = starter.runtime
-    if runtime.check_message is not None:
+    if runtime.check_message is not None and cls.__sendable_start__:
         runtime.check_message((args, kwargs))
     kind = OwnGreenletServerProcess if cls.own_greenlet else ServerProcess
     child = kind(runtime, parent, copy_context(), cls.__new__(cls), link)
     starting = Starting(starter, child, name, args, kwargs, monitor)
     child.starting = starting
     child.add_watch(starting)
+    child.status = QUEUED  # before the link: a parent that is gone already ends it here and now
     if link:
-        _link_to_parent(runtime, child, parent)
-    child.status = QUEUED
+        # From the child's side: for a parent on another node the link is on its way before any answer.
+        runtime.link(child, parent)
     child.scheduler.enqueue(child)
     _wait_for(starting, timeout)
     if starting.ignored:
@@ -178,27 +191,13 @@ def start_server_for(
     return (child.pid, starting.ref) if monitor else child.pid
 
 
-def _link_to_parent(runtime: Runtime, child: ServerProcess, parent: Pid) -> None:
-    local = runtime.resolve(parent)
-    if isinstance(local, Process):
-        child.add_link(local)
-        local.add_link(child)
-    else:
-        child.add_link(parent)
-
-
 def _wait_for(starting: Starting, timeout: float | None) -> None:
     starter = starting.starter
     clock = starter.runtime.clock
     deadline = None if timeout is None else clock.now() + timeout
     while not starting.done:
         if deadline is not None and clock.now() >= deadline:
-            child = starting.process
-            if child.ends_with is not None:
-                starter.runtime.unlink(child, child.ends_with)
-            child.remove_watch(starting)
-            child.kill()
-            starting.failed = True
+            starting.process.kill()
             starting.reason = "timeout"
             return
         starter.wait(deadline)
@@ -211,4 +210,3 @@ def _text(cls: type[GenServer], name: Any, reason: Any) -> str:
     if type(reason) is tuple and len(reason) == 2 and reason[0] == "already_started":
         return f"could not start {what}: the name is taken by {reason[1]}"
     return f"could not start {what}: {reason!r}"
-

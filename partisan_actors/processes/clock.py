@@ -65,13 +65,13 @@ class GeventClock:
         self.wall = time.time  # type: ignore[method-assign]
         self.call_soon = self._loop.run_callback  # type: ignore[method-assign]
 
-    def now(self) -> float:  # noqa: D102
+    def now(self) -> float:
         return time.monotonic()
 
-    def wall(self) -> float:  # noqa: D102
+    def wall(self) -> float:
         return time.time()
 
-    def call_soon(self, function: Callable[..., Any], *args: Any) -> Any:  # noqa: D102
+    def call_soon(self, function: Callable[..., Any], *args: Any) -> Any:
         return self._loop.run_callback(function, *args)
 
     def call_later(self, seconds: float, function: Callable[..., Any], *args: Any) -> Timer:

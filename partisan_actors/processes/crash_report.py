@@ -43,6 +43,14 @@ def _text_of(error: BaseException) -> str:
 
 def report_crash(process: Process, reason: Any, **details: Any) -> None:
     """Log the end of `process`: traceback, pid, parent, last message, mailbox length, and `details`."""
+    try:
+        structlog.get_logger("partisan_actors").error("process_crashed", **_fields(process, reason), **details)
+    except Exception:
+        # A broken log set-up must not take the scheduler with it.
+        traceback.print_exc(file=sys.stderr)
+
+
+def _fields(process: Process, reason: Any) -> dict[str, Any]:
     mailbox = process.mailbox
     fields = {
         "node": process.pid.node,
@@ -52,14 +60,10 @@ def report_crash(process: Process, reason: Any, **details: Any) -> None:
         "initial_call": process.describe(),
         "last_message": shortened(process.last_message),
         "mailbox_length": len(mailbox) if mailbox else 0,
-    } | details
+    }
     if isinstance(reason, Crash):
         fields["reason"] = f"{reason.type}: {reason.message}"
         fields["traceback"] = reason.traceback
     else:
         fields["reason"] = shortened(reason)
-    try:
-        structlog.get_logger("partisan_actors").error("process_crashed", **fields)
-    except Exception:
-        # A broken log set-up must not take the scheduler with it.
-        traceback.print_exc(file=sys.stderr)
+    return fields

@@ -58,7 +58,7 @@ class _Numbered:
             return True
         if type(other) is not type(self):
             return NotImplemented
-        return self.serial == other.serial and self.home == other.home  # type: ignore[attr-defined]
+        return self.serial == other.serial and self.home == other.home
 
     def __hash__(self) -> int:
         return hash((self.serial, self.home.bits))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
-from partisan_actors.errors import ProcessExit
-from partisan_actors.processes.crash_report import crash_of, report_crash
+from partisan_actors.errors import NotAProcess, ProcessExit
+from partisan_actors.processes.crash_report import crash_of, report_crash, shortened
 from partisan_actors.processes.identity import Pid
 from partisan_actors.processes.process import NOT_EXITING, Process
 from partisan_actors.processes.scheduler import EXITED, QUEUED, RUNNING
@@ -23,7 +23,10 @@ __all__ = ["AttachedProcess", "FunctionProcess", "is_normal", "name_of"]
 def name_of(function: Callable[..., Any]) -> str:
     """`module.qualname` of a function or class, or its repr."""
     name = getattr(function, "__qualname__", None)
-    return f"{function.__module__}.{name}" if name is not None else repr(function)
+    module = getattr(function, "__module__", None)
+    if name is None:
+        return shortened(function)  # a functools.partial, say
+    return f"{module}.{name}" if module is not None else str(name)
 
 
 def is_normal(reason: Any) -> bool:
@@ -36,7 +39,7 @@ def is_normal(reason: Any) -> bool:
 class FunctionProcess(Process):
     """Runs one function from its first step to its end, on one greenlet."""
 
-    __slots__ = ("args", "function", "kwargs", "role", "value")
+    __slots__ = ("args", "error", "function", "keep_error", "kwargs", "role", "value")
 
     def __init__(
         self,
@@ -52,6 +55,8 @@ class FunctionProcess(Process):
         self.args = args
         self.kwargs = kwargs
         self.value: Any = None
+        self.keep_error = False  # somebody waits for the value, and gets the error instead of a report
+        self.error: BaseException | None = None
         self.role: Any = None  # what it has become (`enter_loop`)
 
     def make_ready(self) -> None:
@@ -81,6 +86,8 @@ class FunctionProcess(Process):
                 report_crash(self, reason)
         except BaseException as error:
             reason = self._crashed(error)
+            if isinstance(error, KeyboardInterrupt):
+                self.scheduler.interrupt_main(error)
         self.args = ()
         self.kwargs = {}
         self.runtime.end(self, reason)
@@ -89,10 +96,10 @@ class FunctionProcess(Process):
         if self.exiting is not NOT_EXITING:
             return self.exiting
         crash = crash_of(error)
+        if self.keep_error:
+            self.error = error
+            return crash
         report_crash(self, crash)
-        if isinstance(error, KeyboardInterrupt):
-            # Ctrl-C is the program's, not this process's: it goes to the main greenlet.
-            self.scheduler.hub.handle_system_error(type(error), error)
         return crash
 
 
@@ -116,15 +123,26 @@ class AttachedProcess(Process):
         return "attached greenlet"
 
     def attach(self) -> None:
-        """Make the current greenlet this process."""
-        self.greenlet = getcurrent()
-        self._before = getattr(self.greenlet, "partisan_process", None)
-        self.greenlet.partisan_process = self
+        """Make the current greenlet this process.
+
+        Raises:
+            NotAProcess: this is not the thread of the node; the process is gone.
+        """
+        greenlet = getcurrent()
+        if _root_of(greenlet) is not _root_of(self.scheduler.hub):
+            self.runtime.end(self, "normal")
+            raise NotAProcess(
+                f"{self.pid.node} runs in another thread, and only a greenlet of that thread can be attached. "
+                "From a native thread: node.run, node.spawn, node.send_from_thread"
+            )
+        self.greenlet = greenlet
+        self._before = getattr(greenlet, "partisan_process", None)
+        greenlet.partisan_process = self
         self.status = RUNNING
 
     def detach(self, error: BaseException | None) -> None:
         """Give the greenlet back what it was, and end the process."""
-        self.greenlet.partisan_process = self._before
+        self._leave_greenlet()
         if self.exiting is not NOT_EXITING:
             reason = self.exiting
         elif isinstance(error, ProcessExit):
@@ -132,3 +150,25 @@ class AttachedProcess(Process):
         else:
             reason = "normal" if error is None else crash_of(error)
         self.runtime.end(self, reason)
+
+    def _leave_greenlet(self) -> None:
+        greenlet, self.greenlet = self.greenlet, None
+        if greenlet is None:
+            return
+        current = greenlet.partisan_process
+        if current is self:
+            greenlet.partisan_process = self._before
+            return
+        # Another node was attached to it since, and this one stops first.
+        while isinstance(current, AttachedProcess):
+            if current._before is self:
+                current._before = self._before
+                return
+            current = current._before
+
+
+def _root_of(greenlet: Any) -> Any:
+    """The main greenlet of the greenlet's thread. (A patched `threading.get_ident` does not tell threads apart.)"""
+    while greenlet.parent is not None:
+        greenlet = greenlet.parent
+    return greenlet

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from partisan_actors.errors import ActorError, NameTaken, NoConnection
 from partisan_actors.processes.identity import Global, Pid, Remote
-from partisan_actors.processes.requests import RemoteCaller, Request
+from partisan_actors.processes.requests import Request
 
 if TYPE_CHECKING:
     from partisan_actors.processes.process import Monitor, Process
@@ -42,12 +42,6 @@ class Router(Protocol):
 
     def request(self, request: Request, dest: Pid | Remote, options: SendOptions) -> None:
         """Send a request; every outcome arrives through `request.reply` or `request.down`."""
-
-    def reply(self, caller: RemoteCaller, value: Any) -> None:
-        """Send an answer. Raises NotSendable."""
-
-    def fail(self, caller: RemoteCaller, reason: Any) -> None:
-        """Tell a caller that its request will not be answered."""
 
     def exit(self, sender: Pid, dest: Pid, reason: Any) -> None:
         """Send an exit signal."""
@@ -100,12 +94,6 @@ class Alone:
     def request(self, request: Request, dest: Pid | Remote, options: SendOptions) -> None:
         """Fail it."""
         request.down("noconnection")
-
-    def reply(self, caller: RemoteCaller, value: Any) -> None:
-        """Nobody waits."""
-
-    def fail(self, caller: RemoteCaller, reason: Any) -> None:
-        """Nobody waits."""
 
     def exit(self, sender: Pid, dest: Pid, reason: Any) -> None:
         """Nobody is there to get it."""

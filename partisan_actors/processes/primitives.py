@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 from gevent import get_hub
 
 from partisan_actors.errors import ActorError, WouldBlock
-from partisan_actors.processes.identity import Global, Pid, Ref, Remote
+from partisan_actors.processes.identity import Global, Pid, Ref, Remote, Via
 from partisan_actors.processes.messages import Down
 from partisan_actors.processes.ports import DEFAULT_OPTIONS, SendOptions
 from partisan_actors.processes.process import NOT_EXITING, Process
 from partisan_actors.processes.runtime import Runtime, current_process
-from partisan_actors.processes.scheduler import EXITED
-from partisan_actors.processes.selective import RAISE, take_message
+from partisan_actors.processes.scheduler import EXITED, QUEUED
+from partisan_actors.processes.selective import RAISE, discard, take_message
 from partisan_actors.processes.timers import TimerRef
 
 __all__ = [
@@ -132,24 +132,31 @@ def spawn_opt(
             "max_mailbox": max_mailbox,
         }
         return runtime.router.spawn(process, node, function, start)
-    child = runtime.spawn(function, tuple(args), dict(kwargs or {}), parent=process, max_mailbox=max_mailbox)
-    if name is not None:
-        _register_child(runtime, process, name, child)
+    if name is not None and not isinstance(name, str | Global):
+        raise TypeError(f"a name is a str or Global(name), not {name!r}")
+    child = runtime.make(function, tuple(args), dict(kwargs or {}), parent=process, max_mailbox=max_mailbox)
     if link:
         runtime.link(process, child.pid)
-    if monitor:
-        return child.pid, runtime.monitor(process, child.pid)
-    return child.pid
+    ref = runtime.monitor(process, child.pid) if monitor else None
+    if name is not None:
+        _register_child(runtime, process, name, child, ref)
+    if child.status == QUEUED:
+        child.make_ready()
+    return child.pid if ref is None else (child.pid, ref)
 
 
-def _register_child(runtime: Runtime, process: Process, name: str | Global, child: Process) -> None:
+def _register_child(runtime: Runtime, process: Process, name: str | Global, child: Process, ref: Ref | None) -> None:
     try:
         if isinstance(name, Global):
             runtime.router.register_global(process, name.name, child.pid)
         else:
             runtime.register(name, child)
     except BaseException:
-        child.kill()  # never started: nobody has heard of it
+        # It never started: nobody hears of it.
+        runtime.unlink(process, child.pid)
+        if ref is not None:
+            runtime.demonitor(process, ref)
+        child.kill()
         raise
 
 
@@ -214,9 +221,13 @@ def _wait_for_room(process: Process, target: Process, nosuspend: bool) -> None:
         if process.exiting is not NOT_EXITING:
             return  # a last word from a `finally` block is not held up
         if target.room is None:
-            target.room = []
-        target.room.append(process)
-        process.wait()
+            target.room = {}
+        target.room[process] = None
+        try:
+            process.wait()
+        finally:
+            if target.room is not None:
+                target.room.pop(process, None)
 
 
 def receive(match: Any = None, *, timeout: float | None = None, default: Any = RAISE) -> Any:
@@ -255,20 +266,22 @@ def send_after(seconds: float, dest: Any, message: Any) -> TimerRef:
         raise ValueError(f"cannot send {seconds} seconds from now: the past is over")
     runtime = process.runtime
     runtime.resolve(dest)  # a wrong kind of destination is told now
+    if runtime.check_message is not None:
+        runtime.check_message(message)
     timer = TimerRef(runtime.clock, seconds)
     timer.start(seconds, _send_later, runtime, process, dest, message)
     return timer
 
 
 def _send_later(runtime: Runtime, sender: Process, dest: Any, message: Any) -> None:
+    """In the hub, which must not wait: what may wait, or runs a user's code, gets a process."""
     if runtime.closed is not None:
         return
-    target = runtime.resolve(dest)
+    target = None if isinstance(dest, Via) else runtime.resolve(dest)
     if isinstance(target, Process):
         target.deliver(message)
-    elif target is not None:
-        # Never waits: this is the hub. A stream that is full takes one message more.
-        runtime.router.send(sender, target, message, SendOptions(nosuspend=True))
+    elif target is not None or isinstance(dest, Via):
+        runtime.spawn(send, (dest, message), {}, parent=sender)
 
 
 def cancel_timer(ref: TimerRef) -> float | None:
@@ -316,11 +329,8 @@ def demonitor(ref: Ref, *, flush: bool = False) -> bool:
     if not isinstance(ref, Ref):
         raise TypeError(f"demonitor takes the Ref that monitor gave, not {ref!r}")
     there = process.runtime.demonitor(process, ref)
-    if flush and not there and process.mailbox:
-        for index, message in enumerate(process.mailbox):
-            if type(message) is Down and message.ref == ref:
-                del process.mailbox[index]
-                break
+    if flush and not there:
+        discard(process, lambda message: type(message) is Down and message.ref == ref)
     return there
 
 
@@ -377,6 +387,8 @@ def whereis(name: str | Global, consistent: bool = False) -> Pid | None:
     runtime = current_process().runtime
     if isinstance(name, Global):
         return runtime.router.whereis_global(name.name, consistent)
+    if not isinstance(name, str):
+        raise TypeError(f"a name is a str or Global(name), not {name!r}")
     process = runtime.names.get(name)
     return None if process is None else process.pid
 
@@ -410,12 +422,7 @@ def sleep(seconds: float) -> None:
 
 def pause() -> None:
     """Let others run, then go on; for long computations (Erlang does this by itself)."""
-    process = current_process()
-    process.check_exiting()
-    # Through the hub, so that sockets and timers get their turn as well.
-    process.scheduler.slice_end = 0.0
-    process.runtime.clock.call_soon(process.wake)
-    process.wait()
+    current_process().give_way()
 
 
 def run_blocking(function: Callable[..., T], *args: Any) -> T:
@@ -427,12 +434,22 @@ def run_blocking(function: Callable[..., T], *args: Any) -> T:
     """
     process = current_process()
     process.check_exiting()
-    result = get_hub().threadpool.spawn(function, *args)
+    result = get_hub().threadpool.spawn(_outcome_of, function, args)
     result.rawlink(lambda _: process.wake())
     while not result.ready():
         process.wait()
-    value: T = result.get()
-    return value
+    value, error = result.get()
+    if error is not None:
+        raise error
+    return value  # type: ignore[no-any-return]
+
+
+def _outcome_of(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
+    """On the native thread. gevent's pool would print an error, and end the program for a SystemExit."""
+    try:
+        return function(*args), None
+    except BaseException as error:
+        return None, error
 
 
 # Nodes.
@@ -442,6 +459,7 @@ def monitor_nodes(flag: bool = True) -> None:
     """Get a `NodeUp` or `NodeDown` message for each node that comes or goes (Erlang: `net_kernel:monitor_nodes/1`)."""
     process = current_process()
     if flag:
+        process.check_exiting()
         process.runtime.node_watchers[process] = None
     else:
         process.runtime.node_watchers.pop(process, None)
@@ -452,5 +470,3 @@ def _pid(value: Any, function: str) -> Pid:
         hint = "; look it up with whereis" if isinstance(value, str | Global | Remote) else ""
         raise TypeError(f"{function} takes a Pid, not {value!r}{hint}")
     return value
-
-

@@ -12,7 +12,8 @@ A process is never interrupted from a sender's stack. Idle or queued, it just en
 its wait is woken and raises there. Waiting in something that is not ours (a gevent socket), an
 exception is thrown in from the hub. Running, the next primitive raises. Once a process is
 exiting every primitive that could wait raises `ProcessExit` again, so that a bare `except:`
-cannot keep it.
+cannot keep it. One that goes on all the same, `MAX_REFUSALS` times, is abandoned where it is: it
+has ended for everybody else, and its stack never runs again.
 
 Ends set off ends (a chain of linked idle processes): they go through a queue, not the stack.
 """
@@ -23,9 +24,11 @@ from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
+import structlog
 from greenlet import getcurrent
 
 from partisan_actors.errors import ProcessExit
+from partisan_actors.processes.crash_report import shortened
 from partisan_actors.processes.identity import Pid, Ref
 from partisan_actors.processes.messages import Down, Exit
 from partisan_actors.processes.scheduler import EXITED, IDLE, QUEUED, RUNNING, Scheduler, Waiter
@@ -34,7 +37,10 @@ from partisan_actors.processes.timers import EXACT_BELOW
 if TYPE_CHECKING:
     from partisan_actors.processes.runtime import Runtime
 
-__all__ = ["NOT_EXITING", "Monitor", "Process", "Watch", "is_reason"]
+__all__ = ["MAX_REFUSALS", "NOT_EXITING", "Monitor", "Process", "Watch", "is_reason"]
+
+MAX_REFUSALS = 100
+"""How often an exiting process may catch its `ProcessExit` and ask for something again."""
 
 
 class _NotExiting:
@@ -63,13 +69,14 @@ class Watch(Protocol):
 class Monitor:
     """One local process watching something; becomes a `Down` message."""
 
-    __slots__ = ("item", "ref", "target", "watcher")
+    __slots__ = ("item", "ref", "target", "tied", "watcher")
 
     def __init__(self, watcher: Process, target: Process | None, ref: Ref, item: Any) -> None:
         self.watcher = watcher
         self.target = target  # None when what is watched lives on another node
         self.ref = ref
         self.item = item
+        self.tied: Any = None  # where a monitor on another node hangs; the router's
 
     def down(self, reason: Any) -> None:
         """Deliver the `Down`, unless the monitor was taken off or has fired."""
@@ -95,6 +102,7 @@ class Process:
         "parent",
         "pid",
         "reductions",
+        "refusals",
         "room",
         "runtime",
         "scheduler",
@@ -126,9 +134,10 @@ class Process:
         self.armed_tick: int | None = None  # where it stands in the deadline wheel
         self.name: str | None = None
         self.last_message: Any = None
-        self.reductions = 0
+        self.reductions = 0  # turns begun and messages taken
+        self.refusals = 0  # how often it was told to end, and went on
         self.max_mailbox: int | None = None
-        self.room: list[Process] | None = None  # senders that wait for room in the mailbox
+        self.room: dict[Process, None] | None = None  # senders that wait for room in the mailbox
         self.starting: Any = None  # who waits for its start
 
     # What a kind of process decides.
@@ -174,7 +183,29 @@ class Process:
     def check_exiting(self) -> None:
         """Raise again what this process was told, if it is exiting."""
         if self.exiting is not NOT_EXITING:
+            self.refusals += 1
+            if self.refusals > MAX_REFUSALS and not self.is_attached:
+                self._abandon()
             raise ProcessExit(self.exiting)
+
+    def _abandon(self) -> None:
+        structlog.get_logger("partisan_actors").error(
+            "process_abandoned",
+            node=self.pid.node,
+            pid=str(self.pid),
+            reason=shortened(self.exiting),
+            initial_call=self.describe(),
+        )
+        self.runtime.end(self, self.exiting)
+        self.greenlet = None
+        self.scheduler.abandon()
+
+    def give_way(self) -> None:
+        """Let others run, and the hub look at sockets and timers; then go on."""
+        self.check_exiting()
+        self.scheduler.slice_end = 0.0
+        self.runtime.clock.call_soon(self.wake)
+        self.wait()
 
     def wait(self, deadline: float | None = None, for_message: bool = False) -> None:
         """One wait: until woken, or about `deadline` (clock seconds). The caller looks why and may wait again."""
@@ -182,14 +213,14 @@ class Process:
         waiter = Waiter(for_message)
         self.waiter = waiter
         timer = None
-        if deadline is not None:
-            self.deadline = deadline
-            seconds = deadline - self.runtime.clock.now()
-            if seconds < EXACT_BELOW:
-                timer = self.runtime.clock.call_later(seconds, self.scheduler.wake, waiter)
-            else:
-                self.runtime.deadlines.arm(self, deadline)
         try:
+            if deadline is not None:
+                self.deadline = deadline
+                seconds = deadline - self.runtime.clock.now()
+                if seconds < EXACT_BELOW:
+                    timer = self.runtime.clock.call_later(seconds, self.scheduler.wake, waiter)
+                else:
+                    self.runtime.deadlines.arm(self, deadline)
             self.scheduler.park()
         finally:
             waiter.greenlet = None

@@ -8,7 +8,7 @@ mailbox is searched for the reply: the cost of a call does not depend on what wa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from partisan_actors.processes.identity import Pid
 
@@ -34,6 +34,12 @@ PENDING = 0
 REPLIED = 1
 FAILED = 2
 ABANDONED = 3
+
+
+class Watched(Protocol):
+    """Something that holds watches."""
+
+    watches: dict[Any, None] | None
 
 
 class Cast:
@@ -78,7 +84,7 @@ class Request(Caller):
         self.payload = payload
         self.state = PENDING
         self.value: Any = None
-        self.target: Process | None = None  # the callee, when it lives on this node
+        self.target: Watched | None = None  # where it stands among the watches: the callee, or the ties to its node
         self.number: int | None = None  # given when the request, or its handle, leaves the node
 
     @property
@@ -103,6 +109,12 @@ class Request(Caller):
             self.state = FAILED
             self.value = reason
             self._finished()
+
+    def fail(self, reason: Any) -> None:
+        """Fail it with `reason`, from elsewhere than its callee's end."""
+        if self.state == PENDING:
+            self._leave_target()
+            self.down(reason)
 
     def abandon(self) -> None:
         """The caller does not wait any more: whatever comes is dropped."""
@@ -160,14 +172,27 @@ class RequestId(Request):
         self.caller.deliver(Response(self))
 
 
+class Answers(Protocol):
+    """The way back to the callers of other nodes."""
+
+    def reply(self, caller: RemoteCaller, value: Any) -> None:
+        """Send an answer. Raises NotSendable."""
+
+    def fail(self, caller: RemoteCaller, reason: Any) -> None:
+        """Say that there will be no answer."""
+
+    def settled(self, caller: RemoteCaller) -> None:
+        """It has been answered, one way or the other."""
+
+
 class RemoteCaller(Caller):
     """The handle of a request that another node made: (pid, number) is all that is known here."""
 
     __match_args__ = ("payload",)
-    __slots__ = ("_router", "answered", "number", "payload", "pid", "target")
+    __slots__ = ("_answers", "answered", "number", "payload", "pid", "target")
 
-    def __init__(self, router: Any, pid: Pid, number: int, payload: Any = None) -> None:
-        self._router = router
+    def __init__(self, answers: Answers, pid: Pid, number: int, payload: Any = None) -> None:
+        self._answers = answers
         self.pid = pid
         self.number = number
         self.payload = payload
@@ -175,32 +200,23 @@ class RemoteCaller(Caller):
         self.answered = False
 
     def reply(self, value: Any) -> None:
-        """Send the answer to the caller's node."""
-        if self.answered:
-            return
-        self._router.reply(self, value)
-        self._settle()
+        """Send the answer to the caller's node. A value that cannot be sent leaves it unanswered."""
+        if not self.answered:
+            self._answers.reply(self, value)
+            self.settle()
 
     def down(self, reason: Any) -> None:
         """Tell the caller's node that nobody will answer."""
         if not self.answered:
-            self.answered = True
-            self._router.fail(self, reason)
+            self._answers.fail(self, reason)
+            self.settle()
 
-    def drop(self) -> None:
-        """The caller's node is gone, or does not wait any more."""
-        self._settle()
-
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Take it off the list of the callee, and of what its node waits for."""
         self.answered = True
         if self.target is not None:
             self.target.remove_watch(self)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RemoteCaller) and self.number == other.number and self.pid == other.pid
-
-    def __hash__(self) -> int:
-        return hash((self.pid, self.number))
+        self._answers.settled(self)
 
     def __repr__(self) -> str:
         return f"<caller {self.pid}>"

@@ -6,22 +6,27 @@ lies elsewhere it asks of its `router` (ports.py).
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
+import structlog
 from greenlet import getcurrent
 
 from partisan_actors.errors import NameTaken, NotAProcess
 from partisan_actors.processes.clock import Clock
+from partisan_actors.processes.crash_report import crash_of
 from partisan_actors.processes.identity import Global, Life, Pid, Ref, Remote, Via
 from partisan_actors.processes.messages import NodeDown, NodeUp
 from partisan_actors.processes.plain import FunctionProcess
 from partisan_actors.processes.ports import Alone, Router
 from partisan_actors.processes.process import Monitor, Process
 from partisan_actors.processes.requests import Request
-from partisan_actors.processes.scheduler import EXITED, Scheduler
+from partisan_actors.processes.scheduler import EXITED, QUEUED, Scheduler
 from partisan_actors.processes.timers import DeadlineWheel
 
 __all__ = ["Runtime", "current_process", "process_of_greenlet"]
@@ -37,6 +42,7 @@ class Runtime:
 
     def __init__(self, home: Life, clock: Clock) -> None:
         self.home = home
+        self.root = Pid(home, 0)  # who signs the exit signals of the node itself
         self.clock = clock
         self.scheduler = Scheduler(clock)
         self.deadlines = DeadlineWheel(clock)
@@ -50,6 +56,8 @@ class Runtime:
         self._serial = 0
         self._ends: deque[tuple[Process, Any]] = deque()
         self._ending = False
+        # For good: the interpreter takes no such function back. It keeps no runtime alive.
+        os.register_at_fork(after_in_child=partial(_close_in_child, weakref.ref(self)))
 
     # Making processes.
 
@@ -80,12 +88,26 @@ class Runtime:
         max_mailbox: int | None = None,
     ) -> FunctionProcess:
         """Make a process that runs `function`; it has not run when this returns."""
+        process = self.make(function, args, kwargs, parent=parent, max_mailbox=max_mailbox)
+        process.make_ready()
+        return process
+
+    def make(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        parent: Process | None = None,
+        max_mailbox: int | None = None,
+    ) -> FunctionProcess:
+        """As `spawn`, but it runs only after `make_ready`."""
         if not callable(function):
             raise TypeError(f"a process runs a function, not {function!r}")
         pid = parent.pid if parent is not None else None
         process = FunctionProcess(self, pid, copy_context(), function, args, kwargs)
         process.max_mailbox = max_mailbox
-        process.make_ready()
+        process.status = QUEUED  # as good as: a message does not start it, an exit signal ends it
         return process
 
     def is_alive(self, pid: Pid) -> bool:
@@ -123,6 +145,8 @@ class Runtime:
         if kind is Via:
             found = dest.registry.whereis(dest.key)
             return None if found is None else self.resolve(found)
+        if isinstance(dest, str):
+            return self.names.get(dest)  # a member of a StrEnum, say
         raise TypeError(
             f"a message cannot be addressed to {dest!r}: give a Pid, a registered name (str), "
             "Remote(name, node), Global(name) or Via(registry, key)"
@@ -190,9 +214,10 @@ class Runtime:
 
     def demonitor(self, watcher: Process, ref: Ref) -> bool:
         """Take a monitor off; whether there was one that had not fired."""
-        monitor = watcher.monitors.pop(ref.serial, None) if watcher.monitors is not None else None
-        if monitor is None:
+        monitor = watcher.monitors.get(ref.serial) if watcher.monitors is not None else None
+        if monitor is None or monitor.ref != ref:
             return False
+        del watcher.monitors[ref.serial]  # type: ignore[union-attr]
         self._release(monitor)
         return True
 
@@ -212,6 +237,8 @@ class Runtime:
         del self.processes[process.pid.serial]
         if process.name is not None:
             self.unregister(process.name)
+        if process.armed_tick is not None:
+            self.deadlines.disarm(process)
         self._ends.append((process, reason))
         if self._ending:
             return
@@ -229,13 +256,13 @@ class Runtime:
         self.node_watchers.pop(process, None)
         monitors, process.monitors = process.monitors, None
         for monitor in (monitors or {}).values():
-            self._release(monitor)
+            self._tell(process, self._release, monitor)
         room, process.room = process.room, None
         for sender in room or ():
             sender.wake()
         watches, process.watches = process.watches, None
         for watch in watches or ():
-            watch.down(reason)
+            self._tell(process, watch.down, reason)
         links, process.links = process.links, None
         # Both ends of a link are gone before the signal over it has any effect.
         for other in links or ():
@@ -243,7 +270,21 @@ class Runtime:
                 if other.remove_link(process):
                     other.signal_link(process.pid, reason)
             else:
-                self.router.link_exit(process, other, reason)
+                self._tell(process, self.router.link_exit, process, other, reason)
+
+    def _tell(self, process: Process, function: Callable[..., Any], *args: Any) -> None:
+        """Call what is not of this folder: one that fails must not keep the others from being told."""
+        try:
+            function(*args)
+        except Exception as error:
+            crash = crash_of(error)
+            structlog.get_logger("partisan_actors").error(
+                "end_not_told",
+                node=self.home.node,
+                pid=str(process.pid),
+                reason=f"{crash.type}: {crash.message}",
+                traceback=crash.traceback,
+            )
 
     # Nodes.
 
@@ -251,6 +292,17 @@ class Runtime:
         """Deliver a node event to the processes that asked for them."""
         for process in list(self.node_watchers):
             process.deliver(event)
+
+
+def _close_in_child(reference: weakref.ref[Runtime]) -> None:
+    """In the child of a fork: its copies of the processes never run, or each would do its work twice."""
+    runtime = reference()
+    if runtime is not None:
+        runtime.closed = (
+            f"this OS process is a fork of the one that runs {runtime.home.node}, where its processes live on; "
+            "start a Node of another name here, or use a spawned OS process instead of a forked one"
+        )
+        runtime.scheduler.stop()
 
 
 def process_of_greenlet() -> Process | None:
@@ -262,7 +314,7 @@ def current_process() -> Process:
     """The process that is running. Raises NotAProcess outside of one."""
     # hot path: one attribute of the current greenlet, 80 ns; on every primitive.
     try:
-        process: Process | None = getcurrent().partisan_process  # type: ignore[attr-defined]
+        process: Process | None = getcurrent().partisan_process
     except AttributeError:
         process = None
     if process is None:

@@ -6,13 +6,15 @@ many messages waiting pays for them once per `receive`, not once per wake-up.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
-from partisan_actors.errors import ReceiveTimeout
+from partisan_actors.errors import ProcessExit, ReceiveTimeout
 from partisan_actors.processes.process import Process
 
-__all__ = ["RAISE", "take_message"]
+__all__ = ["RAISE", "discard", "take_message"]
 
 
 class _Raise:
@@ -35,42 +37,73 @@ def take_message(process: Process, match: Any, timeout: float | None, default: A
     deadline = None if timeout is None else clock.now() + timeout
     seen = 0
     while True:
-        index = _find(process, predicate, seen)
+        index, seen = _find(process, predicate, seen)
         if index is not None:
             return _taken(process, index)
-        seen = len(process.mailbox or ())
         if deadline is not None and clock.now() >= deadline:
             if default is not RAISE:
                 return default
             raise ReceiveTimeout(f"{process.pid} got no {_wanted(match)} within {timeout} s; {seen} others are waiting")
-        process.wait(deadline, for_message=True)
+        if len(process.mailbox or ()) > seen:
+            process.give_way()  # the predicate has sent to its own process, and may go on to do so
+        else:
+            process.wait(deadline, for_message=True)
 
 
-def _find(process: Process, predicate: Callable[[Any], Any] | None, seen: int) -> int | None:
-    mailbox = process.mailbox
+def discard(process: Process, match: Callable[[Any], bool]) -> bool:
+    """Remove the oldest message that matches, if there is one."""
+    for index, message in enumerate(process.mailbox or ()):
+        if match(message):
+            _remove(process, index)
+            return True
+    return False
+
+
+def _find(process: Process, predicate: Callable[[Any], Any] | None, seen: int) -> tuple[int | None, int]:
+    """Look at what has come after the first `seen`: where the match is, and how many are seen now."""
+    while True:
+        fresh = _after(process.mailbox, seen)
+        removed = process.reductions
+        for index, message in enumerate(fresh, seen):
+            matches = not process.hides(message) and (predicate is None or predicate(message))
+            if process.reductions != removed:
+                break
+            if matches:
+                return index, index
+        else:
+            return None, seen + len(fresh)
+        # A predicate that itself receives has moved what was here: look again.
+        seen = 0
+
+
+def _after(mailbox: deque[Any] | None, seen: int) -> list[Any]:
+    """The messages after the first `seen`; a copy, since a predicate may send to its own process."""
     if not mailbox:
-        return None
-    # A snapshot of the new ones, taken from the right end: a predicate may send to its own process.
-    fresh = [mailbox[index] for index in range(seen - len(mailbox), 0)] if seen else list(mailbox)
-    for offset, message in enumerate(fresh):
-        if not process.hides(message) and (predicate is None or predicate(message)):
-            index = seen + offset
-            # A predicate that itself receives has moved what was here: look again.
-            if index < len(mailbox) and mailbox[index] is message:
-                return index
-            return _find(process, predicate, 0)
-    return None
+        return []
+    if len(mailbox) - seen < 64:  # from the right end, where that costs nothing
+        return [mailbox[index] for index in range(seen - len(mailbox), 0)]
+    return list(islice(mailbox, seen, None))
 
 
 def _taken(process: Process, index: int) -> Any:
+    # A process with many messages waiting is not to keep everybody else from running.
+    if process.runtime.clock.now() >= process.scheduler.slice_end:
+        process.give_way()
+    message = _remove(process, index)
+    process.last_message = message
+    return message
+
+
+def _remove(process: Process, index: int) -> Any:
     mailbox = process.mailbox
-    assert mailbox is not None
+    if mailbox is None:
+        raise ProcessExit(process.exiting)  # killed by its own predicate
+    process.reductions += 1
     if index == 0:
         message = mailbox.popleft()
     else:
         message = mailbox[index]
         del mailbox[index]
-    process.last_message = message
     if process.room is not None:
         room, process.room = process.room, None
         for sender in room:

@@ -1,0 +1,116 @@
+"""Shows what happens: a live display in a terminal, plain lines elsewhere."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+REFRESH = 0.1  # seconds
+
+
+class Board:
+    """What is known of the work, from the coordinator's events, and how it is shown."""
+
+    def __init__(self, console: Console, files: int, workers: Iterable[str]) -> None:
+        self.console = console
+        self.files = files
+        # By path: a coordinator that was started again begins at the beginning, and nothing is shown twice.
+        self.counted: dict[str, int] = {}
+        self.skipped: dict[str, str] = {}
+        self.total: Counter[str] | None = None
+        self.nodes: dict[str, str | None] = dict.fromkeys(workers)  # where a worker runs; None: it does not
+        self.lost_from: dict[str, str] = {}
+        self.last: dict[str, str] = {}
+        self.files_of: Counter[str] = Counter()
+        self.killed: set[str | None] = set()
+        self.started = self.shown = time.monotonic()
+        self.seconds = 0.0
+        self.tenths = 0
+        terminal = console.is_terminal and not console.is_dumb_terminal
+        self.live = Live(console=console, auto_refresh=False, get_renderable=self.render) if terminal else None
+
+    def showing(self) -> AbstractContextManager[Any]:
+        """Show the live display, if there is one, for the block."""
+        return self.live or nullcontext()
+
+    @property
+    def done(self) -> int:
+        """Files that need no more work."""
+        return len(self.counted) + len(self.skipped)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything is counted, and every worker runs on a node that is alive."""
+        return self.total is not None and not {None, *self.killed} & set(self.nodes.values())
+
+    def note(self, event: Any) -> None:
+        """Take in what the coordinator told."""
+        match event:
+            case ("counted", path, words, worker):
+                self.counted[path] = words
+                self.last[worker] = path
+                self.files_of[worker] += 1
+            case ("skipped", path, reason):
+                self.skipped[path] = reason
+                self.say(f"skipped {readable(path)}: {reason}", "yellow")
+            case ("placed", worker, node):
+                before = self.lost_from.pop(worker, None)
+                self.nodes[worker] = node
+                self.say(f"{worker} runs on {node}" + (f", moved from {before}" if before else ""), "green")
+            case ("lost", worker, node, again):
+                self.nodes[worker] = None
+                self.lost_from[worker] = node
+                self.say(f"{worker} was lost on {node}; pieces to count again: {again}", "red")
+            case ("finished", total):
+                self.total = total
+                self.seconds = time.monotonic() - self.started
+
+    def node_killed(self, node: str) -> None:
+        """Take in that a node was killed."""
+        self.killed.add(node)
+        self.say(f"killed {node} with SIGKILL, {self.done} of {self.files} files done", "bold red")
+
+    def say(self, line: str, style: str = "") -> None:
+        """Print a line; above the live display, if there is one."""
+        self.console.print(Text(line, style), soft_wrap=True)
+
+    def refresh(self) -> None:
+        """Show how far it is: ten times a second, or as a line for every ten per cent."""
+        tenths = self.done * 10 // self.files if self.files else 10
+        if self.live:
+            if time.monotonic() - self.shown >= REFRESH:
+                self.live.refresh()
+                self.shown = time.monotonic()
+        elif tenths > self.tenths:
+            self.tenths = tenths
+            self.say(f"{tenths * 10:3} %  {self.figures()}")
+
+    def figures(self) -> str:
+        """How much is done, and how fast."""
+        words = sum(self.counted.values())
+        speed = words / (time.monotonic() - self.started)
+        return f"{self.done} of {self.files} files, {words:,} words, {speed:,.0f} words/s"
+
+    def render(self) -> Group:
+        """The live display."""
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(ProgressBar(max(self.files, 1), self.done, width=30), self.figures())
+        table = Table("worker", "node", "files", "last file", expand=True)
+        for worker, node in self.nodes.items():
+            place = Text("down", "red") if node in {None, *self.killed} else Text(str(node), "green")
+            last = Text(readable(os.path.basename(self.last.get(worker, ""))))
+            table.add_row(worker, place, str(self.files_of[worker]), last)
+        return Group(bar, table)
+
+
+def readable(path: str) -> str:
+    """The path as a terminal can show it; a file's name may have any bytes but / and 0."""
+    return path if path.isprintable() else ascii(path)

@@ -1,0 +1,327 @@
+"""A node's side of its cluster: drives the machines of membership, overlay and names over the sessions.
+
+The parts and who tells whom: `Peers` tells of sessions and what they bring; signals for processes
+go to `RemoteProcesses`, the rest to the machine they belong to; the view's verdicts go to
+processes as NodeUp and NodeDown, and to the names. An event is taken in whole, with all that
+follows from it, before the next: effects that cause events put them into a queue.
+
+A session's end is `"noconnection"` for what hangs on it before NodeDown is told, and NodeUp is
+told when what processes send can reach the node.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from partisan_actors.cluster import global_names
+from partisan_actors.cluster import view_events as view
+from partisan_actors.cluster.global_names import GlobalNames
+from partisan_actors.cluster.joining import JoinAttempt
+from partisan_actors.cluster.membership import Membership
+from partisan_actors.cluster.naming import Naming
+from partisan_actors.cluster.remote import RemoteProcesses
+from partisan_actors.cluster.router import ClusterRouter
+from partisan_actors.cluster.spawning import Spawning
+from partisan_actors.distribution.channels import Channel
+from partisan_actors.distribution.contact import JoinFailure
+from partisan_actors.distribution.keyed_timers import KeyedTimers
+from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.machine import CancelTimer, SetTimer
+from partisan_actors.distribution.peers import LocalIdentity, PeerParameters, Peers
+from partisan_actors.distribution.session import SessionParameters
+from partisan_actors.distribution.stream import StreamParameters
+from partisan_actors.processes.identity import Life, Pid
+from partisan_actors.processes.messages import NodeDown, NodeUp
+from partisan_actors.processes.requests import Caller, RemoteCaller, Request
+from partisan_actors.processes.runtime import Runtime
+from partisan_actors.topologies import Topology, overlay
+from partisan_actors.transport import Transport, choose_advertised, is_wildcard, parse_address
+from partisan_actors.wire import signals
+from partisan_actors.wire.codec import Codec
+from partisan_actors.wire.frames import BrokenFrame
+from partisan_actors.wire.handshake import Hello, Keys
+from partisan_actors.wire.signals import Signal, encode_signal
+
+__all__ = ["Cluster", "ClusterSettings"]
+
+_log = structlog.get_logger("partisan_actors")
+
+CALLER_EXTENSION = 64
+"""The codec's extension code for the handle of a request."""
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """What a `Node` was made with, as far as its cluster is concerned."""
+
+    listen: tuple[str, ...]
+    advertise: str | None
+    cookies: tuple[bytes, ...]
+    topology: Topology
+    channel: Channel
+    spawnable: tuple[str, ...]
+
+
+class Cluster:
+    """The cluster as one node life sees it."""
+
+    def __init__(self, runtime: Runtime, transport: Transport, settings: ClusterSettings) -> None:
+        self._runtime = runtime
+        self._settings = settings
+        home = runtime.home
+        self.listening: list[str] = []
+        self._advertised: tuple[str, ...] = ()
+        self.codec = Codec(home)
+        self.codec.register_extension(Caller, CALLER_EXTENSION, self._caller_term, self._caller_of)
+        identity = LocalIdentity(home, settings.topology.name, addresses=lambda: self._advertised)
+        stream = StreamParameters(
+            high_watermark=settings.channel.high_watermark, low_watermark=settings.channel.low_watermark
+        )
+        parameters = PeerParameters(session=SessionParameters(stream=stream))
+        self.peers = Peers(identity, Keys(settings.cookies), runtime.clock, transport, self, parameters)
+        self.remote = RemoteProcesses(runtime, self.codec)
+        spawning = Spawning(runtime, self.remote, settings.spawnable)
+        self._overlay = settings.topology.overlay(home.node)
+        self._overlay_timers = KeyedTimers(runtime.clock, self._overlay_timer)
+        self._view: Membership | None = None
+        self._view_timers = KeyedTimers(runtime.clock, self._step_view)
+        self._addresses: dict[str, tuple[str, ...]] = {}  # where members can be dialled
+        self._synchronised: set[str] = set()  # nodes whose view came over the session that they have now
+        self._joins: list[JoinAttempt] = []
+        self._events: deque[Any] = deque()  # for the view; see `_step_view`
+        self._stepping = False
+        self.naming = Naming(
+            runtime, GlobalNames(home.node, home.epoch, home.bits), self._send_names, self._broadcast_names, self._life_of
+        )
+        runtime.router = ClusterRouter(self.remote, spawning, self.naming, self.members)
+        runtime.scheduler.dirty = self.peers.dirty
+        runtime.scheduler.flush = self.peers.flush
+
+    # The life of the node's side.
+
+    def start(self) -> None:
+        """Listen. Raises ValueError for addresses that cannot be used, OSError for those that cannot be bound."""
+        self.listening = self.peers.listen(self._settings.listen)
+        try:
+            self._advertised = self._addresses_to_dial()
+        except ValueError:
+            self.peers.close()
+            raise
+        home = self._runtime.home
+        self._view = Membership(home.node, home.epoch, home.bits, self._advertised)
+
+    def _addresses_to_dial(self) -> tuple[str, ...]:
+        chosen = choose_advertised(self._settings.advertise, self.listening)
+        if chosen is None:
+            return ()
+        if self._settings.advertise is not None:
+            return (chosen,)
+        # The others that are bound too: a unix socket serves this machine only, and costs others one dial.
+        return (chosen, *(a for a in self.listening if a != chosen and not is_wildcard(a)))
+
+    def stop(self) -> None:
+        """Leave, and close everything."""
+        for attempt in list(self._joins):
+            attempt.fail("unreachable", "the node is stopping")
+        self._step_view(view.Leave())
+        self.peers.close("leave")
+        for session in list(self.remote.sessions()):
+            self.remote.session_ended(session)
+        self._view_timers.close()
+        self._overlay_timers.close()
+        self.naming.close()
+
+    def leave(self) -> None:
+        """Leave the cluster; the others are told."""
+        self._step_view(view.Leave())
+        self.peers.leave("leave")
+
+    def join(self, address: str, timeout: float, done: Callable[[Any, BaseException | None], None]) -> JoinAttempt:
+        """Join through the node at `address`; `done(None, error)` is called once. Raises ValueError for no address."""
+        parse_address(address)
+        self._step_view(view.Join())
+        attempt = JoinAttempt(self._runtime.home.node, address, done, self._joins.remove)
+        self._joins.append(attempt)
+
+        def contacted(result: Session | JoinFailure) -> None:
+            attempt.contacted(result)
+            self._look_at_joins()
+
+        attempt.give_up = self.peers.contact(address, contacted, timeout)
+        return attempt
+
+    # What is asked of it.
+
+    @property
+    def address(self) -> str | None:
+        """The first advertised address."""
+        return self._advertised[0] if self._advertised else None
+
+    def members(self) -> list[str]:
+        """Members not known to be down, this node included."""
+        assert self._view is not None
+        return self._view.members()
+
+    def neighbours(self) -> list[str]:
+        """Nodes with a live connection."""
+        return sorted(session.node for session in self.peers.sessions() if session.connected)
+
+    # `PeerEvents`.
+
+    def check_peer(self, hello: Hello) -> str | None:
+        """Admit everybody who proved the cookie; after a leave this node is a member again by it."""
+        self._step_view(view.Join())
+        return None
+
+    def session_started(self, session: Session) -> None:
+        """Ties may hang on it, and its node may be a member."""
+        self.remote.session_started(session)
+        peer = session.peer
+        self._step_view(view.SessionStarted(peer.node, peer.epoch, peer.bits, session.hello.addresses))
+        self._step_overlay(overlay.LinkUp(peer.node))
+
+    def received(self, session: Session, body: memoryview | bytes) -> None:
+        """Signals for processes go to them, the others to the machines."""
+        try:
+            self.remote.received(session, body, self._received_other)
+        except BrokenFrame as error:
+            link = session.link
+            if link is not None:
+                session.broken_envelope(link, str(error))
+
+    def session_ended(self, session: Session, reason: str) -> None:
+        """Everything over it is lost, and the node is down."""
+        self.remote.session_ended(session)
+        self._synchronised.discard(session.node)
+        self._step_view(view.PeerLost(session.node, session.peer.bits, reason))
+        self._step_overlay(overlay.LinkDown(session.node))
+
+    def unreachable(self, node: str, reason: str) -> None:
+        """A member could not be connected in time."""
+        self._step_view(view.Unreachable(node))
+
+    def _received_other(self, session: Session, signal: Signal) -> None:
+        payload = self.codec.decode(signal.payload)
+        if signal.kind == signals.MEMBERSHIP:
+            self._step_view(view.ViewReceived(session.node, payload))
+        elif signal.kind == signals.NAMES:
+            self.naming.step(global_names.Message(session.node, payload))
+        elif signal.kind == signals.OVERLAY:
+            self._step_overlay(overlay.Message(session.node, payload))
+
+    # The view.
+
+    def _step_view(self, event: Any) -> None:
+        if self._view is None:
+            return
+        self._events.append(event)
+        if self._stepping:
+            return
+        self._stepping = True
+        clock = self._runtime.clock
+        try:
+            while self._events:
+                for effect in self._view.step(self._events.popleft(), clock.now(), clock.random):
+                    self._perform(effect)
+        finally:
+            self._stepping = False
+        self._look_at_joins()
+
+    def _perform(self, effect: Any) -> None:
+        match effect:
+            case view.SendView(nodes, payload):
+                self._send_all(nodes, signals.MEMBERSHIP, payload)
+            case view.NodeUp(node, epoch, bits):
+                self._runtime.tell_node_watchers(NodeUp(node))
+                self.naming.step(global_names.MemberUp(node, epoch, bits))
+                _log.info("node_up", node=self._runtime.home.node, peer=node)
+            case view.NodeDown(node, bits, reason):
+                self._runtime.tell_node_watchers(NodeDown(node, reason))
+                self.naming.step(global_names.MemberDown(node, bits))
+                _log.info("node_down", node=self._runtime.home.node, peer=node, reason=reason)
+            case view.Connect(node, addresses):
+                self._addresses[node] = addresses
+                self._step_overlay(overlay.MemberUp(node))
+            case view.Forget(node):
+                self._addresses.pop(node, None)
+                self._step_overlay(overlay.MemberDown(node))
+            case view.Synchronised(node):
+                self._synchronised.add(node)
+            case view.NameConflict(record):
+                _log.error("name_conflict", node=self._runtime.home.node, reason="another life has our name", epoch=record.epoch)
+            case view.Refused(node, reason, count):
+                _log.warning("records_refused", node=self._runtime.home.node, peer=node, reason=reason, count=count)
+            case SetTimer(key, seconds):
+                self._view_timers.set(key, seconds)
+            case CancelTimer(key):
+                self._view_timers.cancel(key)
+
+    # The overlay.
+
+    def _step_overlay(self, event: overlay.Event) -> None:
+        clock = self._runtime.clock
+        for effect in self._overlay.step(event, clock.now(), clock.random):
+            match effect:
+                case overlay.Connect(node):
+                    self.peers.connect(node, self._addresses.get(node, ()))
+                case overlay.Disconnect(node):
+                    self.peers.forget(node)
+                    session = self.peers.session(node)
+                    if session is not None:
+                        session.leave("leave")
+                case overlay.Send(node, payload):
+                    self._send_all((node,), signals.OVERLAY, payload)
+                case overlay.SetTimer(key, seconds):
+                    self._overlay_timers.set(key, seconds)
+                case overlay.CancelTimer(key):
+                    self._overlay_timers.cancel(key)
+
+    def _overlay_timer(self, event: Any) -> None:
+        self._step_overlay(overlay.TimerFired(event.key))
+
+    # Joins.
+
+    def _look_at_joins(self) -> None:
+        if self._joins and self._view is not None:
+            undecided = self._view.undecided()
+            for attempt in list(self._joins):
+                attempt.look(self._synchronised, undecided)
+
+    # Names.
+
+    def _send_names(self, node: str, payload: Any) -> None:
+        self._send_all((node,), signals.NAMES, payload)
+
+    def _broadcast_names(self, payload: Any) -> None:
+        self._send_all([session.node for session in self.peers.sessions()], signals.NAMES, payload)
+
+    def _life_of(self, node: str, bits: int) -> Life:
+        known = self.peers.known_life(node)
+        return known if known is not None and known.bits == bits else Life(node, 0, bits)
+
+    def _send_all(self, nodes: Any, kind: int, payload: Any) -> None:
+        signal = encode_signal(kind, payload=self.codec.encode(payload))
+        for node in nodes:
+            session = self.peers.session(node)
+            if session is not None:
+                session.send(signal)
+
+    # The handles of requests, as messages carry them.
+
+    def _caller_term(self, caller: Any) -> Any:
+        if isinstance(caller, Request):
+            return (caller.pid, caller.numbered())
+        return (caller.pid, caller.number)
+
+    def _caller_of(self, term: Any) -> Caller:
+        match term:
+            case (Pid() as pid, int(number)):
+                if pid.home == self._runtime.home and number in self._runtime.requests:
+                    return self._runtime.requests[number]
+                return RemoteCaller(self.remote, pid, number)
+        raise ValueError("a caller is a pid and a number")

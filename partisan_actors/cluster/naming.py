@@ -1,0 +1,179 @@
+"""Drives the machine of global names for the processes of this node.
+
+A registration waits in the process that asks for it; everything else is events and effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from partisan_actors.cluster import global_names as machine
+from partisan_actors.cluster.global_names import GlobalNames
+from partisan_actors.distribution.keyed_timers import KeyedTimers
+from partisan_actors.distribution.machine import CancelTimer, SetTimer
+from partisan_actors.errors import ActorError, NameTaken
+from partisan_actors.processes.identity import Global, Life, Pid
+from partisan_actors.processes.process import Process
+from partisan_actors.processes.runtime import Runtime
+
+__all__ = ["Naming"]
+
+
+class _Registration:
+    """A registration that a process waits for."""
+
+    __slots__ = ("done", "failure", "holder", "process")
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.done = False
+        self.failure: str | None = None
+        self.holder: Any = None
+
+
+class _OwnerWatch:
+    """Tells the machine that a process of this node, which has global names, has ended."""
+
+    __slots__ = ("_naming", "_serial")
+
+    def __init__(self, naming: Naming, serial: int) -> None:
+        self._naming = naming
+        self._serial = serial
+
+    def down(self, reason: Any) -> None:
+        """It has ended."""
+        self._naming.owner_ended(self._serial)
+
+
+class Naming:
+    """Global names, as the processes of this node use them.
+
+    Args:
+        runtime: the processes.
+        names: the machine.
+        send: sends a payload to a node.
+        broadcast: sends a payload to all nodes with a session.
+        life_of: the life of a node by name and bits, for pids.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        names: GlobalNames,
+        send: Callable[[str, Any], None],
+        broadcast: Callable[[Any], None],
+        life_of: Callable[[str, int], Life],
+    ) -> None:
+        self._runtime = runtime
+        self._names = names
+        self._send = send
+        self._broadcast = broadcast
+        self._life_of = life_of
+        self._waiting: dict[int, _Registration] = {}
+        self._watched: dict[int, _OwnerWatch] = {}
+        self._timers = KeyedTimers(runtime.clock, self.step)
+
+    # For processes.
+
+    def register(self, process: Process, name: str, pid: Pid) -> None:
+        """Register; waits until every connected node knows it, or it has failed.
+
+        Raises:
+            NameTaken: another process has the name.
+            ActorError: the process is not alive, is of another node, or the cluster did not decide in time.
+        """
+        owner = self._runtime.process(pid)
+        if owner is None:
+            where = "is not alive" if pid.home == self._runtime.home else "lives on another node: register it there"
+            raise ActorError(f"cannot register {pid} as {Global(name)}: it {where}")
+        self._watch(owner)
+        request_id = self._runtime.new_serial()
+        registration = self._waiting[request_id] = _Registration(process)
+        try:
+            self.step(machine.Register(request_id, name, pid.serial))
+            while not registration.done:
+                process.wait()
+        finally:
+            self._waiting.pop(request_id, None)
+            if not registration.done:
+                self.step(machine.Unregister(name, pid.serial))
+        if registration.failure is None:
+            return
+        holder = self.whereis(name, False)
+        if registration.failure == "taken":
+            raise NameTaken(f"{Global(name)} is registered to {holder or registration.holder}")
+        raise ActorError(f"could not register {pid} as {Global(name)}: {registration.failure}")
+
+    def unregister(self, name: str) -> None:
+        """Give a name up, whoever has it."""
+        self.step(machine.Unregister(name, None))
+
+    def whereis(self, name: str, consistent: bool) -> Pid | None:
+        """Who has a name, by this node's copy."""
+        found = self._names.whereis(name)
+        if found is None:
+            return None
+        node, bits, serial = found
+        home = self._runtime.home
+        return Pid(home if (node, bits) == (home.node, home.bits) else self._life_of(node, bits), serial)
+
+    def all(self) -> list[str]:
+        """The names that are taken."""
+        return sorted(self._names.names())
+
+    # For the cluster.
+
+    def step(self, event: Any) -> None:
+        """Give the machine an event, and do what it wants."""
+        clock = self._runtime.clock
+        for effect in self._names.step(event, clock.now(), clock.random):
+            self._perform(effect)
+
+    def owner_ended(self, serial: int) -> None:
+        """A process with global names has ended."""
+        self._watched.pop(serial, None)
+        self.step(machine.ProcessDown(serial))
+
+    def close(self) -> None:
+        """Stop all timers."""
+        self._timers.close()
+
+    def _watch(self, owner: Process) -> None:
+        serial = owner.pid.serial
+        if serial not in self._watched:
+            watch = self._watched[serial] = _OwnerWatch(self, serial)
+            owner.add_watch(watch)
+
+    def _perform(self, effect: Any) -> None:
+        match effect:
+            case SetTimer(key, seconds):
+                self._timers.set(key, seconds)
+            case CancelTimer(key):
+                self._timers.cancel(key)
+            case machine.Send(node, payload):
+                self._send(node, payload)
+            case machine.Broadcast(payload):
+                self._broadcast(payload)
+            case machine.Registered(request_id):
+                self._finish(request_id, None, None)
+            case machine.Failed(request_id, reason, holder):
+                self._finish(request_id, reason, holder)
+            case machine.Conflict(name, serial, winner):
+                self._lost(name, serial, winner)
+
+    def _finish(self, request_id: int, failure: str | None, holder: Any) -> None:
+        registration = self._waiting.get(request_id)
+        if registration is None:
+            return
+        registration.done = True
+        registration.failure = failure
+        registration.holder = holder
+        registration.process.wake()
+
+    def _lost(self, name: str, serial: int, winner: tuple[str, int, int]) -> None:
+        """Two owners met, and ours is the younger: its process is told by an exit signal."""
+        process = self._runtime.processes.get(serial)
+        if process is not None:
+            node, bits, winner_serial = winner
+            process.signal_exit(self._runtime.root, ("name_conflict", name, Pid(self._life_of(node, bits), winner_serial)))

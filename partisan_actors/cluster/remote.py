@@ -1,0 +1,369 @@
+"""A message's way from a process to another node, and from there to a process.
+
+The router of design decision 4: it turns what processes do with pids and names elsewhere into
+signals on a session, and signals that arrive into what they do here. Membership decides which
+sessions there are; this only hangs ties on them.
+
+Nothing here waits, but for a sender whose stream is full. Incoming signals are handled in the
+hub, in their order. A payload that cannot be decoded costs that message only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from partisan_actors.cluster.ties import RemoteWatch, Ties
+from partisan_actors.distribution.live_session import Session
+from partisan_actors.errors import NotSendable, WouldBlock
+from partisan_actors.processes.crash_report import shortened
+from partisan_actors.processes.identity import Life, Pid, Remote
+from partisan_actors.processes.ports import SendOptions
+from partisan_actors.processes.process import NOT_EXITING, Monitor, Process
+from partisan_actors.processes.requests import Cast, RemoteCaller, RemoteSystemCaller, Request, SystemRequest
+from partisan_actors.processes.runtime import Runtime
+from partisan_actors.wire import signals
+from partisan_actors.wire.codec import Codec, DecodeError
+from partisan_actors.wire.signals import Signal, encode_signal, signals_of
+
+__all__ = ["RemoteProcesses"]
+
+
+class RemoteProcesses:
+    """Processes of other nodes, as those of this one see them."""
+
+    def __init__(self, runtime: Runtime, codec: Codec) -> None:
+        self.runtime = runtime
+        self.codec = codec
+        self._ties: dict[Session, Ties] = {}
+        self._ties_by_node: dict[str, Ties] = {}
+        self.spawn_requested: Callable[[Ties, RemoteCaller], None] | None = None
+        self.undecodable = 0
+        self._handlers: dict[int, Callable[[Ties, Signal], None]] = {
+            signals.SEND: self._on_send,
+            signals.CAST: self._on_cast,
+            signals.CALL: self._on_call,
+            signals.SYSTEM_CALL: self._on_call,
+            signals.REPLY: self._on_reply,
+            signals.CALL_FAILED: self._on_call_failed,
+            signals.LINK: self._on_link,
+            signals.UNLINK: self._on_unlink,
+            signals.LINK_EXIT: self._on_link_exit,
+            signals.EXIT: self._on_exit,
+            signals.MONITOR: self._on_monitor,
+            signals.DEMONITOR: self._on_demonitor,
+            signals.DOWN: self._on_down,
+            signals.SPAWN: self._on_spawn,
+        }
+
+    # Sessions.
+
+    def session_started(self, session: Session) -> None:
+        """There may be ties over it from now on."""
+        ties = Ties(session, self.codec.encode, self.encode_reason)
+        self._ties[session] = self._ties_by_node[session.node] = ties
+
+    def session_ended(self, session: Session) -> None:
+        """Everything over it is `"noconnection"`."""
+        ties = self._ties.pop(session, None)
+        if ties is None:
+            return
+        if self._ties_by_node.get(session.node) is ties:
+            del self._ties_by_node[session.node]
+        ties.cut()
+
+    def sessions(self) -> list[Session]:
+        """Those that ties can hang on."""
+        return list(self._ties)
+
+    def ties_to(self, dest: Pid | Remote | Life | str) -> Ties | str:
+        """The ties to where `dest` lives, or why there are none: `"noconnection"`, or `"noproc"` for an earlier life."""
+        node = dest if isinstance(dest, str) else dest.node
+        ties = self._ties_by_node.get(node)
+        if ties is None:
+            return "noconnection"
+        if isinstance(dest, Pid) and dest.home != ties.peer:
+            return "noproc"
+        return ties
+
+    # Out: the `Router` of processes.
+
+    def send(self, sender: Process, dest: Pid | Remote, message: Any, options: SendOptions) -> None:
+        """Send a message or a cast."""
+        kind = signals.SEND
+        if type(message) is Cast:
+            kind, message = signals.CAST, message.request
+        payload = self.codec.encode(message)  # before anything else: an unsendable value raises whoever is there
+        ties = self.ties_to(dest)
+        if isinstance(ties, str):
+            return
+        if ties.session.congested:
+            self._wait_for_room(sender, ties.session, options.nosuspend)
+        to, name = _address(dest)
+        ties.session.send(encode_signal(kind, to, sender.pid.serial, 0, payload, name))
+
+    def _wait_for_room(self, sender: Process, session: Session, nosuspend: bool) -> None:
+        while session.congested:
+            if nosuspend:
+                raise WouldBlock(f"what is unsent to {session.peer.node} is above the high watermark")
+            if sender.exiting is not NOT_EXITING:
+                return  # a last word from a `finally` block is not held up
+            session.when_room(sender.wake)
+            sender.wait()
+
+    def request(self, request: Request, dest: Pid | Remote, options: SendOptions) -> None:
+        """Send a request; its outcome arrives through it."""
+        payload = self.codec.encode(request.payload)
+        ties = self.ties_to(dest)
+        if isinstance(ties, str):
+            request.down(ties)
+            return
+        if ties.session.congested:
+            self._wait_for_room(request.caller, ties.session, options.nosuspend)
+        kind = signals.SYSTEM_CALL if isinstance(request, SystemRequest) else signals.CALL
+        to, name = _address(dest)
+        self.send_request(ties, request, kind, to, name, payload)
+
+    def send_request(self, ties: Ties, request: Request, kind: int, to: int, name: str | None, payload: bytes) -> None:
+        """Send any kind of signal that is answered by REPLY or CALL_FAILED."""
+        if ties.watches is None:
+            request.down("noconnection")  # the session ended while the sender waited for room
+            return
+        request.target = ties
+        ties.watches[request] = None
+        ties.session.send(encode_signal(kind, to, request.caller.pid.serial, request.numbered(), payload, name))
+
+    def exit(self, sender: Pid, dest: Pid, reason: Any) -> None:
+        """Send an exit signal."""
+        ties = self.ties_to(dest)
+        if isinstance(ties, Ties):
+            ties.send_reason(signals.EXIT, dest.serial, sender.serial, 0, reason)
+
+    def link(self, process: Process, pid: Pid) -> None:
+        """Set up the far end of a link that stands on this side; a dead or unreachable one breaks it."""
+        ties = self.ties_to(pid)
+        if isinstance(ties, str):
+            if process.remove_link(pid):
+                process.signal_link(pid, ties)
+            return
+        ties.links[process, pid.serial] = pid
+        ties.send(signals.LINK, pid.serial, process.pid.serial)
+
+    def unlink(self, process: Process, pid: Pid) -> None:
+        """Take down the far end."""
+        ties = self.ties_to(pid)
+        if isinstance(ties, Ties) and ties.links.pop((process, pid.serial), None) is not None:
+            ties.send(signals.UNLINK, pid.serial, process.pid.serial)
+
+    def link_exit(self, process: Process, pid: Pid, reason: Any) -> None:
+        """Tell the far end that `process` has ended."""
+        ties = self.ties_to(pid)
+        if isinstance(ties, Ties) and ties.links.pop((process, pid.serial), None) is not None:
+            ties.send_reason(signals.LINK_EXIT, pid.serial, process.pid.serial, 0, reason)
+
+    def monitor(self, monitor: Monitor, dest: Pid | Remote) -> None:
+        """Set up a monitor."""
+        ties = self.ties_to(dest)
+        if isinstance(ties, str) or ties.watches is None:
+            monitor.down(ties if isinstance(ties, str) else "noconnection")
+            return
+        monitor.tied = ties
+        ties.watches[monitor] = None
+        ties.monitors[monitor.ref.serial] = monitor
+        to, name = _address(dest)
+        ties.session.send(
+            encode_signal(signals.MONITOR, to, monitor.watcher.pid.serial, monitor.ref.serial, b"", name)
+        )
+
+    def demonitor(self, monitor: Monitor) -> None:
+        """Take a monitor off."""
+        ties = monitor.tied
+        if isinstance(ties, Ties) and ties.monitors.pop(monitor.ref.serial, None) is not None:
+            if ties.watches is not None:
+                ties.watches.pop(monitor, None)
+            ties.send(signals.DEMONITOR, 0, monitor.watcher.pid.serial, monitor.ref.serial)
+
+    def encode_reason(self, reason: Any) -> bytes:
+        """An exit reason as bytes; one that cannot be sent crosses as its repr (api: "Exit reasons")."""
+        try:
+            return self.codec.encode(reason)
+        except NotSendable:
+            return self.codec.encode(shortened(reason))
+
+    # Answers to callers whose handles came by other ways than their own request.
+
+    def reply(self, caller: RemoteCaller, value: Any) -> None:
+        """Send an answer. Raises NotSendable."""
+        payload = self.codec.encode(value)
+        ties = self.ties_to(caller.pid)
+        if isinstance(ties, Ties):
+            ties.send(signals.REPLY, caller.pid.serial, 0, caller.number, payload)
+
+    def fail(self, caller: RemoteCaller, reason: Any) -> None:
+        """Say that there will be no answer."""
+        ties = self.ties_to(caller.pid)
+        if isinstance(ties, Ties):
+            ties.fail(caller, reason)
+
+    def settled(self, caller: RemoteCaller) -> None:
+        """Nothing is kept for it here."""
+
+    # In.
+
+    def received(self, session: Session, body: memoryview | bytes, other: Callable[[Session, Signal], None]) -> None:
+        """Handle the signals of a frame; those that are not for processes go to `other`.
+
+        Raises:
+            BrokenFrame: the envelope is broken; the connection is to end.
+        """
+        ties = self._ties[session]
+        handlers = self._handlers
+        for signal in signals_of(body):
+            handler = handlers.get(signal.kind)
+            try:
+                if handler is not None:
+                    handler(ties, signal)
+                else:
+                    other(session, signal)
+            except DecodeError as error:
+                self._undecodable(ties, signal, error)
+
+    def _undecodable(self, ties: Ties, signal: Signal, error: DecodeError) -> None:
+        self.undecodable += 1
+        structlog.get_logger("partisan_actors").warning(
+            "undecodable_message",
+            node=self.runtime.home.node,
+            peer=ties.peer.node,
+            to=signal.name or signal.to,
+            kind=signal.kind,
+            reason=str(error),
+        )
+        reason = ("undecodable", str(error))
+        if signal.kind in (signals.CALL, signals.SYSTEM_CALL, signals.SPAWN):
+            ties.send_reason(signals.CALL_FAILED, signal.sender, 0, signal.ref, reason)
+        elif signal.kind in (signals.REPLY, signals.CALL_FAILED):
+            request = self.runtime.requests.pop(signal.ref, None)
+            if request is not None:
+                request.fail(reason)
+        elif signal.kind in (signals.LINK_EXIT, signals.EXIT, signals.DOWN):
+            # What happened matters more than why: the signal stands, with a reason that says so.
+            self._handlers[signal.kind](ties, signal._replace(payload=self.codec.encode(reason)))
+
+    def _receiver(self, signal: Signal) -> Process | None:
+        if signal.name is not None:
+            return self.runtime.names.get(signal.name)
+        return self.runtime.processes.get(signal.to)
+
+    def _on_send(self, ties: Ties, signal: Signal) -> None:
+        message = self.codec.decode(signal.payload)
+        process = self._receiver(signal)
+        if process is not None:
+            process.deliver(message)
+
+    def _on_cast(self, ties: Ties, signal: Signal) -> None:
+        request = self.codec.decode(signal.payload)
+        process = self._receiver(signal)
+        if process is not None:
+            process.deliver(Cast(request))
+
+    def _on_call(self, ties: Ties, signal: Signal) -> None:
+        payload = self.codec.decode(signal.payload)
+        process = self._receiver(signal)
+        if process is None:
+            ties.send_reason(signals.CALL_FAILED, signal.sender, 0, signal.ref, "noproc")
+            return
+        kind = RemoteCaller if signal.kind == signals.CALL else RemoteSystemCaller
+        caller = kind(ties, Pid(ties.peer, signal.sender), signal.ref, payload)
+        caller.target = process
+        ties.callers[caller] = None
+        process.add_watch(caller)
+        process.deliver(caller)
+
+    def _on_reply(self, ties: Ties, signal: Signal) -> None:
+        value = self.codec.decode(signal.payload)
+        request = self.runtime.requests.pop(signal.ref, None)
+        # Gone: the caller gave up, or was answered. Nobody's mailbox gets it (partisan.md D43).
+        if request is not None:
+            request.reply(value)
+
+    def _on_call_failed(self, ties: Ties, signal: Signal) -> None:
+        reason = self.codec.decode(signal.payload)
+        request = self.runtime.requests.pop(signal.ref, None)
+        if request is not None:
+            request.fail(reason)
+
+    def _on_link(self, ties: Ties, signal: Signal) -> None:
+        process = self.runtime.processes.get(signal.to)
+        if process is None:
+            ties.send_reason(signals.LINK_EXIT, signal.sender, signal.to, 0, "noproc")
+            return
+        pid = Pid(ties.peer, signal.sender)
+        ties.links[process, pid.serial] = pid
+        process.add_link(pid)
+
+    def _on_unlink(self, ties: Ties, signal: Signal) -> None:
+        process = self.runtime.processes.get(signal.to)
+        if process is not None:
+            ties.links.pop((process, signal.sender), None)
+            process.remove_link(Pid(ties.peer, signal.sender))
+
+    def _on_link_exit(self, ties: Ties, signal: Signal) -> None:
+        reason = self.codec.decode(signal.payload)
+        process = self.runtime.processes.get(signal.to)
+        if process is None:
+            return
+        pid = Pid(ties.peer, signal.sender)
+        ties.links.pop((process, pid.serial), None)
+        # Not linked any more: we took it down while this was on its way, so it has no effect.
+        if process.remove_link(pid):
+            process.signal_link(pid, reason)
+
+    def _on_exit(self, ties: Ties, signal: Signal) -> None:
+        reason = self.codec.decode(signal.payload)
+        process = self.runtime.processes.get(signal.to)
+        if process is not None:
+            process.signal_exit(Pid(ties.peer, signal.sender), reason)
+
+    def _on_monitor(self, ties: Ties, signal: Signal) -> None:
+        process = self._receiver(signal)
+        if process is None:
+            ties.send_reason(signals.DOWN, signal.sender, signal.to, signal.ref, "noproc")
+            return
+        self.watch(ties, process, signal.sender, signal.ref)
+
+    def watch(self, ties: Ties, process: Process, watcher: int, ref: int) -> None:
+        """Let process `watcher` of the other node know, by `ref`, when `process` ends."""
+        remote = RemoteWatch(ties, process, watcher, ref)
+        ties.remote_watches[ref] = remote
+        process.add_watch(remote)
+
+    def _on_demonitor(self, ties: Ties, signal: Signal) -> None:
+        remote = ties.remote_watches.pop(signal.ref, None)
+        if remote is not None:
+            remote.target.remove_watch(remote)
+
+    def _on_down(self, ties: Ties, signal: Signal) -> None:
+        reason = self.codec.decode(signal.payload)
+        monitor = ties.monitors.pop(signal.ref, None)
+        if monitor is not None:
+            if ties.watches is not None:
+                ties.watches.pop(monitor, None)
+            if monitor.item is None:
+                # A process being spawned: its end has overtaken the answer that says its pid.
+                monitor.item = Pid(ties.peer, signal.sender)
+            monitor.down(reason)
+
+    def _on_spawn(self, ties: Ties, signal: Signal) -> None:
+        payload = self.codec.decode(signal.payload)
+        caller = RemoteCaller(ties, Pid(ties.peer, signal.sender), signal.ref, payload)
+        ties.callers[caller] = None
+        if self.spawn_requested is None:
+            caller.down("noproc")
+        else:
+            self.spawn_requested(ties, caller)
+
+
+def _address(dest: Pid | Remote) -> tuple[int, str | None]:
+    return (dest.serial, None) if type(dest) is Pid else (0, dest.name)  # type: ignore[union-attr]

@@ -1,0 +1,33 @@
+"""The `Router` that processes are handed: each of its functions is one of the parts that do the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from partisan_actors.cluster.naming import Naming
+from partisan_actors.cluster.remote import RemoteProcesses
+from partisan_actors.cluster.spawning import Spawning
+
+__all__ = ["ClusterRouter"]
+
+
+class ClusterRouter:
+    """Bound methods rather than methods that pass on: it is on the path of every remote message."""
+
+    def __init__(
+        self, remote: RemoteProcesses, spawning: Spawning, naming: Naming, members: Callable[[], list[str]]
+    ) -> None:
+        self.send = remote.send
+        self.request = remote.request
+        self.exit = remote.exit
+        self.link = remote.link
+        self.unlink = remote.unlink
+        self.link_exit = remote.link_exit
+        self.monitor = remote.monitor
+        self.demonitor = remote.demonitor
+        self.spawn = spawning.spawn
+        self.register_global = naming.register
+        self.unregister_global = naming.unregister
+        self.whereis_global = naming.whereis
+        self.global_names = naming.all
+        self.members = members

@@ -1,0 +1,95 @@
+"""What ties processes of this node to processes of one life of another node.
+
+Links, monitors, and requests that wait, in both directions. All of them last as long as the
+session with that life, and its end is `"noconnection"` for each. They are found here rather
+than at every process, so that the end of a session costs what hangs on it and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from partisan_actors.distribution.live_session import Session
+from partisan_actors.processes.identity import Pid
+from partisan_actors.processes.process import Monitor, Process
+from partisan_actors.processes.requests import RemoteCaller
+from partisan_actors.wire.signals import CALL_FAILED, DOWN, REPLY, encode_signal
+
+__all__ = ["RemoteWatch", "Ties"]
+
+
+class RemoteWatch:
+    """A process of the other node that monitors one of ours."""
+
+    __slots__ = ("_ties", "ref", "target", "watcher")
+
+    def __init__(self, ties: Ties, target: Process, watcher: int, ref: int) -> None:
+        self._ties = ties
+        self.target = target
+        self.watcher = watcher
+        self.ref = ref
+
+    def down(self, reason: Any) -> None:
+        """Send the DOWN."""
+        self._ties.remote_watches.pop(self.ref, None)
+        self._ties.send_reason(DOWN, self.watcher, self.target.pid.serial, self.ref, reason)
+
+
+class Ties:
+    """The ties over one session; also the way back for its callers (`Answers`)."""
+
+    __slots__ = ("_encode", "_encode_reason", "callers", "links", "monitors", "peer", "remote_watches", "session", "watches")
+
+    def __init__(self, session: Session, encode: Callable[[Any], bytes], encode_reason: Callable[[Any], bytes]) -> None:
+        self.session = session
+        self.peer = session.peer
+        self._encode = encode
+        self._encode_reason = encode_reason
+        # Monitors and requests of our processes on theirs: told "noconnection" at the end.
+        self.watches: dict[Any, None] | None = {}
+        self.monitors: dict[int, Monitor] = {}  # the monitors among them, by ref
+        self.links: dict[tuple[Process, int], Pid] = {}  # ours and the serial of theirs
+        self.remote_watches: dict[int, RemoteWatch] = {}  # their monitors on ours, by their ref
+        self.callers: dict[RemoteCaller, None] = {}  # their requests to ours, unanswered
+
+    def send(self, kind: int, to: int, sender: int = 0, ref: int = 0, payload: bytes = b"") -> None:
+        """Send one of the runtime's own signals: never suspended."""
+        self.session.send(encode_signal(kind, to, sender, ref, payload))
+
+    def send_reason(self, kind: int, to: int, sender: int, ref: int, reason: Any) -> None:
+        """Send a signal whose payload is an exit reason."""
+        self.send(kind, to, sender, ref, self._encode_reason(reason))
+
+    # Answers.
+
+    def reply(self, caller: RemoteCaller, value: Any) -> None:
+        """Send an answer. Raises NotSendable."""
+        self.send(REPLY, caller.pid.serial, 0, caller.number, self._encode(value))
+
+    def fail(self, caller: RemoteCaller, reason: Any) -> None:
+        """Say that there will be no answer."""
+        self.send_reason(CALL_FAILED, caller.pid.serial, 0, caller.number, reason)
+
+    def settled(self, caller: RemoteCaller) -> None:
+        """It has been answered."""
+        self.callers.pop(caller, None)
+
+    # The end.
+
+    def cut(self) -> None:
+        """The session has ended: tell everybody who hangs on it, once."""
+        callers, self.callers = self.callers, {}
+        for caller in callers:
+            caller.settle()
+        remote_watches, self.remote_watches = self.remote_watches, {}
+        for remote in remote_watches.values():
+            remote.target.remove_watch(remote)
+        watches, self.watches = self.watches, None
+        self.monitors = {}
+        for watch in watches or ():
+            watch.down("noconnection")
+        links, self.links = self.links, {}
+        for (process, _), pid in links.items():
+            if process.remove_link(pid):
+                process.signal_link(pid, "noconnection")

@@ -1,0 +1,8 @@
+"""A message's way to another node: bytes between node lives, exactly once, in order, over connections that break."""
+
+from partisan_actors.distribution.contact import JoinFailure
+from partisan_actors.distribution.counters import Counters
+from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.peers import LocalIdentity, PeerEvents, PeerParameters, Peers
+
+__all__ = ["Counters", "JoinFailure", "LocalIdentity", "PeerEvents", "PeerParameters", "Peers", "Session"]

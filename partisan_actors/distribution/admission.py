@@ -1,0 +1,136 @@
+"""Whether a peer that says who it is may have a connection: names, lives, crossing dials. Pure.
+
+Asked twice of each connection, when its hello comes and again when it has proved itself, since the second may be
+later than something that changed. The rules, for a peer of another name:
+
+- A life that was seen comes back, with its session or without: welcome. Its new connection replaces the one that the
+  session has: it would not dial if that one worked, so what we have is half open.
+- Another life of a known name is a restart when its epoch is higher and nobody answers for the old life any more;
+  the old session ends first. While the old life is heard, the newcomer is an impostor or a mistake. A lower epoch is
+  a clock that went back; the refusal tells the epoch to be above of.
+- Both ends of a broken connection dial at once. Both would accept, and each would replace the connection that the
+  other one keeps. So the node with the smaller name keeps its own dial, but only if that has come so far that the
+  other end has answered it: a dial into nowhere must not keep the peer's good connection out. The other end accepts,
+  and gives up its own. Why this settles: the smaller one accepts only before it has sent a proof of its own, so the
+  greater one cannot have accepted it as well; and it refuses only when its own proof is on its way.
+
+A session goes on only if both hellos name it; otherwise the two start one with a number above all that either knows.
+What a hello said may be overtaken while the handshake lasts, by another connection: then it is refused as
+SIMULTANEOUS, and the peer dials again with a hello that is true.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from partisan_actors.processes.identity import Life
+from partisan_actors.wire.handshake import Hello, Purpose, Refusal, RefusalCode, agree_session
+
+__all__ = ["Acquaintance", "Acquaintances", "Grounds", "judge"]
+
+
+class Acquaintance(NamedTuple):
+    """What is remembered of a name."""
+
+    life: Life  # the one with the highest epoch
+    last_session: int  # the highest number of a session with any life of it
+
+
+class Acquaintances:
+    """The names that proved themselves here, the least recently seen forgotten first."""
+
+    __slots__ = ("_limit", "_names")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._names: OrderedDict[str, Acquaintance] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def get(self, node: str) -> Acquaintance | None:
+        """What is known of `node`."""
+        return self._names.get(node)
+
+    def remember(self, life: Life, session: int) -> None:
+        """Note that `life` has proved itself, for session number `session`."""
+        self._names[life.node] = Acquaintance(life, session)
+        self._names.move_to_end(life.node)
+        if len(self._names) > self._limit:
+            # Forgetting is harmless unless the name's next life has a clock that went back.
+            self._names.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What a judgement rests on: what this node knows of the peer's name at that moment."""
+
+    own: Life
+    topology: str
+    known: Acquaintance | None = None
+    held: Life | None = None  # the life that a session is held with
+    held_number: int = 0  # the number of that session
+    answers: bool = False  # that session is connected, and its peer was heard in time
+    dial_answered: bool = False  # our own dial to that name has got the other end's hello
+    crossed: bool = False  # that session got a connection that we dialled while this handshake was under way
+    accepting: bool = True  # the peer dialled
+
+
+def judge(grounds: Grounds, mine: Hello | None, peer: Hello) -> Refusal | None:
+    """Why `peer` may not have the connection; None when it may.
+
+    Args:
+        mine: what we said on this connection; None when nothing was said yet.
+    """
+    objection = _name(grounds, peer) or _topology(grounds, peer)
+    if objection is None and mine is not None:
+        objection = _overtaken(grounds, mine, peer)
+    if objection is None and grounds.accepting and mine is not None and grounds.own.node < peer.node:
+        objection = _crossing(grounds)
+    return objection
+
+
+def _name(grounds: Grounds, peer: Hello) -> Refusal | None:
+    life = peer.life
+    if life == grounds.own:
+        return Refusal(RefusalCode.SELF, text=f"{life.node} was connected to itself")
+    if life.node == grounds.own.node:
+        return Refusal(
+            RefusalCode.NAME, grounds.own.epoch, f"{life.node} is the name of the node that was connected to"
+        )
+    if grounds.held == life:
+        return None
+    known = grounds.known.life if grounds.known is not None else None
+    if grounds.held is not None and grounds.answers:
+        return Refusal(RefusalCode.NAME, grounds.held.epoch, f"a node named {life.node} is connected and answers")
+    if known is not None and known != life and life.epoch <= known.epoch:
+        text = f"a later life of {life.node} is known, of epoch {known.epoch}; this one has {life.epoch}"
+        return Refusal(RefusalCode.NAME, known.epoch, text)
+    return None
+
+
+def _topology(grounds: Grounds, peer: Hello) -> Refusal | None:
+    # A cluster switches its topology node by node; those that know each other must be able to go on meanwhile.
+    acquainted = grounds.known is not None and grounds.known.life == peer.life and peer.purpose is not Purpose.JOIN
+    if acquainted or peer.topology == grounds.topology:
+        return None
+    return Refusal(RefusalCode.TOPOLOGY, text=f"the topologies are {grounds.topology} and {peer.topology}")
+
+
+def _overtaken(grounds: Grounds, mine: Hello, peer: Hello) -> Refusal | None:
+    number, resumed = agree_session(mine, peer)
+    held_now = grounds.held_number if grounds.held == peer.life else 0
+    last_session = grounds.known.last_session if grounds.known is not None else 0
+    if resumed and number == held_now:
+        return None
+    if not resumed and number > last_session and (not held_now or held_now == mine.session):
+        return None
+    return Refusal(RefusalCode.SIMULTANEOUS, text="the session changed during the handshake")
+
+
+def _crossing(grounds: Grounds) -> Refusal | None:
+    if grounds.dial_answered or grounds.crossed:
+        return Refusal(RefusalCode.SIMULTANEOUS, text=f"{grounds.own.node} keeps the connection that it dialled")
+    return None

@@ -1,0 +1,30 @@
+"""What the distribution layer counts, from its start on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+__all__ = ["Counters"]
+
+
+@dataclass(slots=True)
+class Counters:
+    """Plain numbers, raised where things happen; bytes are those of signals sent, and of all bodies received."""
+
+    frames_sent: int = 0
+    frames_received: int = 0
+    frames_resent: int = 0
+    frames_duplicate: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    connections: int = 0
+    """Proven connections that are, or were."""
+    connections_lost: int = 0
+    """Proven connections that ended while their session went on."""
+    sessions_started: int = 0
+    sessions_ended: Counter[str] = field(default_factory=Counter)
+    """By reason, at most 64 reasons apart."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Connections that did not come to be, by reason: of those that dialled us, and of our own."""
+    broken_envelopes: int = 0

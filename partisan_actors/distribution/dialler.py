@@ -1,0 +1,106 @@
+"""The driver of `dialling`: performs what the machine of one peer decides."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from partisan_actors.distribution.attempt import Attempt, AttemptOwner, Failed, Outcome, Rejected
+from partisan_actors.distribution.dialling import (
+    CancelDial,
+    Dial,
+    DialFailed,
+    Dialling,
+    DiallingParameters,
+    DialRefused,
+    Effect,
+    Established,
+    Event,
+    Verdict,
+)
+from partisan_actors.distribution.keyed_timers import KeyedTimers
+from partisan_actors.distribution.machine import CancelTimer, SetTimer
+from partisan_actors.wire.handshake import Purpose
+
+__all__ = ["Dialler", "DiallerOwner"]
+
+
+class DiallerOwner(AttemptOwner, Protocol):
+    """What a dialler needs."""
+
+    def verdict(self, dialler: Dialler, reason: str) -> None:
+        """The peer is down."""
+
+    def dialler_idle(self, dialler: Dialler) -> None:
+        """It has nothing left to do."""
+
+
+class Dialler:
+    """Keeps one peer connected, or finds that it cannot."""
+
+    __slots__ = ("_events", "_machine", "_owner", "_timers", "attempt", "node")
+
+    def __init__(self, owner: DiallerOwner, node: str, parameters: DiallingParameters) -> None:
+        self.node = node
+        self.attempt: Attempt | None = None
+        self._owner = owner
+        self._machine = Dialling(parameters)
+        self._timers = KeyedTimers(owner.clock, self.feed)
+        # What happens while effects are performed waits: a verdict ends a session, and its end is an event here.
+        self._events: deque[Event] = deque()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the peer is to be kept connected."""
+        return self._machine.wanted
+
+    def feed(self, event: Event) -> None:
+        """Let the machine take an event."""
+        self._events.append(event)
+        if len(self._events) > 1:
+            return
+        clock = self._owner.clock
+        while self._events:
+            for effect in self._machine.step(self._events[0], clock.now(), clock.random):
+                self._perform(effect)
+            self._events.popleft()
+        if self._machine.idle:
+            self._owner.dialler_idle(self)
+
+    def established(self, addresses: tuple[str, ...], attempt: Attempt | None) -> None:
+        """A connection to the peer is proven, and came from `attempt` if we dialled."""
+        dialled = attempt is not None and attempt is self.attempt
+        if dialled:
+            self.attempt = None
+        self.feed(Established(addresses, dialled))
+
+    def close(self) -> None:
+        """Stop without a word."""
+        self._timers.close()
+        attempt, self.attempt = self.attempt, None
+        if attempt is not None:
+            attempt.cancel()
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Dial(address, timeout):
+                self.attempt = Attempt(self._owner, address, timeout, self.node, Purpose.LINK, self._outcome)
+            case CancelDial():
+                attempt, self.attempt = self.attempt, None
+                if attempt is not None:
+                    attempt.cancel()
+            case SetTimer(key, seconds):
+                self._timers.set(key, seconds)
+            case CancelTimer(key):
+                self._timers.cancel(key)
+            case Verdict(reason):
+                self._owner.verdict(self, reason)
+
+    def _outcome(self, outcome: Outcome) -> None:
+        # Success comes by `established`, before the session is told of.
+        self.attempt = None
+        match outcome:
+            case Failed(reason):
+                self.feed(DialFailed(reason))
+            case Rejected(refusal):
+                self.feed(DialRefused(refusal.code, str(refusal)))

@@ -1,0 +1,366 @@
+"""When to dial one peer, and when to give it up: the protocol between a broken connection and the verdict "down".
+
+Promised, with the default parameters, once the connection of a session is gone:
+
+- a peer that refuses (a killed process, whose machine answers for it) is down within 1 s: it is dialled at once, and
+  a second time after `refused_again`; one refusal alone may be a listener that is being made again;
+- one that does not answer, or cannot be dialled at all, is down after `patience`: it may be it that dials;
+- one that was silent on a live connection is down at once: it was given its time already;
+- one that refuses us for a reason (a name, a cookie, a topology) is down at once: waiting changes nothing;
+- after the verdict a wanted peer is dialled on, with back-off up to `longest_pause`, one that is not wanted no more.
+
+`Verdict` comes at most once between two established connections. Its reasons: "connection refused", "unreachable:
+...", "timeout", "silent", "refused: ...".
+
+    dial ----> connected and proven ------> quiet, until it is lost -----> dial
+      |                                                                     ^
+      +------> all addresses failed -> pause ---- back-off after verdict ---+
+
+Several addresses are tried in turn, beginning with the one that worked last; all of them together are a round.
+
+Both ends of a broken connection dial at once, so two new connections may cross. Who decides which one is kept is
+`admission`; here that is a refusal SIMULTANEOUS, and the answer to it is to wait for the other's connection a while.
+
+Not known here: sockets, handshakes, sessions, whose name is smaller. Pure.
+
+Events: `Wanted`, `Unwanted`, `Lost`, `Silenced`, `SessionOver`, `Established`, `DialFailed`, `DialRefused`,
+`TimerFired`.
+Effects: `Dial`, `CancelDial`, `Verdict`, `SetTimer`, `CancelTimer`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import NamedTuple
+
+from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.wire.handshake import RefusalCode
+
+__all__ = [
+    "CancelDial",
+    "Dial",
+    "DialFailed",
+    "DialRefused",
+    "Dialling",
+    "DiallingParameters",
+    "Effect",
+    "Established",
+    "Event",
+    "Lost",
+    "SessionOver",
+    "Silenced",
+    "Unwanted",
+    "Verdict",
+    "Wanted",
+]
+
+_REDIAL = "redial"
+_PATIENCE = "patience"
+
+REFUSED = "refused"
+"""What the transport says when nobody listens at an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiallingParameters:
+    """All times are seconds."""
+
+    patience: float = 5.0
+    """From the loss of a connection to the verdict on a peer that does not answer."""
+
+    refused_again: float = 0.5
+    """From a refused round to the second one, whose refusal is the verdict."""
+
+    retry: float = 0.25
+    """From a round that failed otherwise to the next one, before the verdict."""
+
+    give_way: float = 1.0
+    """How long the other's connection is waited for when it is the one that is kept."""
+
+    dial_timeout: float = 5.0
+    """For one attempt, the handshake included; divided between several addresses, but never below `shortest_dial`."""
+
+    shortest_dial: float = 1.0
+
+    first_pause: float = 0.1
+    longest_pause: float = 3.0
+    """Pauses after the verdict: doubled each time, shortened by chance by up to a quarter, never longer than this."""
+
+    stall: float = 2.0
+    """A verdict that is due, but so late that we must have been stopped, is put off for as long."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.refused_again < self.patience:
+            raise ValueError(f"refused_again ({self.refused_again}) must be above 0 and below patience")
+        if not 0 < self.first_pause <= self.longest_pause:
+            raise ValueError(f"first_pause ({self.first_pause}) must be above 0 and at most longest_pause")
+        if not 0 < self.shortest_dial <= self.dial_timeout:
+            raise ValueError(f"shortest_dial ({self.shortest_dial}) must be above 0 and at most dial_timeout")
+        if min(self.retry, self.give_way, self.stall) <= 0:
+            raise ValueError("all times must be above 0")
+
+
+class Wanted(NamedTuple):
+    """The peer is to be kept connected; it can be dialled there."""
+
+    addresses: tuple[str, ...]
+
+
+class Unwanted(NamedTuple):
+    """It is no longer to be dialled once it is lost."""
+
+
+class Lost(NamedTuple):
+    """The connection that carried its session is gone, and the session waits for another."""
+
+
+class Silenced(NamedTuple):
+    """The connection was closed because nothing came over it."""
+
+
+class Established(NamedTuple):
+    """A connection to it is proven: our attempt (`dialled`) or the peer's.
+
+    `addresses`: where it says that it can be dialled.
+    """
+
+    addresses: tuple[str, ...]
+    dialled: bool
+
+
+class SessionOver(NamedTuple):
+    """Its session ended for another reason than a verdict: it left, or was replaced, or ran over."""
+
+
+class DialFailed(NamedTuple):
+    """The attempt came to nothing. `reason` is the transport's, or a text."""
+
+    reason: str
+
+
+class DialRefused(NamedTuple):
+    """The other end refused the handshake, or we did."""
+
+    code: int
+    text: str
+
+
+Event = Wanted | Unwanted | Lost | Silenced | SessionOver | Established | DialFailed | DialRefused | TimerFired
+
+
+class Dial(NamedTuple):
+    """Try an address; exactly one of Established, DialFailed, DialRefused is to follow, unless it is cancelled."""
+
+    address: str
+    timeout: float
+
+
+class CancelDial(NamedTuple):
+    """Give the attempt up."""
+
+
+class Verdict(NamedTuple):
+    """The peer is down: its session, if there is one, ends."""
+
+    reason: str
+
+
+Effect = Dial | CancelDial | Verdict | SetTimer | CancelTimer
+
+
+class Dialling:
+    """What is done to reach one peer."""
+
+    __slots__ = (
+        "_all_refused",
+        "_attempt",
+        "_cause",
+        "_connected",
+        "_parameters",
+        "_patience_due",
+        "_pauses",
+        "_position",
+        "_refused_rounds",
+        "_start",
+        "_undecided",
+        "addresses",
+        "wanted",
+    )
+
+    def __init__(self, parameters: DiallingParameters) -> None:
+        self.addresses: tuple[str, ...] = ()
+        self.wanted = False
+        self._parameters = parameters
+        self._connected = False
+        self._undecided = False  # the verdict is still to come
+        self._patience_due = 0.0  # when it comes at the latest
+        self._attempt: int | None = None  # the index of the address that is being tried
+        self._start = 0  # the index of the address that each round begins with: the one that worked last
+        self._position = 0  # how many of this round were tried
+        self._all_refused = True  # of this round
+        self._refused_rounds = 0
+        self._pauses = 0  # rounds since the verdict
+        self._cause = "unreachable"  # why the last attempt failed
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing left to do, nor to decide: it can be forgotten."""
+        return not (self.wanted or self._connected or self._undecided or self._attempt is not None)
+
+    def step(self, event: Event, now: float, random: Random) -> list[Effect]:
+        """Take an event."""
+        match event:
+            case Established(addresses, dialled):
+                return self._established(addresses, dialled)
+            case SessionOver():
+                return self._session_over(random)
+            case Lost():
+                return self._lost(now)
+            case Silenced():
+                self._connected = False
+                self._undecided = True
+                return self._decide("silent", random)
+            case Wanted(addresses):
+                return self._wanted(addresses, now)
+            case Unwanted():
+                return self._unwanted()
+            case DialFailed(reason):
+                return self._failed(reason, random)
+            case DialRefused(code, text):
+                return self._refused(code, text, random)
+            case TimerFired(key):
+                return self._fired(key, now, random)
+
+    def _wanted(self, addresses: tuple[str, ...], now: float) -> list[Effect]:
+        new_addresses = addresses != self.addresses and bool(addresses)
+        if new_addresses:
+            self._move_to(addresses)
+        first = not self.wanted
+        self.wanted = True
+        if self._connected or self._attempt is not None:
+            return []
+        if first and not self._undecided:
+            return self._begin(now)
+        # It moved: a pause that was meant for the old place is not for the new one.
+        return self._new_round() if new_addresses else []
+
+    def _move_to(self, addresses: tuple[str, ...]) -> None:
+        worked = self.addresses[self._start] if self.addresses else None
+        self.addresses = addresses
+        self._start = addresses.index(worked) if worked in addresses else 0
+
+    def _unwanted(self) -> list[Effect]:
+        self.wanted = False
+        # A session that waits for a connection still does so until the verdict.
+        if self._connected or self._undecided:
+            return []
+        return self._stop()
+
+    def _lost(self, now: float) -> list[Effect]:
+        self._connected = False
+        return self._begin(now)
+
+    def _begin(self, now: float) -> list[Effect]:
+        """From here on the verdict is open."""
+        self._undecided = True
+        self._refused_rounds = 0
+        self._pauses = 0
+        self._cause = "unreachable"
+        self._patience_due = now + self._parameters.patience
+        return [SetTimer(_PATIENCE, self._parameters.patience), *self._new_round()]
+
+    def _new_round(self) -> list[Effect]:
+        self._position = 0
+        self._all_refused = True
+        return [CancelTimer(_REDIAL), *self._dial()]
+
+    def _dial(self) -> list[Effect]:
+        if not self.addresses:
+            # It has to dial us.
+            return []
+        parameters = self._parameters
+        count = len(self.addresses)
+        self._attempt = (self._start + self._position) % count
+        self._position += 1
+        return [Dial(self.addresses[self._attempt], max(parameters.dial_timeout / count, parameters.shortest_dial))]
+
+    def _established(self, addresses: tuple[str, ...], dialled: bool) -> list[Effect]:
+        if dialled and self._attempt is not None:
+            self._start, self._attempt = self._attempt, None
+        if addresses:
+            self._move_to(addresses)
+        self._connected = True
+        return self._stop()
+
+    def _session_over(self, random: Random) -> list[Effect]:
+        if not self._connected and not self._undecided:
+            # It ended by our own verdict.
+            return []
+        effects = self._stop()
+        self._connected = False
+        self._pauses = 0
+        # Not at once: it was the peer's wish, or it was not up to what it was sent.
+        return effects + self._pause(random)
+
+    def _stop(self) -> list[Effect]:
+        """Do nothing more, nor decide: our own attempt is one too many, or nobody waits for it."""
+        effects: list[Effect] = [CancelTimer(_PATIENCE), CancelTimer(_REDIAL)]
+        if self._attempt is not None:
+            self._attempt = None
+            effects.append(CancelDial())
+        self._undecided = False
+        return effects
+
+    def _failed(self, reason: str, random: Random) -> list[Effect]:
+        self._attempt = None
+        self._cause = "connection refused" if reason == REFUSED else reason
+        self._all_refused = self._all_refused and reason == REFUSED
+        if self._position < len(self.addresses):
+            return self._dial()
+        if not self._undecided:
+            return self._pause(random)
+        if not self._all_refused:
+            return [SetTimer(_REDIAL, self._parameters.retry)]
+        self._refused_rounds += 1
+        if self._refused_rounds > 1:
+            return self._decide(self._cause, random)
+        return [SetTimer(_REDIAL, self._parameters.refused_again)]
+
+    def _refused(self, code: int, text: str, random: Random) -> list[Effect]:
+        self._attempt = None
+        if not self._undecided:
+            return self._pause(random)
+        if code == RefusalCode.SIMULTANEOUS:
+            # The peer holds on to its own attempt. If that comes to nothing it will say so no more when we dial.
+            return [SetTimer(_REDIAL, self._parameters.give_way)]
+        if code == RefusalCode.BUSY or code == RefusalCode.EXPIRED:
+            self._cause = f"refused: {text}"
+            return [SetTimer(_REDIAL, self._parameters.retry)]
+        return self._decide(f"refused: {text}", random)
+
+    def _decide(self, reason: str, random: Random) -> list[Effect]:
+        self._undecided = False
+        if not self.wanted:
+            return [*self._stop(), Verdict(reason)]
+        return [CancelTimer(_PATIENCE), Verdict(reason), *self._pause(random)]
+
+    def _pause(self, random: Random) -> list[Effect]:
+        if not self.wanted or self._attempt is not None:
+            return []
+        parameters = self._parameters
+        # The exponent is bounded, as 2 ** 2000 is no float.
+        pause = min(parameters.first_pause * 2 ** min(self._pauses, 30), parameters.longest_pause)
+        self._pauses += 1
+        return [SetTimer(_REDIAL, pause * random.uniform(0.75, 1.0))]
+
+    def _fired(self, key: object, now: float, random: Random) -> list[Effect]:
+        if key == _REDIAL:
+            return self._new_round() if self._attempt is None and (self.wanted or self._undecided) else []
+        if not self._undecided:
+            return []
+        if now - self._patience_due >= self._parameters.stall:
+            # We were stopped meanwhile: nobody had the time that this verdict speaks of.
+            self._patience_due = now + self._parameters.stall
+            return [SetTimer(_PATIENCE, self._parameters.stall)]
+        return self._decide(self._cause, random)

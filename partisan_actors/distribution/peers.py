@@ -1,0 +1,501 @@
+"""Bytes between this node's life and others: who is connected, and the sessions with them. The driver's centre.
+
+Promised to the parts above (`PeerEvents`), whatever happens to connections:
+
+- `session_started` once for each session, before anything that it received; `session_ended` once for each that
+  started, after everything that it received and before `session_started` of the next one with that name; both in
+  the hub;
+- at most one live session for each name; a second live node of a name is refused;
+- a peer that `connect` named is connected whenever it can be; `unreachable` tells, once for each time that it could
+  not be, that the time for the first connection is over, and `session_ended` tells it of one that was connected;
+- what strangers do costs no more than `StrangerParameters` say, and nobody else anything;
+- after `close` nothing is told, dialled or timed any more.
+
+Not known here: processes, terms, membership, what a signal means. The decisions are those of the pure modules
+`admission`, `dialling`, `session`, `strangers`; the pieces that perform them are `Link`, `Session`, `Dialler`,
+`Contact`. Everything runs in the hub of the node's thread and never waits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from partisan_actors.distribution.admission import Acquaintances, Grounds, judge
+from partisan_actors.distribution.attempt import Attempt
+from partisan_actors.distribution.contact import Contact, JoinFailure
+from partisan_actors.distribution.counters import Counters
+from partisan_actors.distribution.dialler import Dialler
+from partisan_actors.distribution.dialling import DiallingParameters, Lost, SessionOver, Silenced, Unwanted, Wanted
+from partisan_actors.distribution.link import Link
+from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.refusals import Refusals
+from partisan_actors.distribution.session import SessionParameters
+from partisan_actors.distribution.strangers import StrangerParameters, Strangers, host_of
+from partisan_actors.processes.clock import Clock
+from partisan_actors.processes.identity import Life
+from partisan_actors.transport import Connection, Listener, Transport
+from partisan_actors.wire.frames import MAX_FRAME
+from partisan_actors.wire.handshake import (
+    PROTOCOL,
+    Hello,
+    Keys,
+    Purpose,
+    Refusal,
+    RefusalCode,
+    agree_session,
+)
+
+__all__ = ["LocalIdentity", "PeerEvents", "PeerParameters", "Peers"]
+
+_log = structlog.get_logger("partisan_actors")
+
+_NONCE_SIZE = 32
+_REASONS_COUNTED = 64
+_CODES = {int(code): code.name.lower() for code in RefusalCode}
+
+
+@dataclass(frozen=True, slots=True)
+class LocalIdentity:
+    """What a node says of itself."""
+
+    life: Life
+    topology: str = ""
+    channels: tuple[tuple[str, int, int], ...] = ()  # name, parallelism, flags
+    tls: bool = False
+    addresses: Callable[[], Sequence[str]] = tuple  # where it can be dialled, once that is known
+    protocol: tuple[int, int] = (PROTOCOL, PROTOCOL)  # lowest and highest version
+    features: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PeerParameters:
+    """The limits of this layer; sizes are bytes."""
+
+    session: SessionParameters = field(default_factory=SessionParameters)
+    dialling: DiallingParameters = field(default_factory=DiallingParameters)
+    strangers: StrangerParameters = field(default_factory=StrangerParameters)
+
+    max_frame: int = MAX_FRAME
+    """Of a proven peer, header included."""
+
+    backlog: int = 256 << 10
+    """A connection with so many bytes that the kernel did not take is given no more frames."""
+
+    acquaintances: int = 4096
+    """Names of which the last life and session number are remembered."""
+
+
+class PeerEvents(Protocol):
+    """What the parts above are told, in the hub. What they raise is logged and changes nothing."""
+
+    def session_started(self, session: Session) -> None:
+        """A session with a life exists, and its first connection."""
+
+    def received(self, session: Session, body: memoryview | bytes) -> None:
+        """The body of one DATA frame, a run of signals: exactly once, in order."""
+
+    def session_ended(self, session: Session, reason: str) -> None:
+        """It is over: "leave", "connection refused", "silent", "unreachable: ...", "newer life", "overflow", ..."""
+
+    def unreachable(self, node: str, reason: str) -> None:
+        """A peer that `connect` named, and that no session is with, could not be connected in time."""
+
+    def check_peer(self, hello: Hello) -> str | None:
+        """Why a peer that proved itself is refused all the same: "name", "topology", ...; None when it is not."""
+
+
+class Peers:
+    """The other nodes, as bytes see them."""
+
+    def __init__(
+        self,
+        identity: LocalIdentity,
+        keys: Keys,
+        clock: Clock,
+        transport: Transport,
+        events: PeerEvents,
+        parameters: PeerParameters | None = None,
+    ) -> None:
+        self.identity = identity  # may be replaced, but for the life
+        self.keys = keys  # may be replaced: handshakes that begin later use the new ones
+        self.clock = clock
+        self.transport = transport
+        self.parameters = parameters if parameters is not None else PeerParameters()
+        self.backlog = self.parameters.backlog
+        self.counters = Counters()
+        self.dirty: list[Session] = []  # those that `flush` has to look at; the same list for ever
+        self._events = events
+        self._closed = False
+        self._flush_is_due = False
+        self._turn = 0  # counts hellos and established links, to tell which came first
+        self._sessions: dict[str, Session] = {}  # those that live, by name
+        self._diallers: dict[str, Dialler] = {}  # by name: each that is wanted or has a session
+        self._contacts: dict[Contact, None] = {}
+        self._attempts: dict[Attempt, None] = {}  # all dials and handshakes of ours that are under way
+        self._links: dict[Link, None] = {}  # every connection that is open
+        self._listeners: list[Listener] = []
+        self._acquaintances = Acquaintances(self.parameters.acquaintances)
+        self._strangers = Strangers(self.parameters.strangers)
+        self._refusals = Refusals(identity.life.node, clock, self.counters, self.parameters.strangers)
+
+    # For the parts above
+
+    def listen(self, addresses: Sequence[str]) -> list[str]:
+        """Accept peers at `addresses`; the addresses really bound.
+
+        Raises: ValueError for one that cannot be read, OSError for one that cannot be bound; then none is.
+        """
+        made: list[Listener] = []
+        try:
+            for address in addresses:
+                made.append(self.transport.listen(address, self._accepted))
+        except BaseException:
+            for listener in made:
+                listener.close()
+            raise
+        self._listeners += made
+        return [listener.address for listener in made]
+
+    def contact(
+        self, address: str, done: Callable[[Session | JoinFailure], None], timeout: float
+    ) -> Callable[[str], None]:
+        """Connect to whoever answers at `address`, within `timeout` seconds.
+
+        Args:
+            done: called later, exactly once.
+
+        Returns: a function that gives up, with a text that becomes part of the failure.
+        """
+        contact = Contact(self, address, done, timeout)
+        self._contacts[contact] = None
+        if self._closed:
+            self.clock.call_soon(contact.fail, "this node is closed")
+        return contact.fail
+
+    def connect(self, node: str, addresses: Sequence[str]) -> None:
+        """Keep a session with `node`, which can be dialled at `addresses`; without any it has to dial us.
+
+        Again with other addresses when it moved.
+        """
+        if node == self.identity.life.node or self._closed:
+            return
+        self._dialler(node).feed(Wanted(tuple(addresses)))
+
+    def forget(self, node: str) -> None:
+        """Do not dial `node` again. A session that lives goes on while its connection does; see `Session.end`."""
+        dialler = self._diallers.get(node)
+        if dialler is not None:
+            dialler.feed(Unwanted())
+
+    def session(self, node: str) -> Session | None:
+        """The live session with `node`, connected or not."""
+        return self._sessions.get(node)
+
+    def sessions(self) -> list[Session]:
+        """All live sessions, the oldest first."""
+        return list(self._sessions.values())
+
+    def known_life(self, node: str) -> Life | None:
+        """The latest life of `node` that has proved itself here."""
+        known = self._acquaintances.get(node)
+        return known.life if known is not None else None
+
+    @property
+    def open_connections(self) -> int:
+        """Connections that are not closed yet, those of strangers and those that only say good-bye included."""
+        return len(self._links)
+
+    def flush(self) -> None:
+        """Write what the dirty sessions have queued. Cheap when there is none."""
+        # hot: each time that the scheduler goes idle.
+        dirty = self.dirty
+        for session in dirty:
+            session.flush()
+        dirty.clear()
+
+    def leave(self, reason: str = "leave") -> None:
+        """End every session, after what is queued in it, and want no peer any more. Still accepts."""
+        for contact in list(self._contacts):
+            contact.fail(f"this node is about to {reason}")
+        for dialler in list(self._diallers.values()):
+            dialler.feed(Unwanted())
+        for session in list(self._sessions.values()):
+            session.leave(reason)
+
+    def close(self, reason: str = "stop") -> None:
+        """Leave, and accept nobody any more. Connections may take up to 1 s to get the last words out."""
+        if self._closed:
+            return
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        self.leave(reason)
+        self._closed = True
+        for dialler in list(self._diallers.values()):
+            dialler.close()
+        self._diallers.clear()
+        for link in list(self._links):
+            if link.counted_host is not None:
+                link.close(reason)
+        self._refusals.close()
+
+    # For attempts, diallers and contacts
+
+    def hello_to(self, node: str | None, purpose: Purpose) -> Hello:
+        """What to say to `node`, or to whoever answers."""
+        return self._hello(node, self._sessions.get(node) if node is not None else None, purpose)
+
+    def dialled(self, connection: Connection, hello: Hello, prove_within: float, attempt: Attempt) -> Link:
+        """One of ours has reached somebody."""
+        link = Link(self, connection, hello, prove_within, self.parameters.max_frame)
+        link.attempt = attempt
+        self._links[link] = None
+        return link
+
+    def attempt_began(self, attempt: Attempt) -> None:
+        """Keep track of it."""
+        self._attempts[attempt] = None
+
+    def attempt_over(self, attempt: Attempt) -> None:
+        """It needs no more attention."""
+        del self._attempts[attempt]
+
+    def contact_over(self, contact: Contact) -> None:
+        """It needs no more attention."""
+        del self._contacts[contact]
+
+    def verdict(self, dialler: Dialler, reason: str) -> None:
+        """A peer is down."""
+        session = self._sessions.get(dialler.node)
+        if session is not None:
+            session.end(reason)
+        else:
+            self._tell(self._events.unreachable, dialler.node, reason)
+
+    def dialler_idle(self, dialler: Dialler) -> None:
+        """Neither wanted nor connected."""
+        if self._diallers.get(dialler.node) is dialler and dialler.node not in self._sessions:
+            del self._diallers[dialler.node]
+            dialler.close()
+
+    # For links
+
+    def greet(self, link: Link, peer: Hello) -> Hello | Refusal:
+        """Answer one that dialled us; nothing of it is proven."""
+        self._turn += 1
+        link.hello_turn = self._turn
+        if self._closed:
+            return Refusal(RefusalCode.BUSY, text="the node is closing")
+        session = self._sessions.get(peer.node)
+        held = session if session is not None and session.peer == peer.life else None
+        return self._hello(peer.node, held, Purpose.LINK)
+
+    def greeted(self, link: Link, peer: Hello) -> Refusal | None:
+        """See the hello of one that we dialled, before we prove ourselves to it."""
+        attempt = link.attempt
+        if attempt is not None and attempt.expected is None:
+            session = self._sessions.get(peer.node)
+            if session is not None and session.peer == peer.life:
+                # Our hello named no session, so going on would end this one.
+                return Refusal(RefusalCode.SIMULTANEOUS, text="it is connected already")
+        elif attempt is not None and attempt.expected != peer.node:
+            return Refusal(RefusalCode.NAME, text=f"{peer.node} answers in place of {attempt.expected}")
+        return judge(self._grounds(link, peer), link.mine, peer)
+
+    def admit(self, link: Link, peer: Hello) -> Refusal | None:
+        """Decide on one that has proved itself."""
+        if self._closed:
+            return Refusal(RefusalCode.BUSY, text="the node is closing")
+        refusal = judge(self._grounds(link, peer), link.mine, peer)
+        if refusal is not None:
+            return refusal
+        reason = self._tell(self._events.check_peer, peer)
+        if reason is None:
+            return None
+        code = RefusalCode.__members__.get(reason.upper(), RefusalCode.NAME)
+        return Refusal(code, text=f"refused by {self.identity.life.node}: {reason}")
+
+    def link_established(self, link: Link, peer: Hello) -> None:
+        """A peer is proven and admitted: its session goes on, or begins."""
+        self._no_stranger(link)
+        self._turn += 1
+        link.established_turn = self._turn
+        assert link.mine is not None
+        number, resumed = agree_session(link.mine, peer)
+        session = self._sessions.get(peer.node)
+        if session is not None and not resumed:
+            session.end("newer life" if session.peer != peer.life else "newer session")
+        if self._closed:
+            link.close("the node is closing")
+            return
+        if not resumed or session is None:
+            session = Session(self, peer, number, self.parameters.session)
+            self._sessions[peer.node] = session
+        self._acquaintances.remember(peer.life, number)
+        self.counters.connections += 1
+        session.attach(link, peer)
+        if session.ended is not None:
+            if link.attempt is not None:
+                link.attempt.link_failed(None, True, session.ended)
+            return
+        self._dialler(peer.node).established(peer.addresses, link.attempt)
+        if not resumed:
+            self.counters.sessions_started += 1
+            self._tell(self._events.session_started, session)
+        if link.attempt is not None:
+            link.attempt.succeeded(session)
+
+    def link_failed(self, link: Link, refusal: Refusal | None, by_us: bool, reason: str) -> None:
+        """A handshake came to nothing."""
+        attempt = link.attempt
+        if refusal is not None:
+            key = _CODES.get(refusal.code, "other")
+            self._refusals.refused(link.address, key if by_us else f"{key}, by the peer", str(refusal))
+        elif not link.dialled and not self._closed and not self._is_of_a_session(link):
+            self._refusals.refused(link.address, "closed during the handshake", reason)
+        if attempt is not None:
+            attempt.link_failed(refusal, by_us, reason)
+
+    def link_closed(self, link: Link) -> None:
+        """A connection is gone."""
+        self._no_stranger(link)
+        self._links.pop(link, None)
+
+    # For sessions
+
+    def session_dirty(self, session: Session) -> None:
+        """It has something to write."""
+        self.dirty.append(session)
+        # The scheduler flushes when it goes idle. But who sends need not be a process of its.
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self.clock.call_soon(self._flush_now)
+
+    def session_received(self, session: Session, body: bytes | memoryview) -> None:
+        """A frame came."""
+        try:
+            self._events.received(session, body)
+        except Exception as error:
+            _log.error("received_frame_failed", **self._context(session), reason=repr(error), exc_info=error)
+
+    def session_lost(self, session: Session, reason: str) -> None:
+        """Its connection broke: dial, or wait for the peer to."""
+        self.counters.connections_lost += 1
+        _log.info("connection_lost", **self._context(session), reason=reason)
+        self._dialler(session.node).feed(Lost())
+
+    def session_broken_envelope(self, session: Session, reason: str) -> None:
+        """Its peer sent nonsense."""
+        self.counters.broken_envelopes += 1
+        _log.warning("broken_envelope", **self._context(session), address=session.address, reason=reason)
+
+    def session_silent(self, session: Session) -> None:
+        """Its peer does not answer any more."""
+        self._dialler(session.node).feed(Silenced())
+
+    def session_over(self, session: Session, reason: str) -> None:
+        """It has ended."""
+        node = session.node
+        if self._sessions.get(node) is session:
+            del self._sessions[node]
+        ended = self.counters.sessions_ended
+        ended[reason if reason in ended or len(ended) < _REASONS_COUNTED else "other"] += 1
+        self._tell(self._events.session_ended, session, reason)
+        # After it was told, so that who forgets the peer now stops the next dial before it begins.
+        dialler = self._diallers.get(node)
+        if dialler is not None:
+            dialler.feed(SessionOver())
+
+    # Private
+
+    def _accepted(self, connection: Connection) -> Link | None:
+        address = connection.peer_address
+        host = host_of(address)
+        limits = self.parameters.strangers
+        objection = "closing" if self._closed else self._strangers.admit(host)
+        if objection is not None:
+            self._refusals.refused(address, objection)
+            return None
+        link = Link(self, connection, None, limits.prove_within, self.parameters.max_frame)
+        link.counted_host = host
+        self._links[link] = None
+        return link
+
+    def _no_stranger(self, link: Link) -> None:
+        host, link.counted_host = link.counted_host, None
+        if host is not None:
+            self._strangers.leave(host)
+
+    def _dialler(self, node: str) -> Dialler:
+        dialler = self._diallers.get(node)
+        if dialler is None:
+            dialler = self._diallers[node] = Dialler(self, node, self.parameters.dialling)
+        return dialler
+
+    def _hello(self, node: str | None, session: Session | None, purpose: Purpose) -> Hello:
+        identity = self.identity
+        known = self._acquaintances.get(node) if node is not None else None
+        return Hello(
+            node=identity.life.node,
+            epoch=identity.life.epoch,
+            bits=identity.life.bits,
+            # Of the machine's, not of the clock's generator: a nonce that can be foretold is none.
+            nonce=os.urandom(_NONCE_SIZE),
+            protocol_min=identity.protocol[0],
+            protocol_max=identity.protocol[1],
+            features=identity.features,
+            topology=identity.topology,
+            tls=identity.tls,
+            session=session.number if session is not None else 0,
+            last_session=known.last_session if known is not None else 0,
+            peer_bits=session.peer.bits if session is not None else 0,
+            received=session.received_number if session is not None else 0,
+            channels=identity.channels,
+            addresses=tuple(identity.addresses()),
+            purpose=purpose,
+        )
+
+    def _grounds(self, link: Link, peer: Hello) -> Grounds:
+        session = self._sessions.get(peer.node)
+        current = session.link if session is not None else None
+        return Grounds(
+            own=self.identity.life,
+            topology=self.identity.topology,
+            known=self._acquaintances.get(peer.node),
+            held=session.peer if session is not None else None,
+            held_number=session.number if session is not None else 0,
+            answers=session is not None and session.answers,
+            dial_answered=any(
+                attempt.link is not link and (answer := attempt.answered_by()) is not None and answer.life == peer.life
+                for attempt in self._attempts
+            ),
+            crossed=current is not None and current.dialled and current.established_turn > link.hello_turn,
+            accepting=not link.dialled,
+        )
+
+    def _is_of_a_session(self, link: Link) -> bool:
+        """Whether it says to be somebody that is connected, and so has given this one up for a connection of ours."""
+        session = self._sessions.get(link.peer.node) if link.peer is not None else None
+        return session is not None and link.peer is not None and session.peer == link.peer.life
+
+    def _flush_now(self) -> None:
+        self._flush_is_due = False
+        self.flush()
+
+    def _context(self, session: Session) -> dict[str, str]:
+        return {"node": self.identity.life.node, "peer": session.node}
+
+    def _tell(self, method: Callable[..., str | None], *arguments: object) -> str | None:
+        if self._closed:
+            return None
+        try:
+            return method(*arguments)
+        except Exception as error:
+            name = getattr(method, "__name__", "callback")
+            _log.error("peer_event_failed", node=self.identity.life.node, event_name=name, exc_info=error)
+            return None

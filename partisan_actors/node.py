@@ -1,0 +1,439 @@
+"""Node: puts the parts together, starts and stops them in order.
+
+The one module that knows everybody. A node belongs to the thread that started it; of its
+methods only `run`, `spawn` and `send_from_thread` may be used from others.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, TypeVar
+
+import structlog
+from gevent import get_hub
+from greenlet import getcurrent
+
+from partisan_actors.cluster.cluster import Cluster, ClusterSettings
+from partisan_actors.distribution.channels import Channel, check_channels
+from partisan_actors.distribution.cookie import find_cookies
+from partisan_actors.errors import ActorError, JoinError, NotAProcess, ProcessExit
+from partisan_actors.processes import messages
+from partisan_actors.processes.clock import Clock, GeventClock
+from partisan_actors.processes.identity import Life, Pid
+from partisan_actors.processes.outside import Outcome, call_from_thread
+from partisan_actors.processes.plain import AttachedProcess, FunctionProcess
+from partisan_actors.processes.primitives import monitor_nodes, receive, send
+from partisan_actors.processes.process import Process
+from partisan_actors.processes.runtime import Runtime, process_of_greenlet
+from partisan_actors.processes.stopping import stop_processes
+from partisan_actors.topologies import FullMesh
+from partisan_actors.transport import SocketTransport
+from partisan_actors.wire.message_types import register_message_class
+
+__all__ = ["Node"]
+
+T = TypeVar("T")
+_KEEP_ALIVE = 3600.0
+
+
+class Node:
+    """One member of a cluster, with its processes.
+
+    Args:
+        name: `"orders@10.0.0.7"`, unique in the cluster.
+        listen: `"host:port"`, `"[v6]:port"`, `"unix:/path"`, a list of them, or None (never accepts).
+        advertise: what others dial, where that differs from `listen`; never a wildcard.
+        cookie: the shared secret, 16 bytes or more, or a tuple of several: the first proves, all are
+            accepted. By default $PARTISAN_COOKIE, else the file ~/.partisan.cookie.
+        topology: the overlay.
+        channels: the named channels.
+        causal_labels: groups for causal delivery; none in this version.
+        tls: none in this version.
+        spawnable: dotted-name patterns that other nodes may spawn here, e.g. `"shop.workers.*"`.
+        discovery: none in this version.
+        names: none in this version.
+        strict_messages: hold local messages to the rules of remote ones; for tests.
+        switch_interval: seconds; the interpreter's thread switch interval while a node runs, which
+            also bounds how long gevent leaves sockets alone. Process-wide; None leaves it.
+        clock: the door to time; replaced in simulation.
+        transport: the door to the network; replaced in simulation.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        listen: str | Sequence[str] | None = "127.0.0.1:0",
+        advertise: str | None = None,
+        cookie: str | bytes | tuple[str | bytes, ...] | None = None,
+        topology: FullMesh | None = None,
+        channels: tuple[Channel, ...] = (Channel("default"),),
+        causal_labels: tuple[Any, ...] = (),
+        tls: Any = None,
+        spawnable: Sequence[str] = (),
+        discovery: Any = None,
+        names: Any = None,
+        strict_messages: bool = False,
+        switch_interval: float | None = 0.0005,
+        clock: Clock | None = None,
+        transport: Any = None,
+    ) -> None:
+        _check_name(name)
+        _refuse_later_options(causal_labels=causal_labels, tls=tls, discovery=discovery, names=names)
+        if isinstance(spawnable, str):
+            raise TypeError(f"spawnable is a list of patterns, not one str: give ({spawnable!r},)")
+        self.name = name
+        self._settings = ClusterSettings(
+            listen=_several(listen),
+            advertise=advertise,
+            cookies=find_cookies(cookie),
+            topology=topology if topology is not None else FullMesh(),
+            channel=check_channels(channels),
+            spawnable=tuple(spawnable),
+        )
+        self._strict_messages = strict_messages
+        self._switch_interval = switch_interval
+        self._given_clock = clock
+        self._given_transport = transport
+        self._runtime: Runtime | None = None
+        self._cluster: Cluster | None = None
+        self._thread = 0
+        self._loop: Any = None
+        self._keep_alive: Any = None
+        self._attached: list[AttachedProcess] = []
+
+    # Starting and stopping.
+
+    def start(self) -> Node:
+        """Start it, in this thread; gives the node. Does nothing when it runs."""
+        if self._runtime is not None:
+            return self
+        _log_to_stderr()
+        clock = self._given_clock if self._given_clock is not None else GeventClock()
+        life = Life(self.name, int(clock.wall() * 1000), secrets.randbits(64))
+        runtime = Runtime(life, clock)
+        transport = self._given_transport if self._given_transport is not None else SocketTransport(clock)
+        cluster = Cluster(runtime, transport, self._settings)
+        cluster.start()
+        for kind in _RUNTIME_MESSAGES:
+            register_message_class(kind)
+        if self._strict_messages:
+            runtime.check_message = cluster.codec.check
+        self._runtime, self._cluster = runtime, cluster
+        self._thread, self._loop = threading.get_ident(), get_hub().loop
+        self._stay_alive()
+        if self._switch_interval is not None:
+            _switch_interval.lower(self, self._switch_interval)
+        structlog.get_logger("partisan_actors").info("node_started", node=self.name, address=cluster.address)
+        return self
+
+    def _stay_alive(self) -> None:
+        # One timer, always: a program that only waits for messages is no deadlock (gevent: LoopExit).
+        assert self._runtime is not None
+        self._keep_alive = self._runtime.clock.call_later(_KEEP_ALIVE, self._stay_alive)
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Stop it. Does nothing when it does not run.
+
+        Every process gets exit `"shutdown"`, the roots of trees first; what is left after `timeout`
+        seconds is killed. Then the node leaves the cluster and closes its sockets. Attached greenlets,
+        and the caller, are detached and not signalled.
+        """
+        runtime, cluster = self._runtime, self._cluster
+        if runtime is None or cluster is None:
+            return
+        self._check_thread("stop")
+        self._runtime = None  # a second call, from a process that is stopping, does nothing
+        try:
+            stop_processes(runtime, timeout, spare=process_of_greenlet())
+        finally:
+            cluster.stop()
+            for attached in self._attached:
+                runtime.end(attached, "shutdown")
+            runtime.closed = f"node {self.name} has stopped"
+            runtime.deadlines.close()
+            self._keep_alive.cancel()
+            _switch_interval.restore(self)
+            self._cluster = None
+        structlog.get_logger("partisan_actors").info("node_stopped", node=self.name)
+
+    def __enter__(self) -> Node:
+        self.start()
+        self._attach()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.stop()
+        finally:
+            self._detach(error)
+
+    @contextmanager
+    def attached(self) -> Iterator[Pid]:
+        """Make the current greenlet a process of this node for the block; gives its pid."""
+        process = self._attach()
+        error: BaseException | None = None
+        try:
+            yield process.pid
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self._detach(error)
+
+    def _attach(self) -> AttachedProcess:
+        self._check_thread("attach a greenlet")
+        process = AttachedProcess(self._running())
+        process.attach()
+        self._attached.append(process)
+        return process
+
+    def _detach(self, error: BaseException | None) -> None:
+        greenlet = getcurrent()
+        for index in range(len(self._attached) - 1, -1, -1):
+            if self._attached[index].greenlet is greenlet:
+                self._attached.pop(index).detach(error)
+                return
+
+    # Work.
+
+    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Pid:
+        """Start a process that runs `function(*args, **kwargs)`; from anywhere, native threads included."""
+        runtime = self._running()
+        if threading.get_ident() == self._thread:
+            return runtime.spawn(function, args, kwargs, parent=self._own_process()).pid
+        pid: Pid = self._in_thread(lambda finish: finish(runtime.spawn(function, args, kwargs).pid, None))
+        return pid
+
+    def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run `function(*args, **kwargs)` in a new process and wait; from anywhere, native threads included.
+
+        Gives its value or raises its error; `ProcessExit(reason)` if a signal ended it. If the wait is
+        interrupted, the process is killed.
+        """
+        runtime = self._running()
+        if threading.get_ident() != self._thread:
+            return self._in_thread(lambda finish: _start_run(runtime, function, args, kwargs, finish))  # type: ignore[no-any-return]
+        outcome = Outcome(runtime)
+        process = _start_run(runtime, function, args, kwargs, outcome.set)
+        try:
+            outcome.wait()
+        finally:
+            if not outcome.done:
+                process.kill()
+        return outcome.get()  # type: ignore[no-any-return]
+
+    def send_from_thread(self, dest: Any, message: Any) -> None:
+        """Send a message, as `send` does; from a native thread, or any greenlet."""
+        runtime = self._running()
+        if threading.get_ident() == self._thread:
+            runtime.spawn(send, (dest, message), {})
+        else:
+            self._loop.run_callback_threadsafe(_spawn_send, runtime, dest, message)
+
+    def _in_thread(self, function: Callable[[Callable[[Any, BaseException | None], None]], Any]) -> Any:
+        def guarded(finish: Callable[[Any, BaseException | None], None]) -> None:
+            try:
+                function(finish)
+            except BaseException as error:
+                finish(None, error)
+
+        return call_from_thread(self._loop, lambda: self._runtime is not None, guarded)
+
+    # The cluster.
+
+    def join(self, address: str, timeout: float = 10.0) -> None:
+        """Join the cluster of the node at `address`, which may be any member.
+
+        Returns when its view of the cluster was received, and the neighbours that the overlay wants
+        and can reach are connected.
+
+        Raises:
+            JoinError: `reason` is "cookie", "unreachable", "version", "topology" or "name".
+        """
+        self._check_thread("join")
+        cluster = self._clustered()
+        outcome = Outcome(self._running())
+        attempt = cluster.join(address, timeout, outcome.set)
+        try:
+            if not outcome.wait(timeout):
+                raise JoinError("unreachable", f"{self.name} could not join through {address} within {timeout} s")
+        finally:
+            attempt.cancel()
+        outcome.get()
+
+    def leave(self) -> None:
+        """Leave the cluster in order. The node stays usable, alone."""
+        self._check_thread("leave")
+        self._clustered().leave()
+
+    @property
+    def address(self) -> str | None:
+        """The first address that others are told to dial; None when it does not listen."""
+        return self._clustered().address
+
+    @property
+    def listening(self) -> list[str]:
+        """The addresses that are really bound."""
+        return self._clustered().listening
+
+    @property
+    def life(self) -> Life:
+        """This life of the node."""
+        return self._running().home
+
+    def members(self) -> list[str]:
+        """The names of all members that are not known to be down, this node's included."""
+        return self._clustered().members()
+
+    def neighbours(self) -> list[str]:
+        """The names of the nodes with a live connection, this node's not included."""
+        return self._clustered().neighbours()
+
+    def subscribe(self, callback: Callable[[messages.NodeUp | messages.NodeDown], Any]) -> Pid:
+        """Call `callback(event)` for each NodeUp and NodeDown, in a process of its own, whose pid is returned."""
+        return self.spawn(_subscriber, callback)
+
+    # Inside.
+
+    def _running(self) -> Runtime:
+        if self._runtime is None:
+            raise NotAProcess(f"node {self.name} does not run: call start(), or use it in a `with`")
+        if self._runtime.closed is not None:
+            raise NotAProcess(self._runtime.closed)
+        return self._runtime
+
+    def _clustered(self) -> Cluster:
+        self._running()
+        assert self._cluster is not None
+        return self._cluster
+
+    def _own_process(self) -> Process | None:
+        process = process_of_greenlet()
+        return process if process is not None and process.runtime is self._runtime else None
+
+    def _check_thread(self, action: str) -> None:
+        if self._runtime is not None and threading.get_ident() != self._thread:
+            raise NotAProcess(
+                f"cannot {action} from another thread than the one that started {self.name}: "
+                "from there use node.run, node.spawn or node.send_from_thread"
+            )
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name} {'running' if self._runtime is not None else 'stopped'}>"
+
+
+_RUNTIME_MESSAGES = (
+    messages.Crash,
+    messages.Exit,
+    messages.Down,
+    messages.NodeUp,
+    messages.NodeDown,
+    messages.Undelivered,
+)
+
+
+class _SwitchInterval:
+    """The interpreter's thread switch interval: lowered by the first node of this OS process, restored by the last."""
+
+    def __init__(self) -> None:
+        self._before: float | None = None
+        self._nodes: dict[int, float] = {}
+
+    def lower(self, node: Node, seconds: float) -> None:
+        """A node has started that wants at most `seconds`."""
+        if not self._nodes:
+            self._before = sys.getswitchinterval()
+        self._nodes[id(node)] = seconds
+        sys.setswitchinterval(min(self._nodes.values()))
+
+    def restore(self, node: Node) -> None:
+        """A node has stopped."""
+        if self._nodes.pop(id(node), None) is not None and not self._nodes and self._before is not None:
+            sys.setswitchinterval(self._before)
+
+
+# Process-wide because what it guards is: `sys.setswitchinterval` (design: "What the substrate does").
+_switch_interval = _SwitchInterval()
+
+
+class _RunWatch:
+    """Waits for the end of a process that `run` started."""
+
+    def __init__(self, process: FunctionProcess, finish: Callable[[Any, BaseException | None], None]) -> None:
+        self._process = process
+        self._finish = finish
+
+    def down(self, reason: Any) -> None:
+        """Hand over its value, its error, or its exit."""
+        process = self._process
+        if process.error is not None:
+            self._finish(None, process.error)
+        elif reason == "normal":
+            self._finish(process.value, None)
+        else:
+            self._finish(None, ProcessExit(reason))
+
+
+def _start_run(
+    runtime: Runtime,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    finish: Callable[[Any, BaseException | None], None],
+) -> FunctionProcess:
+    process = runtime.spawn(function, args, kwargs)
+    process.keep_error = True
+    process.add_watch(_RunWatch(process, finish))
+    return process
+
+
+def _spawn_send(runtime: Runtime, dest: Any, message: Any) -> None:
+    if runtime.closed is None:
+        runtime.spawn(send, (dest, message), {})
+
+
+def _subscriber(callback: Callable[[Any], Any]) -> None:
+    monitor_nodes()
+    while True:
+        event = receive((messages.NodeUp, messages.NodeDown))
+        try:
+            callback(event)
+        except Exception:
+            structlog.get_logger("partisan_actors").exception("subscriber_failed", callback=repr(callback))
+
+
+def _log_to_stderr() -> None:
+    # structlog, left alone, prints everything to stdout, where a program's own output belongs. One
+    # that has configured it keeps what it chose.
+    if not structlog.is_configured():
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        )
+
+
+def _check_name(name: str) -> None:
+    user, at, host = name.partition("@") if isinstance(name, str) else ("", "", "")
+    if not user or not at or not host or len(name.encode()) > 255 or any(c.isspace() or c == "\0" for c in name):
+        raise ValueError(f'a node\'s name is like "orders@10.0.0.7", at most 255 bytes and without spaces, not {name!r}')
+
+
+def _refuse_later_options(**options: Any) -> None:
+    for option, value in options.items():
+        if value:
+            raise ActorError(f"Node({option}=...) is not in this version")
+
+
+def _several(addresses: str | Sequence[str] | None) -> tuple[str, ...]:
+    if addresses is None:
+        return ()
+    return (addresses,) if isinstance(addresses, str) else tuple(addresses)

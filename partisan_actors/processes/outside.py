@@ -1,0 +1,99 @@
+"""For code that is no process: waiting on a greenlet of one's own, and reaching a node from a native thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from gevent.monkey import get_original
+
+from partisan_actors.errors import NotAProcess
+from partisan_actors.processes.runtime import Runtime
+from partisan_actors.processes.scheduler import Waiter
+
+__all__ = ["Outcome", "call_from_thread", "wait_for"]
+
+T = TypeVar("T")
+
+
+class Outcome:
+    """Something that will be known later; one greenlet may wait for it."""
+
+    __slots__ = ("_runtime", "_waiter", "done", "error", "value")
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._waiter: Waiter | None = None
+        self.done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def set(self, value: Any = None, error: BaseException | None = None) -> None:
+        """It is known now; the first time counts."""
+        if self.done:
+            return
+        self.done = True
+        self.value = value
+        self.error = error
+        if self._waiter is not None:
+            self._runtime.scheduler.wake(self._waiter)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait on the current greenlet, a process or not, at most `timeout` seconds; whether it is known."""
+        if not self.done:
+            wait_for(self._runtime, lambda: self.done, timeout, self._wait_with)
+        return self.done
+
+    def _wait_with(self, waiter: Waiter | None) -> None:
+        self._waiter = waiter
+
+    def get(self) -> Any:
+        """Its value; raises its error."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def wait_for(
+    runtime: Runtime, done: Callable[[], bool], timeout: float | None, hand_out: Callable[[Waiter | None], None]
+) -> None:
+    """Park the current greenlet until `done`, or for `timeout` seconds; `hand_out` gets what is to be woken."""
+    clock = runtime.clock
+    deadline = None if timeout is None else clock.now() + timeout
+    while not done() and (deadline is None or clock.now() < deadline):
+        waiter = Waiter()
+        hand_out(waiter)
+        timer = None if deadline is None else clock.call_later(deadline - clock.now(), runtime.scheduler.wake, waiter)
+        try:
+            runtime.scheduler.park()
+        finally:
+            waiter.greenlet = None
+            hand_out(None)
+            if timer is not None:
+                timer.cancel()
+
+
+def call_from_thread(
+    loop: Any, alive: Callable[[], bool], function: Callable[[Callable[[Any, BaseException | None], None]], None]
+) -> Any:
+    """From a native thread: let `function(finish)` run in the hub of the node, and wait until it calls `finish`.
+
+    Uses the locks of the threading module as it was before any patching: this really is another
+    thread. Raises NotAProcess if the node stops first.
+    """
+    lock = get_original("_thread", "allocate_lock")()
+    lock.acquire()
+    outcome: list[Any] = [None, None]
+
+    def finish(value: Any, error: BaseException | None = None) -> None:
+        outcome[:] = [value, error]
+        lock.release()
+
+    loop.run_callback_threadsafe(function, finish)
+    # A hub that is gone runs no callback: look now and then whether it still can.
+    while not lock.acquire(timeout=1.0):
+        if not alive():
+            raise NotAProcess("the node stopped while a native thread waited for it")
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]

@@ -1,0 +1,1 @@
+"""Terms to bytes and back: codec, frames, signals, handshake. No I/O."""

@@ -1,0 +1,165 @@
+"""Who may have a connection."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from partisan_actors.distribution.admission import Acquaintance, Acquaintances, Grounds, judge
+from partisan_actors.processes.identity import Life
+from partisan_actors.wire.handshake import Hello, Purpose, RefusalCode
+
+A = Life("a", 10, 1)
+B = Life("b", 10, 2)
+B_LATER = Life("b", 20, 3)
+B_EARLIER = Life("b", 5, 4)
+
+_nonces = itertools.count()
+
+
+def hello(life: Life, **fields: object) -> Hello:
+    nonce = next(_nonces).to_bytes(32, "big")
+    return Hello(node=life.node, epoch=life.epoch, bits=life.bits, nonce=nonce, **fields)  # type: ignore[arg-type]
+
+
+NOTHING = Grounds(own=A, topology="")
+KNOWN = replace(NOTHING, known=Acquaintance(B, 3))
+HELD = replace(KNOWN, held=B, held_number=3)
+ANSWERS = replace(HELD, answers=True)
+
+
+def code(grounds: Grounds, peer: Hello, mine: Hello | None = None) -> int | None:
+    refusal = judge(grounds, mine, peer)
+    return refusal.code if refusal is not None else None
+
+
+def test_a_newcomer_is_welcome():
+    assert code(NOTHING, hello(B), hello(A)) is None
+
+
+def test_ourselves():
+    assert code(NOTHING, hello(A)) == RefusalCode.SELF
+
+
+def test_our_own_name_from_another_life():
+    refusal = judge(NOTHING, None, hello(Life("a", 99, 9)))
+    assert refusal is not None
+    assert (refusal.code, refusal.detail) == (RefusalCode.NAME, A.epoch)
+
+
+@pytest.mark.parametrize("grounds", [KNOWN, HELD, ANSWERS])
+def test_a_life_that_was_seen_comes_back(grounds: Grounds):
+    assert code(grounds, hello(B)) is None
+
+
+def test_a_later_life_is_welcome_when_nobody_answers_for_the_old_one():
+    assert code(KNOWN, hello(B_LATER)) is None
+    assert code(HELD, hello(B_LATER)) is None
+
+
+def test_and_not_while_the_old_one_answers():
+    refusal = judge(ANSWERS, None, hello(B_LATER))
+    assert refusal is not None
+    assert (refusal.code, refusal.detail) == (RefusalCode.NAME, B.epoch)
+    assert "connected and answers" in refusal.text
+
+
+@pytest.mark.parametrize("grounds", [KNOWN, HELD])
+@pytest.mark.parametrize("life", [B_EARLIER, Life("b", B.epoch, 77)])
+def test_an_earlier_life_is_told_what_to_be_above_of(grounds: Grounds, life: Life):
+    refusal = judge(grounds, None, hello(life))
+    assert refusal is not None
+    assert (refusal.code, refusal.detail) == (RefusalCode.NAME, B.epoch)
+
+
+def test_another_topology_is_refused():
+    grounds = replace(NOTHING, topology="full_mesh")
+    refusal = judge(grounds, None, hello(B, topology="hyparview"))
+    assert refusal is not None
+    assert refusal.code == RefusalCode.TOPOLOGY
+    assert "full_mesh" in refusal.text and "hyparview" in refusal.text
+
+
+def test_but_not_between_those_that_know_each_other_while_it_is_switched():
+    grounds = replace(KNOWN, topology="full_mesh")
+    assert code(grounds, hello(B, topology="hyparview")) is None
+    assert code(grounds, hello(B, topology="hyparview", purpose=Purpose.JOIN)) == RefusalCode.TOPOLOGY
+    assert code(grounds, hello(B_LATER, topology="hyparview")) == RefusalCode.TOPOLOGY
+
+
+# What the hellos said is overtaken
+
+
+def test_a_session_that_both_hold_goes_on():
+    mine = hello(A, session=3, last_session=3, peer_bits=B.bits)
+    peer = hello(B, session=3, last_session=3, peer_bits=A.bits)
+    assert code(HELD, peer, mine) is None
+
+
+def test_one_that_ended_during_the_handshake_does_not():
+    mine = hello(A, session=3, last_session=3, peer_bits=B.bits)
+    peer = hello(B, session=3, last_session=3, peer_bits=A.bits)
+    assert code(KNOWN, peer, mine) == RefusalCode.SIMULTANEOUS
+    newer = replace(HELD, held_number=4, known=Acquaintance(B, 4))
+    assert code(newer, peer, mine) == RefusalCode.SIMULTANEOUS
+
+
+def test_one_that_began_during_the_handshake_is_not_ended_by_it():
+    assert code(replace(HELD, held_number=1, known=Acquaintance(B, 1)), hello(B), hello(A)) == RefusalCode.SIMULTANEOUS
+
+
+def test_one_that_only_we_hold_gives_way_to_a_newer_one():
+    mine = hello(A, session=3, last_session=3, peer_bits=B.bits)
+    peer = hello(B, last_session=3)
+    assert code(HELD, peer, mine) is None
+
+
+def test_a_session_number_is_never_used_twice():
+    # Both began with none known; meanwhile another connection made session 1, which has ended since.
+    assert code(replace(KNOWN, known=Acquaintance(B, 1)), hello(B), hello(A)) == RefusalCode.SIMULTANEOUS
+
+
+# Crossing dials; "a" is the smaller name
+
+
+def test_the_smaller_name_keeps_its_own_dial_once_that_was_answered():
+    assert code(replace(NOTHING, dial_answered=True), hello(B), hello(A)) == RefusalCode.SIMULTANEOUS
+    assert code(NOTHING, hello(B), hello(A)) is None, "a dial into nowhere keeps nobody out"
+
+
+def test_or_has_just_become_the_sessions_connection():
+    mine = hello(A, session=3, last_session=3, peer_bits=B.bits)
+    peer = hello(B, session=3, last_session=3, peer_bits=A.bits)
+    assert code(replace(ANSWERS, crossed=True), peer, mine) == RefusalCode.SIMULTANEOUS
+
+
+def test_the_greater_name_accepts():
+    grounds = Grounds(own=B, topology="", dial_answered=True, crossed=True)
+    assert code(grounds, hello(A), hello(B)) is None
+
+
+def test_the_end_that_dialled_does_not_refuse_its_own_dial():
+    assert code(replace(NOTHING, dial_answered=True, accepting=False), hello(B), hello(A)) is None
+
+
+def test_a_connection_that_is_half_open_does_not_keep_the_peers_redial_out():
+    # Ours seems to be connected, and even answers; the peer would not dial if it saw that connection.
+    mine = hello(A, session=3, last_session=3, peer_bits=B.bits)
+    peer = hello(B, session=3, last_session=3, peer_bits=A.bits)
+    assert code(ANSWERS, peer, mine) is None
+
+
+# Acquaintances
+
+
+def test_the_least_recently_seen_name_is_forgotten_first():
+    known = Acquaintances(2)
+    known.remember(B, 1)
+    known.remember(Life("c", 1, 1), 1)
+    known.remember(B_LATER, 2)
+    known.remember(Life("d", 1, 1), 1)
+    assert known.get("b") == Acquaintance(B_LATER, 2)
+    assert known.get("c") is None
+    assert len(known) == 2

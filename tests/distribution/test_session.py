@@ -1,0 +1,447 @@
+"""The protocol of one session, with time as a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+
+from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.distribution.session import (
+    DELIVER,
+    Disconnect,
+    Effect,
+    Ended,
+    Phase,
+    Room,
+    SessionMachine,
+    SessionParameters,
+    Silent,
+    Write,
+)
+from partisan_actors.distribution.stream import StreamParameters
+from partisan_actors.processes.identity import Life
+from partisan_actors.wire.frames import (
+    ACK,
+    CLOSE,
+    DATA,
+    HEARTBEAT,
+    HEARTBEAT_REPLY,
+    HELLO,
+    REFUSAL,
+    Frame,
+    acknowledged,
+    encode_ack,
+    encode_extension,
+    encode_frame,
+)
+from partisan_actors.wire.hello import Refusal, RefusalCode
+from tests.distribution.cutting import frame_of, frames_of
+
+PEER = Life("peer", 1, 1)
+PARAMETERS = SessionParameters()
+
+
+class Run:
+    """A machine, its timers and what it wrote, in virtual time."""
+
+    def __init__(self, parameters: SessionParameters = PARAMETERS) -> None:
+        self.machine = SessionMachine(PEER, 1, parameters)
+        self.now = 100.0
+        self.random = Random(1)
+        self.timers: dict[object, float] = {}
+        self.written: list[Frame] = []
+        self.told: list[tuple[float, Effect]] = []
+
+    def connect(self, received: int = 0) -> None:
+        self.take(self.machine.connected(received, self.now, self.random))
+
+    def take(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case SetTimer(key, seconds):
+                    self.timers[key] = self.now + seconds
+                case CancelTimer(key):
+                    self.timers.pop(key, None)
+                case Write(buffers):
+                    self.written += frames_of(b"".join(buffers))
+                    self.machine.last_sent = self.now
+                case _:
+                    self.told.append((self.now, effect))
+
+    def frame(self, kind: int, **fields: object) -> Sequence[Effect]:
+        """Give it a frame, as one read."""
+        self.machine.last_heard = self.now
+        frame = frame_of(b"".join(encode_frame(kind, **fields)))  # type: ignore[arg-type]
+        effects = self.machine.frame(frame, self.now)
+        self.take([effect for effect in effects if effects is not DELIVER])
+        self.take(self.machine.read_done())
+        return effects
+
+    def data(self, number: int, size: int = 1, **fields: object) -> Sequence[Effect]:
+        return self.frame(DATA, number=number, body_buffers=(bytes(size),), **fields)
+
+    def until(self, when: float, *, late: float = 0.0, answer: bool = False) -> None:
+        """Let time pass; `late`: how late the timers come. `answer`: the peer sends something each half second."""
+        heard = self.now
+        while self.timers and min(self.timers.values()) + late <= when:
+            due, key = min((due, str(key)) for key, due in self.timers.items())
+            del self.timers[key]
+            self.now = due + late
+            if answer and self.now - heard >= 0.5:
+                self.machine.last_heard = heard = self.now
+            self.take(self.machine.step(TimerFired(key), self.now, self.random))
+        self.now = when
+
+    def kinds(self) -> list[int]:
+        return [frame.header.kind for frame in self.written]
+
+
+@pytest.fixture
+def run() -> Run:
+    made = Run()
+    made.connect()
+    return made
+
+
+def ends(run: Run) -> list[str]:
+    return [effect.reason for _, effect in run.told if isinstance(effect, Ended)]
+
+
+# Heartbeats
+
+
+def test_something_is_sent_every_second_when_there_is_nothing_to_say(run: Run):
+    run.until(110.0, answer=True)
+    assert set(run.kinds()) == {HEARTBEAT}
+    assert 10 <= len(run.written) <= 15
+
+
+def test_data_takes_the_place_of_heartbeats_but_for_the_round_trip_time(run: Run):
+    for tenth in range(200):
+        run.until(100.0 + tenth / 10, answer=True)
+        run.machine.last_sent = run.now
+        if run.written and run.kinds()[-1] == HEARTBEAT:
+            run.frame(HEARTBEAT_REPLY, body_buffers=(run.written[-1].body,))
+    assert 4 <= len(run.written) <= 5
+
+
+def test_a_heartbeat_is_answered_with_its_own_bytes(run: Run):
+    run.frame(HEARTBEAT, body_buffers=(b"12345678",))
+    assert [(frame.header.kind, frame.body) for frame in run.written] == [(HEARTBEAT_REPLY, b"12345678")]
+
+
+def test_heartbeats_are_droppable_and_acknowledgements_are_not(run: Run):
+    (reply,) = run.frame(HEARTBEAT, body_buffers=(b"12345678",))
+    assert isinstance(reply, Write) and reply.droppable
+    (closing, *_) = run.machine.end("leave", run.now)
+    assert isinstance(closing, Write) and not closing.droppable
+
+
+def test_the_round_trip_time_is_smoothed(run: Run):
+    for seconds in (0.1, 0.5):
+        run.until(run.now + 6.0, answer=True)
+        run.written.clear()
+        run.until(run.timers["heartbeat"], answer=True)
+        assert run.kinds() == [HEARTBEAT]
+        run.now += seconds
+        run.frame(HEARTBEAT_REPLY, body_buffers=(run.written[0].body,))
+    assert run.machine.round_trip == pytest.approx(0.1 + 0.4 / 8)
+
+
+def test_d41_late_heartbeat_reply_closes_nothing(run: Run):
+    run.until(105.0, answer=True)
+    early = [frame.body for frame in run.written]
+    assert len(early) > 2
+    for body in early[:-1] * 2:
+        assert run.frame(HEARTBEAT_REPLY, body_buffers=(body,)) == ()
+    assert run.machine.round_trip is None
+    assert run.machine.phase is Phase.CONNECTED
+
+
+def test_a_reply_counts_once(run: Run):
+    run.until(101.0)
+    last = run.written[-1].body
+    run.now += 0.1
+    run.frame(HEARTBEAT_REPLY, body_buffers=(last,))
+    first = run.machine.round_trip
+    run.now += 1.0
+    run.frame(HEARTBEAT_REPLY, body_buffers=(last,))
+    assert run.machine.round_trip == first
+
+
+@pytest.mark.parametrize("kind", [HEARTBEAT, HEARTBEAT_REPLY])
+def test_a_heartbeat_of_another_size_is_a_broken_envelope(run: Run, kind: int):
+    run.frame(kind, body_buffers=(b"1234567",))
+    assert run.told == [(100.0, Disconnect(run.told[0][1].reason, broken=True))]
+
+
+# Silence
+
+
+def test_a_silent_peer_is_found_within_five_seconds():
+    for seed in range(50):
+        run = Run()
+        run.random = Random(seed)
+        run.connect()
+        run.until(130.0, answer=True)
+        heard = run.machine.last_heard
+        run.until(140.0)
+        (found,) = [when for when, effect in run.told if isinstance(effect, Silent)]
+        assert 4.0 <= found - heard < 5.0
+
+
+def test_the_peer_is_asked_a_last_time_before_it_is_silent(run: Run):
+    run.until(104.1)
+    assert not run.told
+    run.frame(HEARTBEAT_REPLY, body_buffers=(run.written[-1].body,))
+    run.until(107.0)
+    assert not run.told
+
+
+def test_any_byte_is_a_sign_of_life_a_whole_frame_is_not_needed(run: Run):
+    for half in range(40):
+        run.until(100.0 + half / 2)
+        run.machine.last_heard = run.now  # as the driver does with every read
+    assert not run.told
+
+
+def test_who_was_stopped_itself_gives_the_others_time(run: Run):
+    run.until(100.05)
+    due = run.timers["heartbeat"]
+    run.until(due + 10.0, late=10.0)
+    assert not run.told, "its own clock says that it did not run"
+    assert run.machine.last_heard == due + 10.0
+    run.until(due + 20.0)
+    assert [type(effect) for _, effect in run.told] == [Silent]
+
+
+def test_a_timer_that_is_a_little_late_is_no_stop(run: Run):
+    run.until(112.0, late=0.3)
+    assert [type(effect) for _, effect in run.told][:1] == [Silent]
+
+
+def test_overdue_after_two_intervals(run: Run):
+    assert not run.machine.overdue(102.0)
+    assert run.machine.overdue(102.1)
+
+
+# Acknowledgements
+
+
+def test_an_acknowledgement_waits_for_a_frame_to_travel_with(run: Run):
+    assert run.data(1) is DELIVER
+    assert run.written == []
+    run.machine.sending.offer(b"reply")
+    frame = frame_of(b"".join(run.machine.next_frame()))
+    assert acknowledged(frame.extensions) == 1
+    run.until(100.05)
+    assert run.kinds() == []
+
+
+def test_it_goes_alone_after_twenty_milliseconds(run: Run):
+    run.data(1)
+    run.until(100.019)
+    run.data(2)
+    assert run.written == []
+    run.until(100.021)
+    assert [(frame.header.kind, frame.header.number) for frame in run.written] == [(ACK, 2)]
+
+
+def test_it_goes_at_once_for_the_32nd_frame_and_for_256_kib(run: Run):
+    for number in range(1, 33):
+        assert run.written == []
+        run.data(number)
+    assert run.written[0].header.number == 32
+    run.data(33, 256 << 10)
+    assert run.written[1].header.number == 33
+
+
+def test_a_frame_that_comes_twice_is_delivered_once_and_acknowledged_again(run: Run):
+    run.data(1)
+    run.until(101.0)
+    run.written.clear()
+    assert run.data(1) == ()
+    assert [(frame.header.kind, frame.header.number) for frame in run.written] == [(ACK, 1)]
+
+
+def test_room_is_told_when_acknowledgements_bring_it():
+    stream = StreamParameters(joined=10, low_watermark=10, high_watermark=20, hard_limit=100)
+    run = Run(SessionParameters(stream=stream))
+    run.connect()
+    for _ in range(3):
+        run.machine.sending.offer(bytes(10))
+    assert run.machine.sending.congested
+    while run.machine.next_frame():
+        pass
+    run.frame(ACK, number=1)
+    assert run.told == []
+    run.frame(ACK, number=2)
+    assert [type(effect) for _, effect in run.told] == [Room]
+    effects = run.data(1, extensions=encode_ack(3))
+    assert effects is DELIVER
+
+
+def test_room_comes_with_the_data_that_brings_it():
+    stream = StreamParameters(joined=10, low_watermark=10, high_watermark=20, hard_limit=100)
+    run = Run(SessionParameters(stream=stream))
+    run.connect()
+    for _ in range(2):
+        run.machine.sending.offer(bytes(10))
+        run.machine.next_frame()
+    effects = run.data(1, extensions=encode_ack(2))
+    assert list(effects) == [Room(), *DELIVER]
+
+
+# Broken envelopes
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "reason"),
+    [
+        (DATA, {"number": 2}, "frame 2 came after 0"),
+        (DATA, {"number": 1, "channel": 1}, "data on channel 1, stream 0"),
+        (DATA, {"number": 1, "stream": 9}, "data on channel 0, stream 9"),
+        (DATA, {"number": 1, "extensions": b"\1\0"}, "cut short"),
+        (DATA, {"number": 1, "extensions": encode_extension(1, b"seven b")}, "acknowledgement of 7 bytes"),
+        (DATA, {"number": 1, "extensions": encode_ack(1)}, "frame 1 was acknowledged"),
+        (ACK, {"number": 1}, "frame 1 was acknowledged"),
+        (HELLO, {}, "kind 16 after the handshake"),
+    ],
+)
+def test_a_broken_envelope_ends_the_connection_and_not_the_session(
+    run: Run, kind: int, fields: dict[str, object], reason: str
+):
+    run.frame(kind, **fields)
+    ((_, effect),) = run.told
+    assert isinstance(effect, Disconnect) and effect.broken and reason in effect.reason
+    assert run.machine.phase is Phase.CONNECTED, "until the driver has closed the connection"
+
+
+def test_an_unknown_extension_passes(run: Run):
+    assert run.data(1, extensions=encode_extension(77, b"of a later version")) is DELIVER
+
+
+def test_three_broken_envelopes_in_ten_seconds_end_the_session(run: Run):
+    for number in range(3):
+        run.frame(HELLO)
+        assert bool(ends(run)) == (number == 2)
+        run.take(run.machine.disconnected())
+        run.now += 3.0
+        if number < 2:
+            run.connect()
+    assert ends(run) == ["broken envelope: a frame of kind 16 after the handshake"]
+
+
+def test_broken_envelopes_now_and_then_do_not(run: Run):
+    for _ in range(10):
+        run.frame(HELLO)
+        run.take(run.machine.disconnected())
+        run.now += 5.1
+        run.connect()
+    assert ends(run) == []
+
+
+def test_a_late_refusal_closes_the_connection_and_is_no_broken_envelope(run: Run):
+    refusal = Refusal(RefusalCode.SIMULTANEOUS, text="too late")
+    run.frame(REFUSAL, body_buffers=(refusal.encode(),))
+    assert run.told == [(100.0, Disconnect("refused: too late"))]
+
+
+# Connections come and go
+
+
+def test_a_session_outlives_its_connections(run: Run):
+    run.machine.sending.offer(b"one")
+    first = b"".join(run.machine.next_frame())
+    run.take(run.machine.disconnected())
+    assert run.machine.phase is Phase.BROKEN
+    assert run.timers == {}
+    run.machine.sending.offer(b"two")
+    run.connect(received=0)
+    assert b"".join(run.machine.next_frame()) == first
+    assert frame_of(b"".join(run.machine.next_frame())).body == b"two"
+
+
+def test_a_resent_frame_does_not_swallow_an_acknowledgement(run: Run):
+    run.machine.sending.offer(b"one")
+    run.machine.next_frame()
+    run.take(run.machine.disconnected())
+    run.connect()
+    run.data(1)
+    run.machine.next_frame()
+    run.until(100.1)
+    assert ACK in run.kinds()
+
+
+def test_frames_for_a_broken_session_are_not_taken(run: Run):
+    run.take(run.machine.disconnected())
+    assert run.data(1) == ()
+    assert run.machine.receiving.received == 0
+
+
+def test_a_peer_that_claims_more_than_was_sent_ends_the_session(run: Run):
+    run.take(run.machine.disconnected())
+    run.connect(received=1)
+    assert ends(run) == ["out of step"]
+    assert run.timers == {}
+
+
+def test_a_newer_connection_replaces_the_one_before(run: Run):
+    run.machine.sending.offer(b"one")
+    run.machine.next_frame()
+    run.connect(received=1)
+    assert run.machine.phase is Phase.CONNECTED
+    assert run.machine.next_frame() is None
+    run.until(110.0, answer=True)
+    assert run.told == []
+
+
+# The end
+
+
+def test_the_peer_is_told_the_reason(run: Run):
+    run.take(run.machine.end("leave", run.now))
+    assert [(frame.header.kind, frame.body) for frame in run.written] == [(CLOSE, b"leave")]
+    assert ends(run) == ["leave"]
+    assert run.timers == {}
+
+
+def test_the_end_comes_once(run: Run):
+    run.take(run.machine.end("leave", run.now))
+    run.take(run.machine.end("overflow", run.now))
+    run.frame(CLOSE, body_buffers=(b"stop",))
+    assert ends(run) == ["leave"]
+
+
+def test_a_broken_session_ends_without_a_word(run: Run):
+    run.take(run.machine.disconnected())
+    run.take(run.machine.end("connection refused", run.now))
+    assert run.written == []
+    assert ends(run) == ["connection refused"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [(b"leave", "leave"), (b"", "closed"), (b"\xff\n\x1b[0m", "\ufffd??[0m"), (b"x" * 5000, "x" * 1024)],
+)
+def test_the_peers_reason_is_fit_for_a_log(run: Run, body: bytes, reason: str):
+    run.frame(CLOSE, body_buffers=(body,))
+    assert ends(run) == [reason]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"heartbeat_interval": 2.0},
+        {"silence": 2.0},
+        {"last_call": 0},
+        {"stall": -1},
+        {"acknowledge_after": 0},
+        {"broken_envelopes": 0},
+    ],
+)
+def test_parameters_are_checked(wrong: dict[str, float]):
+    with pytest.raises(ValueError):
+        SessionParameters(**wrong)  # type: ignore[arg-type]

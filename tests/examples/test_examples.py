@@ -1,0 +1,50 @@
+"""Each example is run as its reader would run it, and prints what its comments promise."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.examples.programs import ROOT, run
+
+PID = r"<[\w-]+@127\.0\.0\.1 \d+>"
+# By example: the lines it prints, each a regular expression, in this order; other lines, of logs, may stand between.
+PRINTED = {
+    "counter": ["15", "1"],
+    "links": [
+        r"quotient 2\.5",
+        rf"linked process {PID} ended: ZeroDivisionError division by zero",
+        rf"monitored process {PID} ended: normal",
+    ],
+    "supervised": [
+        r"25\.0",
+        rf"25\.0 by {PID} instead of {PID}",
+        r"\[\('hundred', 'worker', 'permanent'\), \('thousand', 'worker', 'permanent'\)\]",
+    ],
+    "two_nodes": [
+        r"\['client@127\.0\.0\.1', 'server@127\.0\.0\.1'\]",
+        r"\('hello Ada, from server@127\.0\.0\.1', \('Ada',\)\)",
+        r"\('hello Grace, from server@127\.0\.0\.1', \('Ada', 'Grace'\)\)",
+        r"NodeDown\(node='server@127\.0\.0\.1', reason='leave'\)",
+    ],
+    "moving_name": [
+        r"a book billed on left@127\.0\.0\.1",
+        r"killing left@127\.0\.0\.1",
+        r"a pen billed on right@127\.0\.0\.1",
+    ],
+}
+PARTS = {"billing"}  # modules of an example
+
+
+def test_every_example_is_run():
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(PRINTED) | PARTS
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("example", PRINTED)
+def test_it_prints_what_it_promises(example, tmp_path):
+    printed = run(f"examples/{example}.py", folder=tmp_path)
+    left = iter(printed)
+    for expected in PRINTED[example]:
+        assert any(re.fullmatch(expected, line) for line in left), (expected, printed)

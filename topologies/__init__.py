@@ -1,0 +1,12 @@
+"""Overlays: which nodes of a cluster keep a link to each other. Pick one, or write one of `overlay.Overlay`'s shape."""
+
+if __name__ != "partisan_actors.topologies":
+    raise ImportError(
+        f"import this package as partisan_actors.topologies, not as {__name__}: "
+        "under two names its classes would exist twice"
+    )
+
+from partisan_actors.topologies.full_mesh import FullMesh
+from partisan_actors.topologies.overlay import Overlay, Topology
+
+__all__ = ["FullMesh", "Overlay", "Topology"]

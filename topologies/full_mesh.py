@@ -1,0 +1,63 @@
+"""Full mesh: every member is a neighbour. The floor that other overlays are measured against, and their example.
+
+Promised: a link to every member that is known, wanted from the moment that it is known until it leaves. So n nodes
+hold n(n-1)/2 links; some 200 nodes are the practical limit. No messages, no timers, no chance; and what becomes of a
+link changes nothing, as the driver dials again by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from partisan_actors.topologies.overlay import Connect, Disconnect, Effect, Event, MemberDown, MemberUp
+
+__all__ = ["FullMesh", "FullMeshOverlay"]
+
+_NAME = "full_mesh"
+
+
+@dataclass(frozen=True)
+class FullMesh:
+    """Connect every node to every other. Takes no parameters."""
+
+    @property
+    def name(self) -> str:
+        """What the handshake says."""
+        return _NAME
+
+    def overlay(self, node: str) -> FullMeshOverlay:
+        """The machine for the node of that name."""
+        return FullMeshOverlay(node)
+
+
+class FullMeshOverlay:
+    """neighbours := members."""
+
+    __slots__ = ("_members", "_node")
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._members: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """What the handshake says."""
+        return _NAME
+
+    def step(self, event: Event, now: float, random: Random) -> Sequence[Effect]:
+        """Take one event in; see `overlay`."""
+        match event:
+            case MemberUp(node) if node != self._node:
+                self._members.add(node)
+                # For one that is known, too: it may have moved, and the link that it has may be its own doing.
+                return (Connect(node),)
+            case MemberDown(node) if node in self._members:
+                self._members.discard(node)
+                return (Disconnect(node),)
+        return ()
+
+    def neighbours(self) -> list[str]:
+        """Every member but this node, sorted."""
+        return sorted(self._members)
