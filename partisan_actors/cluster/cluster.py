@@ -96,7 +96,7 @@ class Cluster:
         self._events: deque[Any] = deque()  # for the view; see `_step_view`
         self._stepping = False
         self.naming = Naming(
-            runtime, GlobalNames(home.node, home.epoch, home.bits), self._send_names, self._broadcast_names, self._life_of
+            runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
         )
         runtime.router = ClusterRouter(self.remote, spawning, self.naming, self.members)
         runtime.scheduler.dirty = self.peers.dirty
@@ -210,7 +210,7 @@ class Cluster:
         if signal.kind == signals.MEMBERSHIP:
             self._step_view(view.ViewReceived(session.node, payload))
         elif signal.kind == signals.NAMES:
-            self.naming.step(global_names.Message(session.node, payload))
+            self.naming.step(global_names.Message(session.node, session.peer.bits, payload))
         elif signal.kind == signals.OVERLAY:
             self._step_overlay(overlay.Message(session.node, payload))
 
@@ -236,9 +236,9 @@ class Cluster:
         match effect:
             case view.SendView(nodes, payload):
                 self._send_all(nodes, signals.MEMBERSHIP, payload)
-            case view.NodeUp(node, epoch, bits):
+            case view.NodeUp(node, _, bits):
                 self._runtime.tell_node_watchers(NodeUp(node))
-                self.naming.step(global_names.MemberUp(node, epoch, bits))
+                self.naming.step(global_names.MemberUp(node, bits))
                 _log.info("node_up", node=self._runtime.home.node, peer=node)
             case view.NodeDown(node, bits, reason):
                 self._runtime.tell_node_watchers(NodeDown(node, reason))

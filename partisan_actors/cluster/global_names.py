@@ -329,14 +329,17 @@ class GlobalNames:
             # Of an earlier life, or sent before it saw that its session was over.
             self._count("not a member")
             return
-        match payload if isinstance(payload, tuple) else ():
+        # A bool would pass for a number.
+        match payload if isinstance(payload, tuple) and bool not in map(type, payload) else ():
             case ("claim", int(number), str(name), int(serial), int(stamp)) if self._is_entry(
                 name, number, serial, stamp
             ):
                 self._claimed(number, name, Entry(stamp, node, bits, serial))
             case ("clear", int(number)):
                 self._cleared(node, number)
-            case ("taken", int(number), (str(owner), int(owner_bits), int(serial))):
+            case ("taken", int(number), (str(owner), int(owner_bits), int(serial))) if self._is_entry(
+                owner, owner_bits, serial
+            ):
                 self._taken(node, number, Holder(owner, owner_bits, serial))
             case ("assign", int(number), str(name), int(serial), int(stamp)) if self._is_entry(
                 name, number, serial, stamp

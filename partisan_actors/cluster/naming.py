@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from partisan_actors.cluster import global_names as machine
-from partisan_actors.cluster.global_names import GlobalNames
+from partisan_actors.cluster.global_names import GlobalNames, Holder
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
 from partisan_actors.errors import ActorError, NameTaken
@@ -18,6 +20,16 @@ from partisan_actors.processes.process import Process
 from partisan_actors.processes.runtime import Runtime
 
 __all__ = ["Naming"]
+
+_log = structlog.get_logger("partisan_actors")
+
+_FAILURES = {
+    "noproc": "it ended meanwhile",
+    "unregistered": "the name was unregistered meanwhile",
+    "timeout": "the cluster did not decide in time",
+    "badarg": "a global name has 1 to 255 bytes",
+    "system_limit": "this node has registered too many names",
+}
 
 
 class _Registration:
@@ -91,7 +103,7 @@ class Naming:
         request_id = self._runtime.new_serial()
         registration = self._waiting[request_id] = _Registration(process)
         try:
-            self.step(machine.Register(request_id, name, pid.serial))
+            self.step(machine.Register(request_id, name, pid.serial, int(self._runtime.clock.wall() * 1e9)))
             while not registration.done:
                 process.wait()
         finally:
@@ -100,27 +112,27 @@ class Naming:
                 self.step(machine.Unregister(name, pid.serial))
         if registration.failure is None:
             return
-        holder = self.whereis(name, False)
         if registration.failure == "taken":
-            raise NameTaken(f"{Global(name)} is registered to {holder or registration.holder}")
-        raise ActorError(f"could not register {pid} as {Global(name)}: {registration.failure}")
+            raise NameTaken(f"{Global(name)} is registered to {self._pid_of(registration.holder)}")
+        raise ActorError(f"could not register {pid} as {Global(name)}: {_FAILURES[registration.failure]}")
 
     def unregister(self, name: str) -> None:
         """Give a name up, whoever has it."""
-        self.step(machine.Unregister(name, None))
+        self.step(machine.Unregister(name))
 
     def whereis(self, name: str, consistent: bool) -> Pid | None:
         """Who has a name, by this node's copy."""
         found = self._names.whereis(name)
-        if found is None:
-            return None
-        node, bits, serial = found
+        return None if found is None else self._pid_of(found)
+
+    def _pid_of(self, holder: Holder) -> Pid:
+        node, bits, serial = holder
         home = self._runtime.home
         return Pid(home if (node, bits) == (home.node, home.bits) else self._life_of(node, bits), serial)
 
     def all(self) -> list[str]:
         """The names that are taken."""
-        return sorted(self._names.names())
+        return self._names.names()
 
     # For the cluster.
 
@@ -161,6 +173,8 @@ class Naming:
                 self._finish(request_id, reason, holder)
             case machine.Conflict(name, serial, winner):
                 self._lost(name, serial, winner)
+            case machine.Refused(node, reason):
+                _log.warning("names_refused", node=self._runtime.home.node, peer=node, reason=reason)
 
     def _finish(self, request_id: int, failure: str | None, holder: Any) -> None:
         registration = self._waiting.get(request_id)
@@ -171,9 +185,8 @@ class Naming:
         registration.holder = holder
         registration.process.wake()
 
-    def _lost(self, name: str, serial: int, winner: tuple[str, int, int]) -> None:
+    def _lost(self, name: str, serial: int, winner: Holder) -> None:
         """Two owners met, and ours is the younger: its process is told by an exit signal."""
         process = self._runtime.processes.get(serial)
         if process is not None:
-            node, bits, winner_serial = winner
-            process.signal_exit(self._runtime.root, ("name_conflict", name, Pid(self._life_of(node, bits), winner_serial)))
+            process.signal_exit(self._runtime.root, ("name_conflict", name, self._pid_of(winner)))
