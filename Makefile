@@ -15,7 +15,7 @@ help:
 # Make .venv with everything installed, when it is missing or setup.cfg has changed.
 venv: $(STAMP)
 
-# Run every test. About three minutes on two cores.
+# Run every test. A few minutes on two cores.
 test: $(STAMP)
 	$(RUN) -m pytest $(ARGS)
 

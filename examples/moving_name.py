@@ -6,7 +6,6 @@ Run it without arguments: it starts two nodes in OS processes of their own, and 
 
 import os
 import secrets
-import signal
 import subprocess
 import sys
 
@@ -32,30 +31,30 @@ def bill(what):
     while True:
         try:
             return call(Global("billing"), what)
-        except CallError:
-            sleep(0.05)  # it is moving
+        except CallError as error:
+            print("not now:", type(error).__name__)  # its node is down, or it is on its way to the other one
+            sleep(0.1)
 
 
 def main():
-    os.environ.setdefault("PARTISAN_COOKIE", secrets.token_hex(32))
+    os.environ.setdefault("PARTISAN_COOKIE", secrets.token_hex(32))  # the children get it too
     children = {name: start_node(name) for name in ("left@127.0.0.1", "right@127.0.0.1")}
-    with Node("main@127.0.0.1") as node:
-        for _, address in children.values():
-            node.join(address)
-        Supervisor.start_link(
-            [ChildSpec("billing", Billing, kwargs={"name": Global("billing")}, node=sorted(children))]
-        )
-        print(bill("a book"))
-        home = whereis(Global("billing")).node
-        print("killing", home)
-        children[home][0].send_signal(signal.SIGKILL)
-        children[home][0].wait()
-        while whereis(Global("billing")) is None or whereis(Global("billing")).node == home:
-            sleep(0.01)
-        print(bill("a pen"))
-    for child, _ in children.values():
-        child.kill()
-        child.wait()
+    try:
+        with Node("main@127.0.0.1") as node:
+            for _, address in children.values():
+                node.join(address)
+            # `node` is where it may run, in order of preference.
+            Supervisor.start_link(
+                [ChildSpec("billing", Billing, kwargs={"name": Global("billing")}, node=list(children))]
+            )
+            print(bill("a book"))
+            home = whereis(Global("billing")).node
+            print("killing", home)
+            children[home][0].kill()  # SIGKILL: it cannot say goodbye
+            print(bill("a pen"))
+    finally:
+        for child, _ in children.values():
+            child.kill()
 
 
 if __name__ == "__main__":

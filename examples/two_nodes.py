@@ -33,16 +33,18 @@ def main():
     os.environ.setdefault("PARTISAN_COOKIE", secrets.token_hex(32))  # the child gets it too
     child = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True)
     address = child.stdout.readline().strip()
-    with Node("client@127.0.0.1") as node:
-        node.join(address)
-        monitor_nodes()
-        print(node.members())
-        greeter = Remote("greeter", "server@127.0.0.1")
-        print(call(greeter, "Ada"))
-        print(call(greeter, "Grace"))
-        send(Remote("main", "server@127.0.0.1"), "done")
-        print(receive(NodeDown))
-    child.wait()
+    try:
+        with Node("client@127.0.0.1") as node:
+            node.join(address)
+            monitor_nodes()
+            print(node.members())
+            greeter = Remote("greeter", "server@127.0.0.1")
+            print(call(greeter, "Ada"))
+            print(call(greeter, "Grace"))
+            send(Remote("main", "server@127.0.0.1"), "done")
+            print(receive(NodeDown))
+    finally:
+        child.kill()
 
 
 if __name__ == "__main__":

@@ -7,16 +7,19 @@ methods only `run`, `spawn` and `send_from_thread` may be used from others.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import sys
-import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
 import structlog
 from gevent import get_hub
+from gevent.monkey import get_original
 from greenlet import getcurrent
 
 from partisan_actors.cluster.cluster import Cluster, ClusterSettings
@@ -33,13 +36,17 @@ from partisan_actors.processes.process import Process
 from partisan_actors.processes.runtime import Runtime, process_of_greenlet
 from partisan_actors.processes.stopping import stop_processes
 from partisan_actors.topologies import FullMesh
-from partisan_actors.transport import SocketTransport
+from partisan_actors.transport import SocketTransport, choose_advertised
+from partisan_actors.wire.handshake import Keys
 from partisan_actors.wire.message_types import register_message_class
 
 __all__ = ["Node"]
 
 T = TypeVar("T")
 _KEEP_ALIVE = 3600.0
+
+# The one of the system, in a monkey-patched program too: there `threading` tells greenlets apart, not threads.
+_this_thread: Callable[[], int] = get_original("_thread", "get_ident")
 
 
 class Node:
@@ -88,11 +95,13 @@ class Node:
         _refuse_later_options(causal_labels=causal_labels, tls=tls, discovery=discovery, names=names)
         if isinstance(spawnable, str):
             raise TypeError(f"spawnable is a list of patterns, not one str: give ({spawnable!r},)")
+        listening = _several(listen)
+        choose_advertised(advertise, listening)  # what can be refused before anything is bound
         self.name = name
         self._settings = ClusterSettings(
-            listen=_several(listen),
+            listen=listening,
             advertise=advertise,
-            cookies=find_cookies(cookie),
+            keys=Keys(find_cookies(cookie)),
             topology=topology if topology is not None else FullMesh(),
             channel=check_channels(channels),
             spawnable=tuple(spawnable),
@@ -126,7 +135,7 @@ class Node:
         if self._strict_messages:
             runtime.check_message = cluster.codec.check
         self._runtime, self._cluster = runtime, cluster
-        self._thread, self._loop = threading.get_ident(), get_hub().loop
+        self._thread, self._loop = _this_thread(), get_hub().loop
         self._stay_alive()
         if self._switch_interval is not None:
             _switch_interval.lower(self, self._switch_interval)
@@ -208,7 +217,7 @@ class Node:
     def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Pid:
         """Start a process that runs `function(*args, **kwargs)`; from anywhere, native threads included."""
         runtime = self._running()
-        if threading.get_ident() == self._thread:
+        if _this_thread() == self._thread:
             return runtime.spawn(function, args, kwargs, parent=self._own_process()).pid
         pid: Pid = self._in_thread(lambda finish: finish(runtime.spawn(function, args, kwargs).pid, None))
         return pid
@@ -220,7 +229,7 @@ class Node:
         interrupted, the process is killed.
         """
         runtime = self._running()
-        if threading.get_ident() != self._thread:
+        if _this_thread() != self._thread:
             return self._in_thread(lambda finish: _start_run(runtime, function, args, kwargs, finish))  # type: ignore[no-any-return]
         outcome = Outcome(runtime)
         process = _start_run(runtime, function, args, kwargs, outcome.set)
@@ -234,7 +243,7 @@ class Node:
     def send_from_thread(self, dest: Any, message: Any) -> None:
         """Send a message, as `send` does; from a native thread, or any greenlet."""
         runtime = self._running()
-        if threading.get_ident() == self._thread:
+        if _this_thread() == self._thread:
             runtime.spawn(send, (dest, message), {})
         else:
             self._loop.run_callback_threadsafe(_spawn_send, runtime, dest, message)
@@ -321,7 +330,7 @@ class Node:
         return process if process is not None and process.runtime is self._runtime else None
 
     def _check_thread(self, action: str) -> None:
-        if self._runtime is not None and threading.get_ident() != self._thread:
+        if self._runtime is not None and _this_thread() != self._thread:
             raise NotAProcess(
                 f"cannot {action} from another thread than the one that started {self.name}: "
                 "from there use node.run, node.spawn or node.send_from_thread"

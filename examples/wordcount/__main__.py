@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import IO
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -30,23 +30,22 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def count_on_three_nodes(board: Board, paths: list[str], kill_at: int, log: IO[str]) -> float:
-    """Have the files counted, and kill a node when so many per cent of them are done; the seconds it took."""
+def count_on_three_nodes(board: Board, paths: list[str], kill_at: int, log: TextIO) -> None:
+    """Have the files counted, and kill a node when so many per cent of them are done."""
     cookie = secrets.token_hex(32)
     with child_nodes([LEFT, RIGHT], cookie, log) as children, Node(FIRST, cookie=cookie) as node:
         for child in children.values():
             address = child.address()
             node.join(address)
             board.say(f"{child.name} is process {child.process.pid} and listens on {address}")
-        Job.start_link(paths, self_pid())
         with board.showing():
+            Job.start_link(paths, self_pid())
             while not board.complete:
                 if LEFT not in board.killed and board.done * 100 >= board.files * kill_at:
                     children[LEFT].kill()
                     board.node_killed(LEFT)
                 board.note(receive(timeout=0.1, default=None))
                 board.refresh()
-    return board.seconds
 
 
 def count_in_one_process(paths: list[str]) -> tuple[Counter[str], set[str]]:
@@ -67,13 +66,13 @@ def differences(counted: Counter[str], expected: Counter[str]) -> list[str]:
     ]
 
 
-def report(console: Console, board: Board, paths: list[str], seconds: float) -> int:
+def report(board: Board, paths: list[str]) -> int:
     """Print the result, and whether it is right; the exit status."""
-    counted = board.total or Counter()
+    counted, seconds = board.total or Counter(), board.seconds
     table = Table("word", "times", title="The commonest words")
-    for word, times in counted.most_common(20):
+    for word, times in sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:20]:
         table.add_row(word, f"{times:,}")
-    console.print(table)
+    board.console.print(table)
     words = counted.total()
     board.say(f"{words:,} words of {len(board.counted)} files in {seconds:.1f} s: {words / seconds:,.0f} words/s")
     started = time.monotonic()
@@ -96,16 +95,15 @@ def main() -> int:
     if options.node:
         run_child_node(options.node)
         return 0
-    console = Console(highlight=False)
     # Not deleted: whatever goes wrong on a node, tracebacks and all, is in there.
-    with tempfile.NamedTemporaryFile("a", prefix="wordcount-", suffix=".log", delete=False) as log:
-        log_to(log.file)
+    with Path(tempfile.mkdtemp(prefix="wordcount-"), "nodes.log").open("a") as log:
+        log_to(log)
         paths = find_files(options.folder)
-        board = Board(console, len(paths), PLACES)
+        board = Board(Console(highlight=False), len(paths), PLACES)
         board.say(f"{len(paths)} files in {readable(str(options.folder))}; the log of the nodes is {log.name}")
         try:
-            seconds = count_on_three_nodes(board, paths, options.kill_at, log.file)
-            return report(console, board, paths, seconds)
+            count_on_three_nodes(board, paths, options.kill_at, log)
+            return report(board, paths)
         except KeyboardInterrupt:
             board.say("Interrupted")
             return 130

@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import TextIO
 
 import structlog
 
@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).parent.parent.parent
 class ChildNode:
     """A node in a child process."""
 
-    def __init__(self, name: str, cookie: str, log: IO[str]) -> None:
+    def __init__(self, name: str, cookie: str, log: TextIO) -> None:
         self.name = name
         self.log = log
         self.process = subprocess.Popen(
@@ -46,16 +46,15 @@ class ChildNode:
 
 
 @contextmanager
-def child_nodes(names: Iterable[str], cookie: str, log: IO[str]) -> Iterator[dict[str, ChildNode]]:
+def child_nodes(names: Iterable[str], cookie: str, log: TextIO) -> Iterator[dict[str, ChildNode]]:
     """Start a node of each name; they end with the block."""
     children: dict[str, ChildNode] = {}
-    try:
+    with ExitStack() as stack:
         for name in names:
             children[name] = ChildNode(name, cookie, log)
+            stack.enter_context(children[name].process)  # closes its pipes
+            stack.callback(children[name].kill)
         yield children
-    finally:
-        for child in children.values():
-            child.kill()
 
 
 def run_child_node(name: str) -> None:
@@ -67,13 +66,12 @@ def run_child_node(name: str) -> None:
         run_blocking(sys.stdin.read)  # ends with the parent, which holds the other end, even if that was killed
 
 
-def log_to(stream: IO[str]) -> None:
+def log_to(stream: TextIO) -> None:
     """Have the node of this OS process write its log there, and not over the progress bar."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
-            structlog.processors.format_exc_info,
             structlog.dev.ConsoleRenderer(colors=False),
         ],
         logger_factory=structlog.WriteLoggerFactory(stream),

@@ -77,7 +77,7 @@ class Coordinator(GenServer):
 
     def handle_info(self, message: Any) -> None:
         match message:
-            case Down(_, worker, _):
+            case Down(_, Pid() as worker, _):
                 self.lose(worker)
             case _:
                 self.answered(message)

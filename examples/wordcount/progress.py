@@ -10,10 +10,8 @@ from typing import Any
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
-
-REFRESH = 0.1  # seconds
 
 
 class Board:
@@ -26,19 +24,19 @@ class Board:
         self.counted: dict[str, int] = {}
         self.skipped: dict[str, str] = {}
         self.total: Counter[str] | None = None
-        self.nodes: dict[str, str | None] = dict.fromkeys(workers)  # where a worker runs; None: it does not
-        self.lost_from: dict[str, str] = {}
-        self.last: dict[str, str] = {}
-        self.files_of: Counter[str] = Counter()
-        self.killed: set[str | None] = set()
-        self.started = self.shown = time.monotonic()
+        self.done_by: dict[str, list[str]] = {worker: [] for worker in workers}
+        self.nodes: dict[str, str] = {}  # where a worker runs, or ran before it went down
+        self.down = set(workers)
+        self.killed: set[str] = set()
+        self.started = self.refreshed = time.monotonic()
         self.seconds = 0.0
         self.tenths = 0
         terminal = console.is_terminal and not console.is_dumb_terminal
         self.live = Live(console=console, auto_refresh=False, get_renderable=self.render) if terminal else None
 
     def showing(self) -> AbstractContextManager[Any]:
-        """Show the live display, if there is one, for the block."""
+        """For the block, the work proper: measure its time, and show the live display if there is one."""
+        self.started = time.monotonic()
         return self.live or nullcontext()
 
     @property
@@ -49,25 +47,23 @@ class Board:
     @property
     def complete(self) -> bool:
         """Whether everything is counted, and every worker runs on a node that is alive."""
-        return self.total is not None and not {None, *self.killed} & set(self.nodes.values())
+        return self.total is not None and not self.down and not self.killed & set(self.nodes.values())
 
     def note(self, event: Any) -> None:
         """Take in what the coordinator told."""
         match event:
             case ("counted", path, words, worker):
                 self.counted[path] = words
-                self.last[worker] = path
-                self.files_of[worker] += 1
+                self.done_by[worker].append(path)
             case ("skipped", path, reason):
                 self.skipped[path] = reason
                 self.say(f"skipped {readable(path)}: {reason}", "yellow")
             case ("placed", worker, node):
-                before = self.lost_from.pop(worker, None)
-                self.nodes[worker] = node
-                self.say(f"{worker} runs on {node}" + (f", moved from {before}" if before else ""), "green")
+                before, self.nodes[worker] = self.nodes.get(worker, node), node
+                self.down.discard(worker)
+                self.say(f"{worker} runs on {node}" + (f", moved from {before}" if before != node else ""), "green")
             case ("lost", worker, node, again):
-                self.nodes[worker] = None
-                self.lost_from[worker] = node
+                self.down.add(worker)
                 self.say(f"{worker} was lost on {node}; pieces to count again: {again}", "red")
             case ("finished", total):
                 self.total = total
@@ -85,11 +81,10 @@ class Board:
     def refresh(self) -> None:
         """Show how far it is: ten times a second, or as a line for every ten per cent."""
         tenths = self.done * 10 // self.files if self.files else 10
-        if self.live:
-            if time.monotonic() - self.shown >= REFRESH:
-                self.live.refresh()
-                self.shown = time.monotonic()
-        elif tenths > self.tenths:
+        if self.live and time.monotonic() - self.refreshed > 0.1:
+            self.live.refresh()
+            self.refreshed = time.monotonic()
+        elif not self.live and tenths > self.tenths:
             self.tenths = tenths
             self.say(f"{tenths * 10:3} %  {self.figures()}")
 
@@ -103,11 +98,13 @@ class Board:
         """The live display."""
         bar = Table.grid(padding=(0, 1))
         bar.add_row(ProgressBar(max(self.files, 1), self.done, width=30), self.figures())
-        table = Table("worker", "node", "files", "last file", expand=True)
-        for worker, node in self.nodes.items():
-            place = Text("down", "red") if node in {None, *self.killed} else Text(str(node), "green")
-            last = Text(readable(os.path.basename(self.last.get(worker, ""))))
-            table.add_row(worker, place, str(self.files_of[worker]), last)
+        fixed = Column("node", width=16), Column("files", width=6)
+        table = Table("worker", *fixed, Column("last file", ratio=1), expand=True)
+        for worker, paths in self.done_by.items():
+            node = self.nodes.get(worker, "")
+            place = Text("down", "red") if worker in self.down or node in self.killed else Text(node, "green")
+            last = Text(readable(os.path.basename(paths[-1])) if paths else "")
+            table.add_row(worker, place, str(len(paths)), last)
         return Group(bar, table)
 
 

@@ -61,7 +61,7 @@ class ClusterSettings:
 
     listen: tuple[str, ...]
     advertise: str | None
-    cookies: tuple[bytes, ...]
+    keys: Keys
     topology: Topology
     channel: Channel
     spawnable: tuple[str, ...]
@@ -83,7 +83,7 @@ class Cluster:
             high_watermark=settings.channel.high_watermark, low_watermark=settings.channel.low_watermark
         )
         parameters = PeerParameters(session=SessionParameters(stream=stream))
-        self.peers = Peers(identity, Keys(settings.cookies), runtime.clock, transport, self, parameters)
+        self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters)
         self.remote = RemoteProcesses(runtime, self.codec)
         spawning = Spawning(runtime, self.remote, settings.spawnable)
         self._overlay = settings.topology.overlay(home.node)
@@ -149,11 +149,29 @@ class Cluster:
         self._joins.append(attempt)
 
         def contacted(result: Session | JoinFailure) -> None:
+            if isinstance(result, JoinFailure) and self._rise_above(result.epoch):
+                attempt.give_up = self.peers.contact(address, contacted, timeout)
+                return
             attempt.contacted(result)
             self._look_at_joins()
 
         attempt.give_up = self.peers.contact(address, contacted, timeout)
         return attempt
+
+    def _rise_above(self, epoch: int) -> bool:
+        """Take a higher epoch than a former life of our name had; whether that may let us in.
+
+        The clock of this machine went back since that life. Nothing that was handed out changes: a
+        life is told apart by its bits. A refusal is not authenticated, so a number that no clock
+        would give for thousands of years is not believed.
+        """
+        home = self._runtime.home
+        if not home.epoch <= epoch < 1 << 48 or self.peers.sessions():
+            return False
+        home.epoch = epoch + 1
+        self._view_timers.close()
+        self._view = Membership(home.node, home.epoch, home.bits, self._advertised)
+        return True
 
     # What is asked of it.
 

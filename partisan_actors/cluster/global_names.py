@@ -27,8 +27,8 @@ but nothing to hand over when one goes down. "Older" is (stamp, node); the clock
     ("claim", id, name, serial, stamp)    -> ("clear", id) or ("taken", id, (node, bits, serial))
     ("assign", id, name, serial, stamp)   -> ("stored", id)
     ("names", ((name, serial, stamp), ...))   to a new member: all that is registered here
-    ("released", name)
-    ("unregister", name, serial, stamp)   to the owner's node: somebody elsewhere wants the name free
+    ("released", name)                        to everybody
+    ("unregister", name)                      to the owner's node: somebody elsewhere wants the name free
 
 Races absorbed here are told where they are. Expected of the driver: messages of one member arrive in order, between
 its MemberUp and its MemberDown on either side; what was under way is lost with the session. Pure.
@@ -204,8 +204,6 @@ class GlobalNames:
             self._finish(request)
         elif own is not None:
             self._finish(request, "taken", own.holder)
-        elif self._table.count(self._node) >= self.parameters.max_names:
-            self._finish(request, "system_limit")
         elif holder is not None:
             request.phase = _Phase.ASKING
             request.waiting = {holder.node: None}
@@ -218,6 +216,10 @@ class GlobalNames:
         self._ask_everybody(request, "claim")
 
     def _assign(self, request: _Request) -> None:
+        if self._table.count(self._node) >= self.parameters.max_names:
+            # Others would not take it in.
+            self._finish(request, "system_limit")
+            return
         request.phase = _Phase.ASSIGNING
         self._table.put(request.name, request.entry)
         self._ask_everybody(request, "assign")
@@ -268,10 +270,10 @@ class GlobalNames:
             if serial in (None, entry.serial):
                 self._release(name)
         elif serial is None:
-            # Not to be seen here any more, though its owner has yet to tell. If that life of the owner is down before
-            # it gets this, its names are gone anyway. The stamp keeps it from what was registered there meanwhile.
+            # Not to be seen here any more, though its owner has yet to tell. It cannot hit what is registered there
+            # meanwhile: that needs our word first, which comes behind. And if it is lost, so are the owner's names.
             self._table.remove(name, entry.node)
-            self._effects.append(Send(entry.node, ("unregister", name, entry.serial, entry.stamp)))
+            self._effects.append(Send(entry.node, ("unregister", name)))
 
     def _process_down(self, serial: int) -> None:
         for request in list(self._requests.values()):
@@ -290,14 +292,10 @@ class GlobalNames:
             self._member_down(node, known)
         self._members[node] = bits
         self._gone.pop(node, None)
-        registered = [
-            (name, entry.serial, entry.stamp)
-            for name, entry in self._table.of_node(self._node).items()
-            if self._assigning(name) is None
-        ]
+        own = [(name, entry.serial, entry.stamp) for name, entry in self._table.of_node(self._node).items()]
         batch = self.parameters.batch
-        for start in range(0, len(registered), batch):
-            self._effects.append(Send(node, ("names", tuple(registered[start : start + batch]))))
+        for start in range(0, len(own), batch):
+            self._effects.append(Send(node, ("names", tuple(own[start : start + batch]))))
         # A node that comes while a name is assigned is asked like everybody else, and waited for.
         for request in self._requests.values():
             if request.phase in (_Phase.CLAIMING, _Phase.ASSIGNING):
@@ -354,27 +352,24 @@ class GlobalNames:
                 self._take_names(node, bits, entries)
             case ("released", str(name)):
                 self._table.remove(name, node)
-            case ("unregister", str(name), int(serial), int(stamp)):
-                self._asked_to_unregister(name, Entry(stamp, self._node, self._bits, serial))
+            case ("unregister", str(name)):
+                self._asked_to_unregister(name)
             case _:
                 self._refuse(node, "payload")
 
     def _claimed(self, number: int, name: str, claim: Entry) -> None:
         """Another node wants a name."""
-        node = claim.node
-        taken = self._table.own(name)
+        # A holder on a third node is named, too, as the other may not know of it. If it does know that node it asks it
+        # as well, and what is said here counts for nothing.
+        taken = self._table.elsewhere(name, claim.node)
         rival = self._queues.get(name, [None])[0]
-        if taken is None and rival is not None and rival.phase in _WANTING:
+        if rival is not None and rival.phase in _WANTING:
             if rival.entry < claim:
                 taken = rival.entry
             else:
                 self._finish(rival, "taken", claim.holder)
-        if taken is None:
-            # Neither had nor wanted here. A holder that the other may not know of is named; if it does know its
-            # node, it asks that one, and what is said here counts for nothing.
-            taken = self._table.elsewhere(name, node)
         answer = ("clear", number) if taken is None else ("taken", number, tuple(taken.holder))
-        self._effects.append(Send(node, answer))
+        self._effects.append(Send(claim.node, answer))
 
     def _cleared(self, node: str, number: int) -> None:
         request = self._requests.get(number)
@@ -408,13 +403,11 @@ class GlobalNames:
                 case _:
                     self._refuse(node, "entry")
 
-    def _asked_to_unregister(self, name: str, entry: Entry) -> None:
-        if self._table.own(name) != entry:
-            return
+    def _asked_to_unregister(self, name: str) -> None:
         request = self._assigning(name)
         if request is not None:
             self._finish(request, "unregistered")
-        else:
+        elif self._table.own(name) is not None:
             self._release(name)
 
     # The table

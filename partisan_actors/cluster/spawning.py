@@ -149,6 +149,9 @@ class Spawning:
         target: Any = importlib.import_module(module_name)
         for part in qualname.split("."):
             target = getattr(target, part)
+        # What the module merely imported is not its own: "shop.workers.*" must not reach shop.workers.os.system.
+        if getattr(target, "__module__", None) != module_name or getattr(target, "__qualname__", None) != qualname:
+            raise ActorError(f"{plain} is not defined in {module_name}: only what a module itself defines can be started")
         # A behaviour's class can be started; any other class would be called like a function.
         if isinstance(target, type) and not hasattr(target, "start_for"):
             raise ActorError(f"{plain} is neither a function nor a behaviour's class")

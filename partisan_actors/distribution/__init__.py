@@ -3,6 +3,7 @@
 from partisan_actors.distribution.contact import JoinFailure
 from partisan_actors.distribution.counters import Counters
 from partisan_actors.distribution.live_session import Session
-from partisan_actors.distribution.peers import LocalIdentity, PeerEvents, PeerParameters, Peers
+from partisan_actors.distribution.peers import Peers
+from partisan_actors.distribution.ports import LocalIdentity, PeerEvents, PeerParameters
 
 __all__ = ["Counters", "JoinFailure", "LocalIdentity", "PeerEvents", "PeerParameters", "Peers", "Session"]

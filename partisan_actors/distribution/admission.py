@@ -14,7 +14,9 @@ later than something that changed. The rules, for a peer of another name:
   and gives up its own. Why this settles: the smaller one accepts only before it has sent a proof of its own, so the
   greater one cannot have accepted it as well; and it refuses only when its own proof is on its way.
 
-A session goes on only if both hellos name it; otherwise the two start one with a number above all that either knows.
+A session goes on if both hellos name it; or if one does and the other never heard of it, which is what a connection
+leaves that broke between the last proof and its arrival. Otherwise the two start one with a number above all that
+either knows, and a side that holds an older one ends it first.
 What a hello said may be overtaken while the handshake lasts, by another connection: then it is refused as
 SIMULTANEOUS, and the peer dials again with a hello that is true.
 """
@@ -28,7 +30,7 @@ from typing import NamedTuple
 from partisan_actors.processes.identity import Life
 from partisan_actors.wire.handshake import Hello, Purpose, Refusal, RefusalCode, agree_session
 
-__all__ = ["Acquaintance", "Acquaintances", "Grounds", "judge"]
+__all__ = ["Acquaintance", "Acquaintances", "Agreement", "Grounds", "agree", "judge"]
 
 
 class Acquaintance(NamedTuple):
@@ -63,6 +65,36 @@ class Acquaintances:
             self._names.popitem(last=False)
 
 
+class Agreement(NamedTuple):
+    """What two hellos come to, the same on both sides."""
+
+    number: int  # of the session that goes on, or begins
+    ours: bool  # it is the one that we hold
+
+
+def agree(mine: Hello, peer: Hello) -> Agreement:
+    """Find the session that the two go on with."""
+    number, resumed = agree_session(mine, peer)
+    if resumed:
+        return Agreement(number, ours=True)
+    # The acceptor is done when it sends its proof, and has a session then; the initiator only when it gets that. If it
+    # never does, the session is the acceptor's alone. Ending it would lose what was sent into it meanwhile.
+    if _never_heard_of_it(mine, peer):
+        return Agreement(mine.session, ours=True)
+    if _never_heard_of_it(peer, mine):
+        return Agreement(peer.session, ours=False)
+    return Agreement(number, ours=False)
+
+
+def _never_heard_of_it(holder: Hello, other: Hello) -> bool:
+    return (
+        holder.session > other.last_session
+        and holder.peer_bits == other.bits
+        and holder.received == 0
+        and other.session == 0
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Grounds:
     """What a judgement rests on: what this node knows of the peer's name at that moment."""
@@ -72,6 +104,7 @@ class Grounds:
     known: Acquaintance | None = None
     held: Life | None = None  # the life that a session is held with
     held_number: int = 0  # the number of that session
+    acknowledged: bool = False  # the peer has acknowledged something in it
     answers: bool = False  # that session is connected, and its peer was heard in time
     dial_answered: bool = False  # our own dial to that name has got the other end's hello
     crossed: bool = False  # that session got a connection that we dialled while this handshake was under way
@@ -120,12 +153,14 @@ def _topology(grounds: Grounds, peer: Hello) -> Refusal | None:
 
 
 def _overtaken(grounds: Grounds, mine: Hello, peer: Hello) -> Refusal | None:
-    number, resumed = agree_session(mine, peer)
+    number, ours = agree(mine, peer)
     held_now = grounds.held_number if grounds.held == peer.life else 0
     last_session = grounds.known.last_session if grounds.known is not None else 0
-    if resumed and number == held_now:
-        return None
-    if not resumed and number > last_session and (not held_now or held_now == mine.session):
+    if ours:
+        # One that forgot what it acknowledged is not one that never heard of it.
+        if number == held_now and (peer.session == number or not grounds.acknowledged):
+            return None
+    elif number > last_session and (not held_now or held_now == mine.session):
         return None
     return Refusal(RefusalCode.SIMULTANEOUS, text="the session changed during the handshake")
 

@@ -104,11 +104,10 @@ class Attempt:
         """The hello of the other end, once it came."""
         return self.link.peer if self.link is not None else None
 
-    def succeeded(self, session: Session) -> None:
-        """The link is proven."""
+    def proven(self) -> Callable[[Session], None]:
+        """The link is proven, and cancelling does not close it any more; what is returned gives the outcome."""
         done = self._end()
-        if done is not None:
-            done(Succeeded(session))
+        return (lambda session: None) if done is None else (lambda session: done(Succeeded(session)))
 
     def link_failed(self, refusal: Refusal | None, by_us: bool, reason: str) -> None:
         """The link did not get so far."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
-from partisan_actors.distribution.attempt import Attempt, AttemptOwner, Failed, Outcome, Rejected
+from partisan_actors.distribution.attempt import Attempt, AttemptOwner, Failed, Outcome, Rejected, Succeeded
 from partisan_actors.distribution.dialling import (
     CancelDial,
     Dial,
@@ -97,10 +97,13 @@ class Dialler:
                 self._owner.verdict(self, reason)
 
     def _outcome(self, outcome: Outcome) -> None:
-        # Success comes by `established`, before the session is told of.
-        self.attempt = None
         match outcome:
+            case Succeeded():
+                # Known by `established`, before the session was told of.
+                pass
             case Failed(reason):
+                self.attempt = None
                 self.feed(DialFailed(reason))
             case Rejected(refusal):
+                self.attempt = None
                 self.feed(DialRefused(refusal.code, str(refusal)))

@@ -20,34 +20,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 
-from partisan_actors.distribution.admission import Acquaintances, Grounds, judge
+from partisan_actors.distribution.admission import Acquaintances, Grounds, agree, judge
 from partisan_actors.distribution.attempt import Attempt
 from partisan_actors.distribution.contact import Contact, JoinFailure
 from partisan_actors.distribution.counters import Counters
 from partisan_actors.distribution.dialler import Dialler
-from partisan_actors.distribution.dialling import DiallingParameters, Lost, SessionOver, Silenced, Unwanted, Wanted
+from partisan_actors.distribution.dialling import Lost, SessionOver, Silenced, Unwanted, Wanted
 from partisan_actors.distribution.link import Link
 from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.ports import LocalIdentity, PeerEvents, PeerParameters
 from partisan_actors.distribution.refusals import Refusals
-from partisan_actors.distribution.session import SessionParameters
-from partisan_actors.distribution.strangers import StrangerParameters, Strangers, host_of
+from partisan_actors.distribution.strangers import Strangers, host_of
 from partisan_actors.processes.clock import Clock
 from partisan_actors.processes.identity import Life
 from partisan_actors.transport import Connection, Listener, Transport
-from partisan_actors.wire.frames import MAX_FRAME
 from partisan_actors.wire.handshake import (
-    PROTOCOL,
     Hello,
     Keys,
     Purpose,
     Refusal,
     RefusalCode,
-    agree_session,
 )
 
 __all__ = ["LocalIdentity", "PeerEvents", "PeerParameters", "Peers"]
@@ -57,56 +52,6 @@ _log = structlog.get_logger("partisan_actors")
 _NONCE_SIZE = 32
 _REASONS_COUNTED = 64
 _CODES = {int(code): code.name.lower() for code in RefusalCode}
-
-
-@dataclass(frozen=True, slots=True)
-class LocalIdentity:
-    """What a node says of itself."""
-
-    life: Life
-    topology: str = ""
-    channels: tuple[tuple[str, int, int], ...] = ()  # name, parallelism, flags
-    tls: bool = False
-    addresses: Callable[[], Sequence[str]] = tuple  # where it can be dialled, once that is known
-    protocol: tuple[int, int] = (PROTOCOL, PROTOCOL)  # lowest and highest version
-    features: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PeerParameters:
-    """The limits of this layer; sizes are bytes."""
-
-    session: SessionParameters = field(default_factory=SessionParameters)
-    dialling: DiallingParameters = field(default_factory=DiallingParameters)
-    strangers: StrangerParameters = field(default_factory=StrangerParameters)
-
-    max_frame: int = MAX_FRAME
-    """Of a proven peer, header included."""
-
-    backlog: int = 256 << 10
-    """A connection with so many bytes that the kernel did not take is given no more frames."""
-
-    acquaintances: int = 4096
-    """Names of which the last life and session number are remembered."""
-
-
-class PeerEvents(Protocol):
-    """What the parts above are told, in the hub. What they raise is logged and changes nothing."""
-
-    def session_started(self, session: Session) -> None:
-        """A session with a life exists, and its first connection."""
-
-    def received(self, session: Session, body: memoryview | bytes) -> None:
-        """The body of one DATA frame, a run of signals: exactly once, in order."""
-
-    def session_ended(self, session: Session, reason: str) -> None:
-        """It is over: "leave", "connection refused", "silent", "unreachable: ...", "newer life", "overflow", ..."""
-
-    def unreachable(self, node: str, reason: str) -> None:
-        """A peer that `connect` named, and that no session is with, could not be connected in time."""
-
-    def check_peer(self, hello: Hello) -> str | None:
-        """Why a peer that proved itself is refused all the same: "name", "topology", ...; None when it is not."""
 
 
 class Peers:
@@ -326,7 +271,9 @@ class Peers:
         self._turn += 1
         link.established_turn = self._turn
         assert link.mine is not None
-        number, resumed = agree_session(link.mine, peer)
+        # First of all: the end of an older session stops its dialler, which must not give up what it has just got.
+        done = link.attempt.proven() if link.attempt is not None else None
+        number, resumed = agree(link.mine, peer)
         session = self._sessions.get(peer.node)
         if session is not None and not resumed:
             session.end("newer life" if session.peer != peer.life else "newer session")
@@ -339,16 +286,13 @@ class Peers:
         self._acquaintances.remember(peer.life, number)
         self.counters.connections += 1
         session.attach(link, peer)
-        if session.ended is not None:
-            if link.attempt is not None:
-                link.attempt.link_failed(None, True, session.ended)
-            return
-        self._dialler(peer.node).established(peer.addresses, link.attempt)
-        if not resumed:
-            self.counters.sessions_started += 1
-            self._tell(self._events.session_started, session)
-        if link.attempt is not None:
-            link.attempt.succeeded(session)
+        if session.ended is None:
+            self._dialler(peer.node).established(peer.addresses, link.attempt)
+            if not resumed:
+                self.counters.sessions_started += 1
+                self._tell(self._events.session_started, session)
+        if done is not None:
+            done(session)
 
     def link_failed(self, link: Link, refusal: Refusal | None, by_us: bool, reason: str) -> None:
         """A handshake came to nothing."""
@@ -469,6 +413,7 @@ class Peers:
             known=self._acquaintances.get(peer.node),
             held=session.peer if session is not None else None,
             held_number=session.number if session is not None else 0,
+            acknowledged=session is not None and session.machine.sending.acknowledged > 0,
             answers=session is not None and session.answers,
             dial_answered=any(
                 attempt.link is not link and (answer := attempt.answered_by()) is not None and answer.life == peer.life

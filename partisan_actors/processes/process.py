@@ -204,7 +204,8 @@ class Process:
         """Let others run, and the hub look at sockets and timers; then go on."""
         self.check_exiting()
         self.scheduler.slice_end = 0.0
-        self.runtime.clock.call_soon(self.wake)
+        # A timer, since the hub looks at sockets only after many callbacks (see `Scheduler._dispatch`).
+        self.runtime.clock.call_later(0.0, self.wake)
         self.wait()
 
     def wait(self, deadline: float | None = None, for_message: bool = False) -> None:

@@ -41,6 +41,7 @@ def take_message(process: Process, match: Any, timeout: float | None, default: A
         if index is not None:
             return _taken(process, index)
         if deadline is not None and clock.now() >= deadline:
+            _let_others_run(process)
             if default is not RAISE:
                 return default
             raise ReceiveTimeout(f"{process.pid} got no {_wanted(match)} within {timeout} s; {seen} others are waiting")
@@ -86,12 +87,16 @@ def _after(mailbox: deque[Any] | None, seen: int) -> list[Any]:
 
 
 def _taken(process: Process, index: int) -> Any:
-    # A process with many messages waiting is not to keep everybody else from running.
-    if process.runtime.clock.now() >= process.scheduler.slice_end:
-        process.give_way()
+    _let_others_run(process)
     message = _remove(process, index)
     process.last_message = message
     return message
+
+
+def _let_others_run(process: Process) -> None:
+    """Neither a long mailbox nor a loop that only looks is to keep everybody else from running."""
+    if process.runtime.clock.now() >= process.scheduler.slice_end:
+        process.give_way()
 
 
 def _remove(process: Process, index: int) -> Any:

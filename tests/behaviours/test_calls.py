@@ -391,7 +391,7 @@ def test_waiting_for_it_in_any_order_and_leaving_the_rest():
 def test_a_wait_that_times_out_can_be_repeated(start):
     pid = start()
     request = send_request(pid, keep)
-    with pytest.raises(CallTimeout, match="no reply within 0.005 s"):
+    with pytest.raises(CallTimeout, match="no reply within"):
         wait_response(request, 0.005)
     (caller,) = call(pid, lambda self, _: self.seen)
     reply(caller, "at last")

@@ -32,7 +32,7 @@ def run(*arguments: str, folder: Path, status: int = 0) -> list[str]:
         output, _ = process.communicate(timeout=25)
     finally:
         process.kill()
-    logs = "".join(path.read_text() for path in folder.glob("*.log"))
+    logs = "".join(path.read_text() for path in folder.rglob("nodes.log"))
     assert process.returncode == status, f"status {process.returncode}:\n{output}\n{logs}"
     return output.splitlines()
 

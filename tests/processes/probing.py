@@ -48,8 +48,13 @@ def alive(pid: Pid) -> bool:
 
 def until_waiting(*pids: Pid) -> None:
     """Wait until each of the processes is in a wait of the runtime."""
-    for process in [process_of(pid) for pid in pids]:
-        wait_until(lambda process=process: process.waiter is not None, what=f"{process} waits")
+    for pid in pids:
+        process = process_of(pid)
+
+        def waits(process: Process = process) -> bool:
+            return process.waiter is not None
+
+        wait_until(waits, what=f"{process} waits")
 
 
 def down_reason(ref: Ref, timeout: float = 5.0) -> Any:
@@ -64,16 +69,16 @@ def end_of(function: Callable[..., Any], *args: Any) -> Any:
 
 def messages() -> list[Any]:
     """Everything that is in the mailbox of the test, taken out."""
-    taken = []
-    while (message := receive(timeout=0, default=settle)) is not settle:
-        taken.append(message)
+    mailbox = current_process().mailbox or ()
+    taken = list(mailbox)
+    current_process().mailbox = None
     return taken
 
 
 def settle(rounds: int = 5) -> None:
     """Let the hub make some rounds: everything that is due now has run afterwards."""
     for _ in range(rounds):
-        gevent.sleep(0)
+        gevent.sleep(0.0001)  # by a timer: a sleep of 0 comes back before the hub has looked at timers and sockets
 
 
 class ForeignWait:
@@ -100,7 +105,7 @@ class ForeignWait:
 
 
 class TurnProcess(Process):
-    """A process that borrows a greenlet for each batch of messages, as a behaviour's do, and calls `handle` for each."""
+    """Borrows a greenlet for each batch of messages, as a behaviour's process does, and calls `handle` for each."""
 
     __slots__ = ("handle",)
 

@@ -27,7 +27,7 @@ from tests.conditions import wait_until
 from tests.processes.probing import alive, down_reason, messages
 
 
-class attached:
+class Attached:
     """As `Node.attached`: the current greenlet is a process of `runtime` for the block."""
 
     def __init__(self, runtime):
@@ -44,14 +44,14 @@ class attached:
 def test_a_greenlet_is_a_process_for_the_block(runtime):
     with pytest.raises(NotAProcess):
         self_pid()
-    with attached(runtime) as process:
+    with Attached(runtime) as process:
         assert self_pid() == process.pid and process_of_greenlet() is process
     assert process_of_greenlet() is None and runtime.processes == {}
 
 
 def test_other_greenlets_are_attached_on_their_own(me, runtime):
     def handler(number):
-        with attached(runtime):
+        with Attached(runtime):
             send(me.pid, (number, self_pid()))
             assert receive(timeout=5) == number
 
@@ -69,7 +69,7 @@ def test_other_greenlets_are_attached_on_their_own(me, runtime):
 )
 def test_what_leaves_the_block_is_the_reason_of_its_end(me, runtime, error, expected):
     def handler():
-        with attached(runtime):
+        with Attached(runtime):
             send(me.pid, self_pid())
             receive()
             if error is not None:
@@ -92,7 +92,7 @@ def test_what_leaves_the_block_is_the_reason_of_its_end(me, runtime, error, expe
 
 def test_two_nodes_in_one_greenlet(runtime, me):
     other = Runtime(Life("b@h", 1, 3), GeventClock())
-    with attached(other) as inner:
+    with Attached(other) as inner:
         assert self_pid() == inner.pid
     assert self_pid() == me.pid
 
@@ -117,7 +117,7 @@ def test_a_process_may_be_attached_to_another_node(me, runtime):
 
     def visits():
         home = self_pid()
-        with attached(other):
+        with Attached(other):
             assert self_pid().node == "b@h"
             sleep(0.001)
         assert self_pid() == home
@@ -157,7 +157,7 @@ def test_a_link_of_an_attached_greenlet(me):
 
 def test_a_greenlet_of_gevents_that_is_killed_while_it_is_attached(me, runtime):
     def handler():
-        with attached(runtime):
+        with Attached(runtime):
             send(me.pid, self_pid())
             receive()
 

@@ -724,7 +724,7 @@ def test_a_registry_that_waits_or_fails_disturbs_nobody(logs):
             if self.calls > 1:  # when the time has come: in a process of its own, so it may wait
                 sleep(0.001)
                 raise LookupError(key)
-            return None
+            return
 
     asks = Asks()
     send_after(0.0, Via(asks, "printer"), "lost")

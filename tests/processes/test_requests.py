@@ -99,7 +99,7 @@ def test_the_answer_to_a_request_id_is_a_message(me):
 def test_the_caller_that_ended_is_not_disturbed(me):
     requests = []
     server = spawn(receive, str)
-    pid, ref = spawn_monitor(lambda: requests.append(ask(process_of(self_pid()), server, "x")))
+    _, ref = spawn_monitor(lambda: requests.append(ask(process_of(self_pid()), server, "x")))
     assert down_reason(ref) == "normal"
     requests[0].reply("late")
     send_exit(server, "kill")

@@ -72,7 +72,7 @@ def test_what_is_no_pattern_is_told(wrong):
 
 def test_a_timeout_raises_and_says_what_was_wanted():
     fill("x")
-    with pytest.raises(ReceiveTimeout, match=r"<a@h 1> got no int or Down within 0.01 s; 1 others are waiting") as raised:
+    with pytest.raises(ReceiveTimeout, match=r"<a@h 1> got no int or Down within 0.01 s; 1 other") as raised:
         receive((int, Down), timeout=0.01)
     assert isinstance(raised.value, TimeoutError) and isinstance(raised.value, ActorError)
 

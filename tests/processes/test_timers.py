@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from partisan_actors.errors import ReceiveTimeout
-from partisan_actors.processes.primitives import receive, send_after, self_pid, sleep
+from partisan_actors.processes.primitives import receive, self_pid, send_after, sleep
+from partisan_actors.processes.process import Process
 from partisan_actors.processes.timers import EXACT_BELOW, TICK, DeadlineWheel, TimerRef
 from tests.processes.probing import ManualClock
 
@@ -26,7 +29,7 @@ class Sleeper:
 def asleep(wheel: DeadlineWheel, clock: ManualClock, seconds: float) -> Sleeper:
     sleeper = Sleeper(clock)
     sleeper.deadline = clock.now() + seconds
-    wheel.arm(sleeper, sleeper.deadline)
+    wheel.arm(cast(Process, sleeper), sleeper.deadline)
     return sleeper
 
 

@@ -1,0 +1,67 @@
+"""What the distribution layer is given, and whom it tells: values and protocols only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from partisan_actors.distribution.dialling import DiallingParameters
+from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.session import SessionParameters
+from partisan_actors.distribution.strangers import StrangerParameters
+from partisan_actors.processes.identity import Life
+from partisan_actors.wire.frames import MAX_FRAME
+from partisan_actors.wire.handshake import PROTOCOL, Hello
+
+__all__ = ["LocalIdentity", "PeerEvents", "PeerParameters"]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalIdentity:
+    """What a node says of itself."""
+
+    life: Life
+    topology: str = ""
+    channels: tuple[tuple[str, int, int], ...] = ()  # name, parallelism, flags
+    tls: bool = False
+    addresses: Callable[[], Sequence[str]] = tuple  # where it can be dialled, once that is known
+    protocol: tuple[int, int] = (PROTOCOL, PROTOCOL)  # lowest and highest version
+    features: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PeerParameters:
+    """The limits of this layer; sizes are bytes."""
+
+    session: SessionParameters = field(default_factory=SessionParameters)
+    dialling: DiallingParameters = field(default_factory=DiallingParameters)
+    strangers: StrangerParameters = field(default_factory=StrangerParameters)
+
+    max_frame: int = MAX_FRAME
+    """Of a proven peer, header included."""
+
+    backlog: int = 256 << 10
+    """A connection with so many bytes that the kernel did not take is given no more frames."""
+
+    acquaintances: int = 4096
+    """Names of which the last life and session number are remembered."""
+
+
+class PeerEvents(Protocol):
+    """What the parts above are told, in the hub. What they raise is logged and changes nothing."""
+
+    def session_started(self, session: Session) -> None:
+        """A session with a life exists, and its first connection."""
+
+    def received(self, session: Session, body: memoryview | bytes) -> None:
+        """The body of one DATA frame, a run of signals: exactly once, in order."""
+
+    def session_ended(self, session: Session, reason: str) -> None:
+        """It is over: "leave", "connection refused", "silent", "unreachable: ...", "newer life", "overflow", ..."""
+
+    def unreachable(self, node: str, reason: str) -> None:
+        """A peer that `connect` named, and that no session is with, could not be connected in time."""
+
+    def check_peer(self, hello: Hello) -> str | None:
+        """Why a peer that proved itself is refused all the same: "name", "topology", ...; None when it is not."""
