@@ -106,7 +106,7 @@ def _exchange(process: Process, request: Request, timeout: float | None, options
     process.check_exiting()
     deadline = None if timeout is None else process.runtime.clock.now() + timeout
     try:
-        _send_request(process, request, options)
+        _send_request(process, request, options, deadline)
         while request.state == PENDING:
             process.wait(deadline)
             if deadline is not None and request.state == PENDING and process.runtime.clock.now() >= deadline:
@@ -116,7 +116,7 @@ def _exchange(process: Process, request: Request, timeout: float | None, options
             request.abandon()
 
 
-def _send_request(process: Process, request: Request, options: SendOptions) -> None:
+def _send_request(process: Process, request: Request, options: SendOptions, deadline: float | None = None) -> None:
     dest = request.dest
     runtime = process.runtime
     if type(dest) is Pid and dest.home is runtime.home:
@@ -134,6 +134,8 @@ def _send_request(process: Process, request: Request, options: SendOptions) -> N
     elif target is None:
         request.down("noproc")
     else:
+        if deadline is not None:
+            options = SendOptions(options.channel, options.partition_key, deadline=deadline)
         runtime.router.request(request, target, options)
 
 

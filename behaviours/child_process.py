@@ -18,7 +18,7 @@ from partisan_actors.behaviours.directives import Ignore
 from partisan_actors.processes.identity import Pid, Ref
 from partisan_actors.processes.messages import Down, Exit
 from partisan_actors.processes.plain import is_normal
-from partisan_actors.processes.primitives import link, monitor, receive, send_exit, spawn_opt, unlink
+from partisan_actors.processes.primitives import link, monitor, receive, send_exit, spawn_opt
 from partisan_actors.processes.process import is_reason
 
 __all__ = ["end_child", "ended_as_told", "start_child_process"]
@@ -75,7 +75,6 @@ def end_child(pid: Pid, time_to_end: float | str) -> Any:
         if reason is _STILL_RUNNING:
             send_exit(pid, "kill")
             reason = _wait_for_end(ref, None)
-    unlink(pid)
     signal = receive(lambda m: type(m) is Exit and m.sender == pid, timeout=0, default=None)
     # "noproc": it was gone before the monitor was there, and only the link knows why.
     return signal.reason if signal is not None and is_reason(reason, "noproc") else reason

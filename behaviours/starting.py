@@ -96,10 +96,8 @@ class Starting:
                 runtime.router.register_global(process, self.name.name, process.pid)
             else:
                 runtime.register(self.name, process)
-        except NameTaken:
-            holder = runtime.resolve(self.name)
-            pid = holder.pid if isinstance(holder, Process) else holder
-            raise ProcessExit(("already_started", pid)) from None
+        except NameTaken as error:
+            raise ProcessExit(("already_started", error.holder)) from None
 
     def _failed(self, process: ServerProcess, error: BaseException) -> None:
         if process.exiting is not NOT_EXITING:

@@ -67,7 +67,9 @@ def main() -> int:
     if options.measure:
         print(json.dumps(measure(options.measure, options.names, SMOKE if options.smoke else FULL)))
         return 0
-    console, progress = Console(highlight=False), Console(stderr=True, highlight=False)
+    console, progress = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 160  # a file has no edge
     if options.list:
         list_benches(console)
         return 0

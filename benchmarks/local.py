@@ -21,13 +21,15 @@ HOPS = 100_000
 
 
 class Echo(GenServer):
-    """Answers with what it is asked, and counts what is cast."""
+    """Answers with what it is asked, but for two questions, and counts what is cast."""
 
     def init(self) -> None:
         self.handled = 0
 
     def handle_call(self, request: Any, caller: Any) -> Any:
-        return self.handled if request == "handled" else request
+        if request == "handled":
+            return self.handled
+        return self_pid() if request == "pid" else request
 
     def handle_cast(self, request: Any) -> None:
         self.handled += 1

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from benchmarks.local import Echo
 from benchmarks.measuring import Scale, time_of
 from benchmarks.serving import served_by
-from partisan_actors import Node, Pid, Remote, receive, run_blocking, self_pid, send, spawn
+from partisan_actors import Node, Pid, Remote, receive, run_blocking, self_pid, send, spawn_link
 from partisan_actors.behaviours import call, cast
 
 __all__ = ["BENCHES", "measure", "serve"]
@@ -45,7 +45,7 @@ def _calls(callers: int, server: Pid, scale: Scale) -> float:
     for seconds in (scale.seconds / 5, scale.seconds):  # the first to warm up
         began = perf_counter()
         for _ in range(callers):
-            spawn(_Caller(server, began + seconds, self_pid()).run)
+            spawn_link(_Caller(server, began + seconds, self_pid()).run)
         done = sum(receive() for _ in range(callers))
     return float(done / (perf_counter() - began))
 
@@ -76,7 +76,8 @@ BENCHES: dict[str, Callable[[Pid, Scale], float]] = {
 
 
 def _pid_of_echo() -> Pid:
-    return call(Remote("echo", SERVER), "pid")
+    pid: Pid = call(Remote("echo", SERVER), "pid")
+    return pid
 
 
 def measure(names: list[str], scale: Scale) -> dict[str, float]:

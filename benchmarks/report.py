@@ -45,21 +45,20 @@ def _ratios(by_system: dict[str, list[float]], other: str) -> list[float]:
 
 def table(figures: Figures) -> Table:
     """Medians with their ranges, the ratios, and what was aimed at."""
-    shown = Table(title="median [lowest, highest]; a ratio is the median of the rounds' own", expand=False)
-    shown.add_column("bench", no_wrap=True)
-    for system in (OURS, FLOOR, PEER):
-        shown.add_column(system, justify="right")
-    shown.add_column(f"ours / {FLOOR}", justify="right")
-    shown.add_column(f"ours / {PEER}", justify="right")
-    shown.add_column("wanted", justify="right")
+    shown = Table(title="medians, and the lowest and the highest; a ratio is the median of those of the rounds")
+    for heading in ("bench", "unit", "wanted"):
+        shown.add_column(heading, no_wrap=True)
+    for heading in (OURS, FLOOR, PEER, f"/ {FLOOR}", f"/ {PEER}"):
+        shown.add_column(heading, no_wrap=True, justify="right")
     for bench in BENCHES:
         by_system = figures.get(bench.name)
         if by_system:
             shown.add_row(
-                f"{bench.name}\n[dim]{bench.unit}[/dim]",
+                bench.name,
+                bench.unit,
+                bench.target,
                 *(_cell(by_system.get(system, [])) for system in (OURS, FLOOR, PEER)),
                 *(_ratio_cell(_ratios(by_system, other)) for other in (FLOOR, PEER)),
-                bench.target,
             )
     return shown
 
@@ -67,7 +66,15 @@ def table(figures: Figures) -> Table:
 def _cell(values: list[float]) -> str:
     if not values:
         return "-"
-    return f"{median(values):,.0f}\n[dim]{min(values):,.0f} - {max(values):,.0f}[/dim]"
+    return f"{median(values):,.0f} [dim]({_short(min(values))}-{_short(max(values))})[/dim]"
+
+
+def _short(value: float) -> str:
+    """Three digits or so."""
+    for limit, unit in ((1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.0f}"
 
 
 def _ratio_cell(ratios: list[float]) -> str:

@@ -84,7 +84,11 @@ class JoinError(ActorError):
 
 
 class NameTaken(ActorError):
-    """The name is registered to another live process."""
+    """The name is registered to another live process, `holder`, where that is known."""
+
+    def __init__(self, text: str, holder: Any = None) -> None:
+        super().__init__(text)
+        self.holder = holder
 
 
 class NotSendable(ActorError, TypeError):

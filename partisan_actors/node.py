@@ -44,6 +44,7 @@ __all__ = ["Node"]
 
 T = TypeVar("T")
 _KEEP_ALIVE = 3600.0
+_LAST_WORDS = 2.0  # seconds; connections close within one
 
 # The one of the system, in a monkey-patched program too: there `threading` tells greenlets apart, not threads.
 _this_thread: Callable[[], int] = get_original("_thread", "get_ident")
@@ -122,6 +123,7 @@ class Node:
     def start(self) -> Node:
         """Start it, in this thread; gives the node. Does nothing when it runs."""
         if self._runtime is not None:
+            self._running()  # in the child of a fork: raises
             return self
         _log_to_stderr()
         clock = self._given_clock if self._given_clock is not None else GeventClock()
@@ -135,6 +137,8 @@ class Node:
         if self._strict_messages:
             runtime.check_message = cluster.codec.check
         self._runtime, self._cluster = runtime, cluster
+        # For good: the interpreter takes no such function back. It keeps no node alive.
+        os.register_at_fork(after_in_child=partial(_abandon_in_child, weakref.ref(cluster)))
         self._thread, self._loop = _this_thread(), get_hub().loop
         self._stay_alive()
         if self._switch_interval is not None:
@@ -158,19 +162,34 @@ class Node:
         if runtime is None or cluster is None:
             return
         self._check_thread("stop")
+        if runtime.closed is not None:
+            raise NotAProcess(runtime.closed)
         self._runtime = None  # a second call, from a process that is stopping, does nothing
         try:
             stop_processes(runtime, timeout, spare=process_of_greenlet())
         finally:
-            cluster.stop()
-            for attached in self._attached:
-                runtime.end(attached, "shutdown")
-            runtime.closed = f"node {self.name} has stopped"
-            runtime.deadlines.close()
-            self._keep_alive.cancel()
-            _switch_interval.restore(self)
-            self._cluster = None
+            try:
+                self._close(runtime, cluster)
+            finally:
+                self._let_go(runtime)
         structlog.get_logger("partisan_actors").info("node_stopped", node=self.name)
+
+    def _close(self, runtime: Runtime, cluster: Cluster) -> None:
+        gone = Outcome(runtime)
+        cluster.stop(gone.set)
+        # The program may end next: what was sent, and the word that we leave, are on their way first.
+        gone.wait(_LAST_WORDS)
+
+    def _let_go(self, runtime: Runtime) -> None:
+        runtime.closed = f"node {self.name} has stopped"
+        for attached in self._attached:
+            runtime.end(attached, "shutdown")
+            attached.wake()
+        runtime.deadlines.close()
+        runtime.scheduler.close()
+        self._keep_alive.cancel()
+        _switch_interval.restore(self)
+        self._cluster = None
 
     def __enter__(self) -> Node:
         self.start()
@@ -181,7 +200,9 @@ class Node:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self.stop()
+            # The child of a fork leaves the block too, and has nothing to stop: it is all its parent's.
+            if self._runtime is not None and self._runtime.closed is None:
+                self.stop()
         finally:
             self._detach(error)
 
@@ -230,7 +251,7 @@ class Node:
         """
         runtime = self._running()
         if _this_thread() != self._thread:
-            return self._in_thread(lambda finish: _start_run(runtime, function, args, kwargs, finish))  # type: ignore[no-any-return]
+            return self._run_from_thread(runtime, function, args, kwargs)  # type: ignore[no-any-return]
         outcome = Outcome(runtime)
         process = _start_run(runtime, function, args, kwargs, outcome.set)
         try:
@@ -239,6 +260,18 @@ class Node:
             if not outcome.done:
                 process.kill()
         return outcome.get()  # type: ignore[no-any-return]
+
+    def _run_from_thread(
+        self, runtime: Runtime, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        started: list[FunctionProcess] = []
+        try:
+            return self._in_thread(lambda finish: started.append(_start_run(runtime, function, args, kwargs, finish)))
+        except BaseException:
+            # An interrupt of the thread's wait; an end of the process, which a kill does not change. Behind the start
+            # in the loop's queue, so it finds the process even if that has not begun.
+            self._loop.run_callback_threadsafe(_kill_all, started)
+            raise
 
     def send_from_thread(self, dest: Any, message: Any) -> None:
         """Send a message, as `send` does; from a native thread, or any greenlet."""
@@ -405,6 +438,18 @@ def _start_run(
     return process
 
 
+def _abandon_in_child(reference: weakref.ref[Cluster]) -> None:
+    """In the child of a fork: it must not read, write or close what its parent's node goes on with."""
+    cluster = reference()
+    if cluster is not None:
+        cluster.abandon()
+
+
+def _kill_all(processes: list[FunctionProcess]) -> None:
+    for process in processes:
+        process.kill()
+
+
 def _spawn_send(runtime: Runtime, dest: Any, message: Any) -> None:
     if runtime.closed is None:
         runtime.spawn(send, (dest, message), {})
@@ -426,14 +471,17 @@ def _log_to_stderr() -> None:
     if not structlog.is_configured():
         structlog.configure(
             wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+            # Looked up anew for each logger: a program may replace and close its stderr.
+            logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         )
 
 
 def _check_name(name: str) -> None:
     user, at, host = name.partition("@") if isinstance(name, str) else ("", "", "")
     if not user or not at or not host or len(name.encode()) > 255 or any(c.isspace() or c == "\0" for c in name):
-        raise ValueError(f'a node\'s name is like "orders@10.0.0.7", at most 255 bytes and without spaces, not {name!r}')
+        raise ValueError(
+            f'a node\'s name is like "orders@10.0.0.7", at most 255 bytes and without spaces, not {name!r}'
+        )
 
 
 def _refuse_later_options(**options: Any) -> None:

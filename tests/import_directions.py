@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Violation", "modules", "violations"]
+__all__ = ["PURE", "Violation", "modules", "violations"]
 
 PACKAGE = "partisan_actors"
 FACE = ""  # the package itself, partisan_actors/__init__.py, as a part
@@ -44,7 +44,15 @@ UNBOUND = (FACE, "node", "testing", "cli")
 _SOCKETS = ("socket", "ssl", "select", "selectors", "gevent.socket", "gevent.ssl", "gevent.server", "gevent.select")
 _WAITING = ("gevent", "threading", "time", "asyncio", "subprocess", "multiprocessing", "secrets")
 SOCKETS_ALLOWED = ("transport", "discovery", "observe", *UNBOUND)
-PURE = ("wire", "topologies")
+# Where the protocols are: parts, and single modules.
+PURE = (
+    "wire",
+    "topologies",
+    "behaviours.restart",
+    *(f"cluster.{name}" for name in ("membership", "view_events", "records")),
+    *(f"cluster.{name}" for name in ("global_names", "name_events", "name_table")),
+    *(f"distribution.{name}" for name in ("machine", "session", "stream", "admission", "dialling", "strangers")),
+)
 
 
 class Violation(NamedTuple):
@@ -94,8 +102,8 @@ def _violations_of(name: str, path: Path, known: dict[str, Path]) -> Iterator[tu
         elif target == PACKAGE or target.startswith(PACKAGE + "."):
             if not _allowed(part, target.removeprefix(PACKAGE).removeprefix(".")):
                 yield line, f"{part or PACKAGE} must not import {target}"
-        elif reason := _closed_door(part, target):
-            yield line, f"{part} must not import {target}: {reason}"
+        elif reason := _closed_door(name, target):
+            yield line, f"{name} must not import {target}: {reason}"
 
 
 def _allowed(part: str, target: str) -> bool:
@@ -104,10 +112,10 @@ def _allowed(part: str, target: str) -> bool:
     return target != FACE and any(_is_within(target, allowed) for allowed in RULES[part])
 
 
-def _closed_door(part: str, target: str) -> str | None:
-    if part not in SOCKETS_ALLOWED and any(_is_within(target, closed) for closed in _SOCKETS):
+def _closed_door(name: str, target: str) -> str | None:
+    if name.partition(".")[0] not in SOCKETS_ALLOWED and any(_is_within(target, closed) for closed in _SOCKETS):
         return "only transport touches sockets"
-    if part in PURE and any(_is_within(target, closed) for closed in _WAITING):
+    if any(_is_within(name, pure) for pure in PURE) and any(_is_within(target, closed) for closed in _WAITING):
         return "it does no I/O, reads no clock and waits for nothing"
     return None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.import_directions import modules, violations
+from tests.import_directions import PURE, modules, violations
 
 PACKAGE = Path(__file__).parent.parent / "partisan_actors"
 
@@ -22,7 +22,7 @@ def checked(tmp_path: Path, files: dict[str, str]) -> list[str]:
 
 
 def test_of_this_checkout():
-    assert {"errors", "processes.identity"} <= modules(PACKAGE).keys()
+    assert {"errors", "processes.identity", *PURE} <= modules(PACKAGE).keys()
     assert [str(violation) for violation in violations(PACKAGE)] == []
 
 
@@ -76,6 +76,8 @@ def test_what_is_allowed(tmp_path, part, text):
         ("distribution/peers", "from gevent import socket", "gevent.socket"),
         ("wire/frames", "from time import monotonic", "time.monotonic"),
         ("topologies/scamp", "import gevent.event", "gevent.event"),
+        ("cluster/membership", "import time", "time"),
+        ("distribution/stream", "from gevent import sleep", "gevent.sleep"),
     ],
 )
 def test_what_is_not(tmp_path, part, text, target):

@@ -124,14 +124,23 @@ class Cluster:
         # The others that are bound too: a unix socket serves this machine only, and costs others one dial.
         return (chosen, *(a for a in self.listening if a != chosen and not is_wildcard(a)))
 
-    def stop(self) -> None:
-        """Leave, and close everything."""
+    def stop(self, gone: Callable[[], None]) -> None:
+        """Leave, and close everything; `gone` is called when the last connection is closed, in 1 s at most."""
         for attempt in list(self._joins):
             attempt.fail("unreachable", "the node is stopping")
         self._step_view(view.Leave())
-        self.peers.close("leave")
+        self.peers.close("leave", gone)
         for session in list(self.remote.sessions()):
             self.remote.session_ended(session)
+        self._close_timers()
+
+    def abandon(self) -> None:
+        """In the child of a fork: let go of everything without a word. It is the parent's."""
+        self._view = None
+        self.peers.abandon()
+        self._close_timers()
+
+    def _close_timers(self) -> None:
         self._view_timers.close()
         self._overlay_timers.close()
         self.naming.close()
@@ -271,7 +280,8 @@ class Cluster:
             case view.Synchronised(node):
                 self._synchronised.add(node)
             case view.NameConflict(record):
-                _log.error("name_conflict", node=self._runtime.home.node, reason="another life has our name", epoch=record.epoch)
+                reason = "another life has our name"
+                _log.error("name_conflict", node=self._runtime.home.node, reason=reason, epoch=record.epoch)
             case view.Refused(node, reason, count):
                 _log.warning("records_refused", node=self._runtime.home.node, peer=node, reason=reason, count=count)
             case SetTimer(key, seconds):

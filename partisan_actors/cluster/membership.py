@@ -249,9 +249,9 @@ class Membership:
             return
         if known.session is None:
             insort(self._sessions, node)
+            if len(self._sessions) == 1:
+                self._set_round()
         known.session = event.bits
-        if len(self._sessions) == 1:
-            self._set_round()
         # Before NodeUp: what others send on that is then behind our record, for which the peer may have to wait, to
         # know that we are back, if we have left before.
         self._hello(node)

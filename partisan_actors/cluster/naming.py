@@ -113,7 +113,8 @@ class Naming:
         if registration.failure is None:
             return
         if registration.failure == "taken":
-            raise NameTaken(f"{Global(name)} is registered to {self._pid_of(registration.holder)}")
+            holder = self._pid_of(registration.holder)
+            raise NameTaken(f"{Global(name)} is registered to {holder}", holder)
         raise ActorError(f"could not register {pid} as {Global(name)}: {_FAILURES[registration.failure]}")
 
     def unregister(self, name: str) -> None:
@@ -189,4 +190,5 @@ class Naming:
         """Two owners met, and ours is the younger: its process is told by an exit signal."""
         process = self._runtime.processes.get(serial)
         if process is not None:
-            process.signal_exit(self._runtime.root, ("name_conflict", name, self._pid_of(winner)))
+            pid = self._pid_of(winner)
+            process.signal_exit(pid, ("name_conflict", name, pid))

@@ -79,7 +79,7 @@ class RemoteProcesses:
         return list(self._ties)
 
     def ties_to(self, dest: Pid | Remote | Life | str) -> Ties | str:
-        """The ties to where `dest` lives, or why there are none: `"noconnection"`, or `"noproc"` for an earlier life."""
+        """The ties to where `dest` lives, or why there are none: "noconnection", or "noproc" for an earlier life."""
         node = dest if isinstance(dest, str) else dest.node
         ties = self._ties_by_node.get(node)
         if ties is None:
@@ -100,18 +100,23 @@ class RemoteProcesses:
         if isinstance(ties, str):
             return
         if ties.session.congested:
-            self._wait_for_room(sender, ties.session, options.nosuspend)
+            self._wait_for_room(sender, ties.session, options)
         to, name = _address(dest)
         ties.session.send(encode_signal(kind, to, sender.pid.serial, 0, payload, name))
 
-    def _wait_for_room(self, sender: Process, session: Session, nosuspend: bool) -> None:
+    def _wait_for_room(self, sender: Process, session: Session, options: SendOptions) -> bool:
+        """Wait while the stream is full; False when the time is up."""
+        deadline = options.deadline
         while session.congested:
-            if nosuspend:
+            if options.nosuspend:
                 raise WouldBlock(f"what is unsent to {session.peer.node} is above the high watermark")
             if sender.exiting is not NOT_EXITING:
-                return  # a last word from a `finally` block is not held up
+                return True  # a last word from a `finally` block is not held up
+            if deadline is not None and self.runtime.clock.now() >= deadline:
+                return False
             session.when_room(sender.wake)
-            sender.wait()
+            sender.wait(deadline)
+        return True
 
     def request(self, request: Request, dest: Pid | Remote, options: SendOptions) -> None:
         """Send a request; its outcome arrives through it."""
@@ -120,8 +125,8 @@ class RemoteProcesses:
         if isinstance(ties, str):
             request.down(ties)
             return
-        if ties.session.congested:
-            self._wait_for_room(request.caller, ties.session, options.nosuspend)
+        if ties.session.congested and not self._wait_for_room(request.caller, ties.session, options):
+            return  # its caller sees that the time is up
         kind = signals.SYSTEM_CALL if isinstance(request, SystemRequest) else signals.CALL
         to, name = _address(dest)
         self.send_request(ties, request, kind, to, name, payload)
@@ -173,9 +178,7 @@ class RemoteProcesses:
         ties.watches[monitor] = None
         ties.monitors[monitor.ref.serial] = monitor
         to, name = _address(dest)
-        ties.session.send(
-            encode_signal(signals.MONITOR, to, monitor.watcher.pid.serial, monitor.ref.serial, b"", name)
-        )
+        ties.session.send(encode_signal(signals.MONITOR, to, monitor.watcher.pid.serial, monitor.ref.serial, b"", name))
 
     def demonitor(self, monitor: Monitor) -> None:
         """Take a monitor off."""
@@ -246,6 +249,7 @@ class RemoteProcesses:
         elif signal.kind in (signals.REPLY, signals.CALL_FAILED):
             request = self.runtime.requests.pop(signal.ref, None)
             if request is not None:
+                self._settled_there(ties, request)
                 request.fail(reason)
         elif signal.kind in (signals.LINK_EXIT, signals.EXIT, signals.DOWN):
             # What happened matters more than why: the signal stands, with a reason that says so.
@@ -277,7 +281,7 @@ class RemoteProcesses:
         kind = RemoteCaller if signal.kind == signals.CALL else RemoteSystemCaller
         caller = kind(ties, Pid(ties.peer, signal.sender), signal.ref, payload)
         caller.target = process
-        ties.callers[caller] = None
+        ties.callers[caller.number] = caller
         process.add_watch(caller)
         process.deliver(caller)
 
@@ -286,13 +290,20 @@ class RemoteProcesses:
         request = self.runtime.requests.pop(signal.ref, None)
         # Gone: the caller gave up, or was answered. Nobody's mailbox gets it (partisan.md D43).
         if request is not None:
+            self._settled_there(ties, request)
             request.reply(value)
 
     def _on_call_failed(self, ties: Ties, signal: Signal) -> None:
         reason = self.codec.decode(signal.payload)
         request = self.runtime.requests.pop(signal.ref, None)
         if request is not None:
+            self._settled_there(ties, request)
             request.fail(reason)
+
+    def _settled_there(self, ties: Ties, request: Request) -> None:
+        """The node that it was made to has answered: it need not be told that it is over."""
+        if request.target is ties and ties.watches is not None:
+            ties.watches.pop(request, None)
 
     def _on_link(self, ties: Ties, signal: Signal) -> None:
         process = self.runtime.processes.get(signal.to)
@@ -343,6 +354,10 @@ class RemoteProcesses:
         remote = ties.remote_watches.pop(signal.ref, None)
         if remote is not None:
             remote.target.remove_watch(remote)
+            return
+        caller = ties.callers.get(signal.ref)  # a request carries its own monitor
+        if caller is not None:
+            caller.settle()
 
     def _on_down(self, ties: Ties, signal: Signal) -> None:
         reason = self.codec.decode(signal.payload)
@@ -358,7 +373,7 @@ class RemoteProcesses:
     def _on_spawn(self, ties: Ties, signal: Signal) -> None:
         payload = self.codec.decode(signal.payload)
         caller = RemoteCaller(ties, Pid(ties.peer, signal.sender), signal.ref, payload)
-        ties.callers[caller] = None
+        ties.callers[caller.number] = caller
         if self.spawn_requested is None:
             caller.down("noproc")
         else:

@@ -23,6 +23,7 @@ from partisan_actors.processes.identity import Global, Pid, Ref
 from partisan_actors.processes.process import Monitor, Process
 from partisan_actors.processes.requests import PENDING, REPLIED, RemoteCaller, Request
 from partisan_actors.processes.runtime import Runtime, current_process
+from partisan_actors.processes.scheduler import QUEUED
 from partisan_actors.wire import signals
 
 __all__ = ["Spawning"]
@@ -66,7 +67,12 @@ class Spawning:
             raise
         finally:
             request.abandon()
-        return pid if monitor is None or pid is None else (pid, self._expected(monitor, pid))
+        if monitor is None:
+            return pid
+        if pid is None:
+            _withdraw(process, ties, monitor)
+            return None
+        return pid, self._expected(monitor, pid)
 
     def _expect_monitor(self, process: Process, ties: Ties) -> Monitor:
         # Before the request leaves: the Down of a process that ends at once may come before the answer.
@@ -112,20 +118,23 @@ class Spawning:
         args, kwargs, name = tuple(wanted["args"]), dict(wanted["kwargs"]), wanted["name"]
         if isinstance(target, type):
             timeout, link = wanted.get("timeout"), wanted["link"]
-            pid: Pid | None = target.start_for(starter, caller.pid, args, kwargs, name=name, timeout=timeout, link=link)
-            started = None if pid is None else self._runtime.process(pid)
+            start_for: Callable[..., Pid | None] = target.start_for  # type: ignore[attr-defined]  # see `_resolve`
+            pid = start_for(starter, caller.pid, args, kwargs, name=name, timeout=timeout, link=link)
         else:
-            started = self._runtime.spawn(target, args, kwargs, max_mailbox=wanted.get("max_mailbox"))
-            started.parent = caller.pid
-            self._name(starter, started, name)
+            made = self._runtime.make(target, args, kwargs, max_mailbox=wanted.get("max_mailbox"))
+            made.parent = caller.pid
+            self._name(starter, made, name)
             if wanted["link"]:
-                self._runtime.link(started, caller.pid)
-            pid = started.pid
+                self._runtime.link(made, caller.pid)
+            pid = made.pid
         if wanted["monitor"] is not None and pid is not None:
+            started = self._runtime.process(pid)
             if started is None:
                 ties.send_reason(signals.DOWN, caller.pid.serial, pid.serial, wanted["monitor"], "noproc")
             else:
                 self._remote.watch(ties, started, caller.pid.serial, wanted["monitor"])
+        if not isinstance(target, type) and made.status == QUEUED:
+            made.make_ready()  # not before: its first step finds its name, and its end is told
         return pid
 
     def _name(self, starter: Process, started: Process, name: Any) -> None:
@@ -151,7 +160,9 @@ class Spawning:
             target = getattr(target, part)
         # What the module merely imported is not its own: "shop.workers.*" must not reach shop.workers.os.system.
         if getattr(target, "__module__", None) != module_name or getattr(target, "__qualname__", None) != qualname:
-            raise ActorError(f"{plain} is not defined in {module_name}: only what a module itself defines can be started")
+            raise ActorError(
+                f"{plain} is not defined in {module_name}; only what a module itself defines can be started"
+            )
         # A behaviour's class can be started; any other class would be called like a function.
         if isinstance(target, type) and not hasattr(target, "start_for"):
             raise ActorError(f"{plain} is neither a function nor a behaviour's class")
@@ -212,5 +223,3 @@ def _withdraw(process: Process, ties: Ties, monitor: Monitor) -> None:
     ties.monitors.pop(monitor.ref.serial, None)
     if ties.watches is not None:
         ties.watches.pop(monitor, None)
-
-

@@ -13,8 +13,8 @@ from typing import Any
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.processes.identity import Pid
 from partisan_actors.processes.process import Monitor, Process
-from partisan_actors.processes.requests import RemoteCaller
-from partisan_actors.wire.signals import CALL_FAILED, DOWN, REPLY, encode_signal
+from partisan_actors.processes.requests import RemoteCaller, Request
+from partisan_actors.wire.signals import CALL_FAILED, DEMONITOR, DOWN, REPLY, encode_signal
 
 __all__ = ["RemoteWatch", "Ties"]
 
@@ -39,7 +39,17 @@ class RemoteWatch:
 class Ties:
     """The ties over one session; also the way back for its callers (`Answers`)."""
 
-    __slots__ = ("_encode", "_encode_reason", "callers", "links", "monitors", "peer", "remote_watches", "session", "watches")
+    __slots__ = (
+        "_encode",
+        "_encode_reason",
+        "callers",
+        "links",
+        "monitors",
+        "peer",
+        "remote_watches",
+        "session",
+        "watches",
+    )
 
     def __init__(self, session: Session, encode: Callable[[Any], bytes], encode_reason: Callable[[Any], bytes]) -> None:
         self.session = session
@@ -51,7 +61,7 @@ class Ties:
         self.monitors: dict[int, Monitor] = {}  # the monitors among them, by ref
         self.links: dict[tuple[Process, int], Pid] = {}  # ours and the serial of theirs
         self.remote_watches: dict[int, RemoteWatch] = {}  # their monitors on ours, by their ref
-        self.callers: dict[RemoteCaller, None] = {}  # their requests to ours, unanswered
+        self.callers: dict[int, RemoteCaller] = {}  # their requests to ours, unanswered, by their number
 
     def send(self, kind: int, to: int, sender: int = 0, ref: int = 0, payload: bytes = b"") -> None:
         """Send one of the runtime's own signals: never suspended."""
@@ -73,14 +83,25 @@ class Ties:
 
     def settled(self, caller: RemoteCaller) -> None:
         """It has been answered."""
-        self.callers.pop(caller, None)
+        self.callers.pop(caller.number, None)
+
+    # Requests of our processes: the `Watched` that they stand at.
+
+    def remove_watch(self, request: Request) -> None:
+        """Somebody else answered it, or nobody waits any more: the other side need not keep it until its callee ends.
+
+        A request carries its own monitor, so this takes that off.
+        """
+        if self.watches is not None and request in self.watches:
+            del self.watches[request]
+            self.send(DEMONITOR, 0, request.pid.serial, request.numbered())
 
     # The end.
 
     def cut(self) -> None:
         """The session has ended: tell everybody who hangs on it, once."""
         callers, self.callers = self.callers, {}
-        for caller in callers:
+        for caller in callers.values():
             caller.settle()
         remote_watches, self.remote_watches = self.remote_watches, {}
         for remote in remote_watches.values():

@@ -37,7 +37,9 @@ class Channel:
         if not isinstance(self.name, str) or not 0 < len(self.name) <= 64:
             raise ValueError(f"a channel's name is a str of 1 to 64 characters, not {self.name!r}")
         if self.parallelism != "auto" and (not isinstance(self.parallelism, int) or self.parallelism < 1):
-            raise ValueError(f'channel {self.name!r}: parallelism is a number from 1 up, or "auto", not {self.parallelism!r}')
+            raise ValueError(
+                f'channel {self.name!r}: parallelism is a number from 1 up, or "auto", not {self.parallelism!r}'
+            )
         if not 0 < self.low_watermark < self.high_watermark:
             raise ValueError(
                 f"channel {self.name!r}: low_watermark {self.low_watermark} must be above 0 "

@@ -7,8 +7,11 @@ that broke. What it does not cure is told at once; a refused connection after on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
+
+import structlog
 
 from partisan_actors.distribution.attempt import Attempt, AttemptOwner, Failed, Outcome, Rejected, Succeeded
 from partisan_actors.distribution.dialling import REFUSED
@@ -16,6 +19,8 @@ from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.machine import TimerFired
 from partisan_actors.wire.handshake import Purpose, RefusalCode
+
+_log = structlog.get_logger("partisan_actors")
 
 __all__ = ["Contact", "ContactOwner", "JoinFailure"]
 
@@ -74,19 +79,20 @@ class Contact:
     )
 
     def __init__(
-        self, owner: ContactOwner, address: str, done: Callable[[Session | JoinFailure], None], timeout: float
+        self, owner: ContactOwner, address: str, done: Callable[[Session | JoinFailure], None], timeout: float | None
     ) -> None:
         self._owner = owner
         self._address = address
         self._done = done
-        self._until = owner.clock.now() + timeout
+        self._until = owner.clock.now() + timeout if timeout is not None else math.inf
         self._timers = KeyedTimers(owner.clock, self._fired)
         self._attempt: Attempt | None = None
         self._expected: str | None = None  # who answers there, once that is known to matter
         self._refused = False
         self._over = False
         self._cause = "no answer"
-        self._timers.set(_LIMIT, timeout)
+        if timeout is not None:
+            self._timers.set(_LIMIT, timeout)
         self._try()
 
     def fail(self, text: str) -> None:
@@ -152,4 +158,7 @@ class Contact:
         if attempt is not None:
             attempt.cancel()
         self._owner.contact_over(self)
-        self._done(result)
+        try:
+            self._done(result)
+        except Exception as error:
+            _log.error("contact_callback_failed", address=self._address, reason=repr(error), exc_info=error)

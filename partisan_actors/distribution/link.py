@@ -131,7 +131,7 @@ class Link:
 
     def received(self, count: int) -> None:
         """Take what the connection has read."""
-        # hot: once per read.
+        # hot path: once per read.
         session = self.session
         if session is not None:
             session.machine.last_heard = self._now()

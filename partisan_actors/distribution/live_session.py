@@ -163,7 +163,7 @@ class Session:
 
         Raises: NotSendable for one that is larger than a frame.
         """
-        # hot: once per message; 0.3 us.
+        # hot path: once per message; 0.3 us.
         if self._offer(signal) and not self._look_up():
             return False
         if not self._waits_for_flush:
@@ -208,22 +208,27 @@ class Session:
         """The last frame that came, as a hello says it."""
         return self.machine.receiving.received
 
-    def attach(self, link: Link, hello: Hello) -> None:
-        """Go on over `link`, whose peer said `hello` and is proven; it replaces the connection so far."""
+    def attach(self, link: Link, hello: Hello, received: int) -> None:
+        """Go on over `link`, which replaces the connection so far.
+
+        Args:
+            hello: what the peer said, which is proven.
+            received: the last frame of this session that it has.
+        """
         before, self.link = self.link, link
         if before is not None:
             before.close("replaced by a newer connection")
         self.hello = hello
         link.carry(self)
         clock = self._owner.clock
-        self._perform(self.machine.connected(hello.received, clock.now(), clock.random))
+        self._perform(self.machine.connected(received, clock.now(), clock.random))
         self.flush()
 
     # For its link
 
     def take(self, link: Link, frames: Sequence[Frame]) -> None:
         """Take the frames of one read."""
-        # hot: once per read; what is done per frame is per joined write of the peer.
+        # hot path: once per read; what is done per frame is per joined write of the peer.
         machine, counters = self.machine, self._owner.counters
         counters.frames_received += len(frames)
         for frame in frames:

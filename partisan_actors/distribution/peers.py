@@ -66,6 +66,7 @@ class Peers:
         events: PeerEvents,
         parameters: PeerParameters | None = None,
     ) -> None:
+        """Make it; nothing happens yet. Raises ValueError for an identity that is too long for a handshake."""
         self.identity = identity  # may be replaced, but for the life
         self.keys = keys  # may be replaced: handshakes that begin later use the new ones
         self.clock = clock
@@ -76,6 +77,7 @@ class Peers:
         self.dirty: list[Session] = []  # those that `flush` has to look at; the same list for ever
         self._events = events
         self._closed = False
+        self._gone: Callable[[], None] | None = None  # what waits for the last link to close
         self._flush_is_due = False
         self._turn = 0  # counts hellos and established links, to tell which came first
         self._sessions: dict[str, Session] = {}  # those that live, by name
@@ -87,6 +89,8 @@ class Peers:
         self._acquaintances = Acquaintances(self.parameters.acquaintances)
         self._strangers = Strangers(self.parameters.strangers)
         self._refusals = Refusals(identity.life.node, clock, self.counters, self.parameters.strangers)
+        # Now, rather than in the middle of the first handshake.
+        self._hello(None, None, Purpose.JOIN).encode()
 
     # For the parts above
 
@@ -107,9 +111,9 @@ class Peers:
         return [listener.address for listener in made]
 
     def contact(
-        self, address: str, done: Callable[[Session | JoinFailure], None], timeout: float
+        self, address: str, done: Callable[[Session | JoinFailure], None], timeout: float | None
     ) -> Callable[[str], None]:
-        """Connect to whoever answers at `address`, within `timeout` seconds.
+        """Connect to whoever answers at `address`, within `timeout` seconds (None: however long it takes).
 
         Args:
             done: called later, exactly once.
@@ -157,11 +161,10 @@ class Peers:
 
     def flush(self) -> None:
         """Write what the dirty sessions have queued. Cheap when there is none."""
-        # hot: each time that the scheduler goes idle.
+        # hot path: each time that the scheduler goes idle.
         dirty = self.dirty
-        for session in dirty:
-            session.flush()
-        dirty.clear()
+        while dirty:
+            dirty.pop().flush()
 
     def leave(self, reason: str = "leave") -> None:
         """End every session, after what is queued in it, and want no peer any more. Still accepts."""
@@ -172,15 +175,39 @@ class Peers:
         for session in list(self._sessions.values()):
             session.leave(reason)
 
-    def close(self, reason: str = "stop") -> None:
-        """Leave, and accept nobody any more. Connections may take up to 1 s to get the last words out."""
+    def close(self, reason: str = "stop", gone: Callable[[], None] | None = None) -> None:
+        """Leave, and accept nobody any more.
+
+        Args:
+            reason: what the peers are told.
+            gone: called once the last connection is closed; they have up to 1 s to get the last words out.
+        """
         if self._closed:
             return
+        self._stop_listening()
+        self.leave(reason)
+        self._closed = True
+        self._let_go(reason)
+        self._gone = gone
+        if not self._links and gone is not None:
+            self.clock.call_soon(gone)
+
+    def abandon(self) -> None:
+        """Let go of everything without a word: in the child of a fork, whose parent has it all, and goes on."""
+        for link in list(self._links):
+            # This OS process's copy of the descriptor; from here on nothing can be written.
+            link.close("fork")
+        self._closed = True
+        self._stop_listening()
+        self.leave("fork")
+        self._let_go("fork")
+
+    def _stop_listening(self) -> None:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
-        self.leave(reason)
-        self._closed = True
+
+    def _let_go(self, reason: str) -> None:
         for dialler in list(self._diallers.values()):
             dialler.close()
         self._diallers.clear()
@@ -285,7 +312,8 @@ class Peers:
             self._sessions[peer.node] = session
         self._acquaintances.remember(peer.life, number)
         self.counters.connections += 1
-        session.attach(link, peer)
+        # What it said it has received is of the session that it holds.
+        session.attach(link, peer, peer.received if peer.session == number else 0)
         if session.ended is None:
             self._dialler(peer.node).established(peer.addresses, link.attempt)
             if not resumed:
@@ -309,6 +337,8 @@ class Peers:
         """A connection is gone."""
         self._no_stranger(link)
         self._links.pop(link, None)
+        if self._gone is not None and not self._links:
+            self._gone()
 
     # For sessions
 

@@ -257,7 +257,7 @@ class SessionMachine:
 
     def next_frame(self) -> Sequence[Buffer] | None:
         """The bytes of the next frame to write, what is owed to the peer with it; None when nothing waits."""
-        # hot: once per joined write, so no effects but what is to be written.
+        # hot path: once per joined write, so no effects but what is to be written.
         sending, receiving = self.sending, self.receiving
         if (receiving.owed_frames or receiving.repeat) and sending.frame_waits and not sending.rewinding:
             return sending.next_frame(encode_ack(receiving.acknowledgement()))
@@ -325,7 +325,7 @@ class SessionMachine:
 
         Not to be called while the connection is backlogged, but once it is no more; the debt waits.
         """
-        # hot: once per read.
+        # hot path: once per read.
         receiving = self.receiving
         if receiving.due:
             return (self._acknowledgement(),) if self.phase is Phase.CONNECTED else _NOTHING

@@ -140,7 +140,7 @@ class SendingStream:
 
         Raises: NotSendable for one that is larger than a frame.
         """
-        # hot: once per message; 0.2 us.
+        # hot path: once per message; 0.2 us.
         self._queue.append(signal)
         unsent = self.unsent = self.unsent + (len(signal) if type(signal) is bytes else sum(map(len, signal)))  # type: ignore[arg-type]
         return unsent >= self._attention and self._offered(signal)

@@ -29,6 +29,7 @@ class SendOptions:
     ack: bool = False
     causal: str | None = None
     nosuspend: bool = False
+    deadline: float | None = None  # clock seconds until which it may wait for room; a request is then not sent
 
 
 DEFAULT_OPTIONS = SendOptions()
@@ -124,7 +125,7 @@ class Alone:
         """Alone, a name is global when it is unique here."""
         holder = self.whereis_global(name, False)
         if holder is not None and holder != pid:
-            raise NameTaken(f"{Global(name)} is registered to {holder}")
+            raise NameTaken(f"{Global(name)} is registered to {holder}", holder)
         if not self._alive(pid):
             raise ActorError(f"cannot register {pid} as {Global(name)}: it is not alive")
         self._globals[name] = pid

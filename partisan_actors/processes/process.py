@@ -10,7 +10,7 @@ What is promised (Erlang's rules, from the reference manual's chapter on process
 
 A process is never interrupted from a sender's stack. Idle or queued, it just ends. Waiting,
 its wait is woken and raises there. Waiting in something that is not ours (a gevent socket), an
-exception is thrown in from the hub. Running, the next primitive raises. Once a process is
+exception is thrown in from the hub. Running, the next primitive raises, or the next wait. Once a process is
 exiting every primitive that could wait raises `ProcessExit` again, so that a bare `except:`
 cannot keep it. One that goes on all the same, `MAX_REFUSALS` times, is abandoned where it is: it
 has ended for everybody else, and its stack never runs again.
@@ -25,9 +25,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
-from greenlet import getcurrent
-
-from partisan_actors.errors import ProcessExit
+from partisan_actors.errors import NotAProcess, ProcessExit
 from partisan_actors.processes.crash_report import shortened
 from partisan_actors.processes.identity import Pid, Ref
 from partisan_actors.processes.messages import Down, Exit
@@ -230,6 +228,9 @@ class Process:
             if timer is not None:
                 timer.cancel()
         self.check_exiting()
+        if self.status == EXITED:
+            # An attached greenlet whose node was stopped meanwhile: it goes on, but not as a process.
+            raise NotAProcess(self.runtime.closed or f"{self.pid} has been detached")
 
     # Exit signals in.
 
@@ -277,8 +278,9 @@ class Process:
     def _interrupt(self) -> None:
         if self.waiter is not None:
             self.scheduler.wake(self.waiter)
-        elif not self.is_attached and self.greenlet is not None and self.greenlet is not getcurrent():
-            # It waits in something that is not ours. Never throw from here: this is a sender's stack.
+        elif not self.is_attached and self.greenlet is not None:
+            # It waits in something that is not ours, or runs, and may do so next. Never throw from
+            # here: this is a sender's stack. When the hub runs, it has given up control somewhere.
             self.runtime.clock.call_soon(self._throw, self.greenlet)
 
     def _throw(self, greenlet: Any) -> None:

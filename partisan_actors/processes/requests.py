@@ -37,9 +37,10 @@ ABANDONED = 3
 
 
 class Watched(Protocol):
-    """Something that holds watches."""
+    """Something that a request stands among the watches of."""
 
-    watches: dict[Any, None] | None
+    def remove_watch(self, watch: Any) -> None:
+        """It is answered, or nobody waits for it any more."""
 
 
 class Cast:
@@ -100,7 +101,8 @@ class Request(Caller):
                 check(value)
             self.state = REPLIED
             self.value = value
-            self._leave_target()
+            if self.target is not None:
+                self.target.remove_watch(self)
             self._finished()
 
     def down(self, reason: Any) -> None:
@@ -113,21 +115,18 @@ class Request(Caller):
     def fail(self, reason: Any) -> None:
         """Fail it with `reason`, from elsewhere than its callee's end."""
         if self.state == PENDING:
-            self._leave_target()
+            if self.target is not None:
+                self.target.remove_watch(self)
             self.down(reason)
 
     def abandon(self) -> None:
         """The caller does not wait any more: whatever comes is dropped."""
         if self.state == PENDING:
             self.state = ABANDONED
-            self._leave_target()
+            if self.target is not None:
+                self.target.remove_watch(self)
         if self.number is not None:
             self.caller.runtime.requests.pop(self.number, None)
-
-    def _leave_target(self) -> None:
-        target = self.target
-        if target is not None and target.watches is not None:
-            target.watches.pop(self, None)
 
     def _finished(self) -> None:
         caller = self.caller

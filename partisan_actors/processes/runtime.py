@@ -158,7 +158,7 @@ class Runtime:
         """Register `process` under `name` on this node. Raises NameTaken."""
         holder = self.names.get(name)
         if holder is not None:
-            raise NameTaken(f"{name!r} is registered to {holder.pid} on {self.home.node}")
+            raise NameTaken(f"{name!r} is registered to {holder.pid} on {self.home.node}", holder.pid)
         if process.name is not None:
             raise NameTaken(f"{process.pid} is registered already, as {process.name!r}")
         self.names[name] = process

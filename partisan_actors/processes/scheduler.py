@@ -124,6 +124,7 @@ class Scheduler:
         "_abandoned",
         "_call_later",
         "_call_soon",
+        "_closed",
         "_idle",
         "_now",
         "_pending",
@@ -143,6 +144,7 @@ class Scheduler:
         self._idle: list[Worker] = []
         self._abandoned: list[Any] = []
         self._pending = False
+        self._closed = False
         self._call_soon = clock.call_soon
         self._call_later = clock.call_later
         self._now = clock.now
@@ -168,6 +170,19 @@ class Scheduler:
         self.ready.clear()
         self.ready = deque(maxlen=0)
         self.slice_end = 0.0
+
+    def close(self) -> None:
+        """Keep no worker that has nothing to do. What still unwinds may go on to its end."""
+        # A parked greenlet's frame is invisible to the collector: it would keep the whole node alive, for ever.
+        self._closed = True
+        self._call_soon(self._end_idle_workers)
+
+    def _end_idle_workers(self) -> None:
+        """In the hub, which is the workers' parent: an end passes control to it."""
+        idle, self._idle = self._idle, []
+        for worker in idle:
+            if not worker.dead and worker.partisan_process is None and worker.assigned is None:
+                worker.throw(GreenletExit)
 
     def interrupt_main(self, error: KeyboardInterrupt) -> None:
         """Ctrl-C is the program's, not that of the process that happened to run: raise it in the main greenlet."""
@@ -208,7 +223,7 @@ class Scheduler:
     def next_for_worker(self, worker: Worker) -> bool:
         """Find the next turn for `worker`, or leave it idle until there is one; False ends it."""
         ready = self.ready
-        one_too_many = len(self._idle) >= IDLE_WORKERS
+        one_too_many = self._closed or len(self._idle) >= IDLE_WORKERS
         while ready and self._now() < self.slice_end:
             item = ready.popleft()
             if type(item) is Waiter:

@@ -60,7 +60,14 @@ class UnixTransport:
             raise OSError(error.errno, f"cannot listen on {address}: {text}") from error
         made = _identity(path)
         bound = format_address(UnixAddress(path))
-        return SocketListener(sock, bound, self._family, accepted, self._clock, self._loop, lambda: _remove(path, made))
+        owner = os.getpid()
+
+        def remove() -> None:
+            # The child of a fork closes its copy of the socket; the file is its parent's.
+            if os.getpid() == owner:
+                _remove(path, made)
+
+        return SocketListener(sock, bound, self._family, accepted, self._clock, self._loop, remove)
 
     def dial(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from partisan_actors.behaviours import GenServer, call, enter_loop
-from partisan_actors.behaviours.gen_server import Directive
+from partisan_actors.behaviours.gen_server import Continue, Hibernate, Timeout
 from partisan_actors.processes.identity import Pid
 from partisan_actors.processes.messages import Crash, Down
 from partisan_actors.processes.primitives import monitor, receive, self_pid, send_after, spawn_opt
@@ -72,7 +72,7 @@ def start_entered(script: Callable[[Scripted], Any] | None = None, **options: An
     def run() -> None:
         server = Scripted()
         then = server.init(script)
-        enter_loop(server, then if isinstance(then, Directive) else None)
+        enter_loop(server, then if isinstance(then, Continue | Timeout | Hibernate) else None)
 
     pid: Pid = spawn_opt(run, **options)
     process: Any = process_of(pid)

@@ -477,11 +477,14 @@ def test_a_greenlet_that_user_code_kills_takes_only_its_server(start):
 
 def test_an_idle_server_of_its_own_greenlet_whose_greenlet_is_killed_ends():
     pid = OwnGreenlet.start()
+    ended = []
+    call(pid, lambda self, _: setattr(self, "on_terminate", ended.append))
     process = process_of(pid)
     wait_until(lambda: process.waiter is not None)
     monitor(pid)
     gevent.kill(process.greenlet)
     assert receive(Down).reason.type == "greenlet.GreenletExit"
+    assert len(ended) == 1
 
 
 # Turns.

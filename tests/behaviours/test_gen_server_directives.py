@@ -20,6 +20,7 @@ from partisan_actors.behaviours.gen_server import (
 from partisan_actors.errors import CallError, ServerExit, StartError
 from partisan_actors.processes.messages import Down
 from partisan_actors.processes.primitives import monitor, receive, self_pid, send, spawn
+from partisan_actors.processes.requests import SystemRequest
 from tests.behaviours.servers import (
     Scripted,
     died_of,
@@ -337,6 +338,24 @@ def test_a_message_to_the_loop_does_not(start):
     pid = start(lambda self: Timeout(0.01))
     server = server_of(pid)
     sys.get_state(pid)
+    wait_until(lambda: server.seen == [TimedOut()])
+
+
+def test_nor_does_one_that_waits_already(start):
+    pid = start()
+    server = server_of(pid)
+    cast(pid, lambda self: Timeout(0.001))
+    sys.get_state(pid)  # is in the mailbox when the timeout is set
+    wait_until(lambda: server.seen == [TimedOut()])
+
+
+def test_nor_one_that_the_timer_finds_waiting(start, runtime, me):
+    pid = start(lambda self: Timeout(0.01))
+    server, process = server_of(pid), process_of(pid)
+    runtime.clock.call_later(0.001, process.deliver, SystemRequest(me, pid, ("get_state",)))
+    until = runtime.clock.now() + 0.012
+    while runtime.clock.now() < until:
+        pass
     wait_until(lambda: server.seen == [TimedOut()])
 
 

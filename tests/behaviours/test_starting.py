@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import gevent
 import pytest
 
@@ -25,7 +27,7 @@ from partisan_actors.processes.primitives import (
     trap_exits,
     whereis,
 )
-from tests.behaviours.servers import OwnGreenlet, Scripted, died_of, end_of, process_of, seen
+from tests.behaviours.servers import OwnGreenlet, Scripted, died_of, end_of, let_pass, process_of, seen
 from tests.conditions import wait_until
 
 NAMES = ["counter", Global("counter")]
@@ -285,6 +287,18 @@ def test_one_that_will_not_die_is_killed_all_the_same(me):
     assert nothing_is_left(me, before)
 
 
+def test_an_init_that_will_not_hear_a_signal_fails_with_it(me, cls):
+    def deaf(self):
+        with suppress(BaseException):
+            send_exit(self_pid(), "told")
+
+    before = set(me.runtime.processes)
+    with pytest.raises(StartError) as failed:
+        cls.start_link(deaf)
+    assert failed.value.reason == "told"
+    assert nothing_is_left(me, before)
+
+
 def test_an_init_within_its_timeout_is_not():
     pid = Scripted.start(lambda self: sleep(0.001), timeout=5)
     assert call(pid, lambda self, _: "alive") == "alive"
@@ -394,9 +408,12 @@ def test_a_start_on_behalf_of_one_that_is_gone_already_fails(me, trapping):
     parent = Scripted.start()
     stop(parent)
     before = set(me.runtime.processes)
+    ran = []
     with pytest.raises(StartError) as failed:
-        Scripted.start_for(me, parent, (lambda self: pytest.fail("init ran"),), {}, name=None, timeout=None, link=True)
+        Scripted.start_for(me, parent, (ran.append,), {}, name=None, timeout=None, link=True)
     assert failed.value.reason == "noproc"
+    let_pass(0.001)
+    assert ran == []
     assert nothing_is_left(me, before)
 
 

@@ -266,6 +266,11 @@ def test_specs_can_come_from_a_generator(diary):
 # The strategies.
 
 
+def steps(text):
+    """What a diary holds after starts (+) and stops (-)."""
+    return [("started", step[1]) if step[0] == "+" else ("ended", step[1], "shutdown") for step in text.split()]
+
+
 @pytest.mark.parametrize(
     ("strategy", "ended", "expected"),
     [
@@ -281,10 +286,7 @@ def test_who_is_stopped_and_started_again(diary, strategy, ended, expected):
     diary.take()
     end(sup, ended)
     after = pids(sup)
-    assert diary.take() == [
-        ("ended", ended, "oops"),
-        *[("started", step[1]) if step[0] == "+" else ("ended", step[1], "shutdown") for step in expected.split()],
-    ]
+    assert diary.take() == [("ended", ended, "oops"), *steps(expected)]
     assert list(after) == list("abcd")
     assert {id for id in after if after[id] != before[id]} == {step[1] for step in expected.split() if step[0] == "+"}
 
@@ -403,16 +405,35 @@ def test_between_the_tries_it_serves_others(diary):
     stop(sup)
 
 
-@pytest.mark.parametrize("strategy", ["one_for_all", "rest_for_one"])
-def test_a_try_takes_the_others_along(diary, strategy):
+@pytest.mark.parametrize(
+    ("strategy", "ended", "expected"),
+    [
+        ("one_for_all", "a", "-c -b +a -a +a -a +a +b +c"),
+        ("rest_for_one", "a", "-c -b +a +b +c"),  # what is before the one that fails has been started, and stays
+        ("rest_for_one", "b", "-c +b +c"),
+        ("one_for_one", "b", "+b"),
+    ],
+)
+def test_a_try_takes_along_what_the_first_would_have(diary, strategy, ended, expected):
     sup = Supervisor.start_link([child(diary, id) for id in "abc"], strategy=strategy)
     diary.take()
     diary.failing["b"] = ["no", "no"]
-    end(sup, "a" if strategy == "one_for_all" else "b")
+    end(sup, ended)
     wait_until(lambda: running(sup) == ["a", "b", "c"])
-    rounds = [entry for entry in diary if entry == ("started", "a")]
-    assert len(rounds) == (3 if strategy == "one_for_all" else 0)
-    assert diary[-2:] == [("started", "b"), ("started", "c")]
+    assert diary[1:] == steps(expected)
+
+
+def test_one_killed_while_it_starts_a_child_reports_no_failure(diary, logs):
+    def slow():
+        sleep(3600)
+
+    sup = Supervisor.start([child(diary, "a")])
+    process = process_of(sup)
+    spawn(Supervisor.start_child, sup, ChildSpec("b", slow))
+    wait_until(lambda: process.waiter is not None)
+    send_exit(sup, "kill")
+    wait_until(lambda: process.greenlet is None)
+    assert events(logs, "child_start_failed") == []
 
 
 # Stopping.

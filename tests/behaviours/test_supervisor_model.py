@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -100,7 +100,6 @@ class SupervisorMachine(RuleBasedStateMachine):
         self.runtime = Runtime(Life("model@host", 1, 3), GeventClock())
         self.me = AttachedProcess(self.runtime)
         self.me.attach()
-        self.diary = Diary()
 
     def teardown(self) -> None:
         self.me.detach(None)
@@ -108,10 +107,9 @@ class SupervisorMachine(RuleBasedStateMachine):
             process.kill()
         self.runtime.deadlines.close()
 
-    @initialize(
-        strategy=st.sampled_from(["one_for_one", "one_for_all", "rest_for_one"]), types=st.lists(TYPES, max_size=4)
-    )
+    @initialize(strategy=STRATEGIES, types=st.lists(TYPES, max_size=4))
     def begin(self, strategy, types):
+        self.diary = Diary()
         self.model = Model(strategy)
         specs = []
         for id, restart in zip("abcd", types, strict=False):
@@ -123,7 +121,10 @@ class SupervisorMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.model.alive)
     @rule(strategy=STRATEGIES, types=st.lists(TYPES, min_size=1, max_size=4))
-    def begin_again(self, strategy, types):
+    def it_has_ended_and_another_begins(self, strategy, types):
+        down = receive(Down, timeout=2.0)
+        assert (down.sender, down.reason) == (self.sup, "shutdown")
+        wait_until(lambda: len(self.runtime.processes) == 1)
         self.begin(strategy, types)
 
     def pid_of(self, id):
@@ -212,10 +213,6 @@ class SupervisorMachine(RuleBasedStateMachine):
     def it_is_as_in_the_model(self):
         wait_until(lambda: self.diary == self.model.diary, 2.0, what=f"{self.diary} is {self.model.diary}")
         if not self.model.alive:
-            down = receive(Down, timeout=2.0, default=None)
-            if down is not None:
-                assert (down.sender, down.reason) == (self.sup, "shutdown")
-                wait_until(lambda: len(self.runtime.processes) == 1)
             return
         children = [(info.id, info.restart, info.pid is not None) for info in Supervisor.which_children(self.sup)]
         assert children == [tuple(modelled.values()) for modelled in self.model.children]
@@ -225,4 +222,9 @@ class SupervisorMachine(RuleBasedStateMachine):
 
 def test_a_supervisor_does_what_the_model_does():
     with capture_logs():
-        run_state_machine_as_test(SupervisorMachine, settings=settings(max_examples=60, stateful_step_count=30))
+        quick = settings(
+            max_examples=60,
+            stateful_step_count=30,
+            suppress_health_check=[HealthCheck.too_slow],  # the machine is shared
+        )
+        run_state_machine_as_test(SupervisorMachine, settings=quick)

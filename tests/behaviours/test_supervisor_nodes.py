@@ -267,6 +267,18 @@ def test_a_child_waits_while_none_of_its_nodes_is_live(cluster, diary, logs):
     wait_until(lambda: nodes(sup) == {"a": "b@host", "b": "a@host"})
 
 
+@pytest.mark.parametrize("first", ["link", "view"])
+def test_what_the_view_says_ends_a_doubt_at_once(cluster, diary, monkeypatch, first):
+    monkeypatch.setattr(child_tree, "DOUBT", 3600)
+    sup = Supervisor.start_link([child(diary, "a", node="b@host")])
+    if first == "view":
+        cluster.tell_down("b@host")
+    cluster.down("b@host", tell=first == "link")
+    wait_until(lambda: nodes(sup) == {"a": None})
+    cluster.up("b@host")
+    wait_until(lambda: nodes(sup) == {"a": "b@host"})
+
+
 def test_so_it_does_from_the_start(cluster, diary):
     sup = Supervisor.start_link([child(diary, "a", node=["x@host", "y@host"]), child(diary, "b")])
     assert running(sup) == ["b"]

@@ -16,6 +16,7 @@ from partisan_actors.processes.primitives import (
     spawn,
     trap_exits,
 )
+from partisan_actors.processes.scheduler import IDLE
 from tests.behaviours.servers import Scripted, end_of, process_of, seen, server_of
 from tests.conditions import wait_until
 
@@ -141,7 +142,8 @@ def test_it_holds_no_greenlet_while_messages_wait():
     send(pid, "message")
     sys.get_state(pid)
     assert process_of(pid).greenlet is None
-    assert process_of(pid).mailbox is not None
+    assert process_of(pid).status == IDLE
+    assert list(process_of(pid).mailbox) == ["message"]
 
 
 def test_it_can_be_stopped(start):

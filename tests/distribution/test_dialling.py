@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from random import Random
 
@@ -216,7 +217,7 @@ def test_after_the_verdict_a_wanted_peer_is_dialled_with_back_off():
     run.until(40.0)
     assert len(run.verdicts) == 1
     after = [when for when, _ in run.dials if when >= 0.5]
-    pauses = [later - earlier for earlier, later in zip(after, after[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(after)]
     for pause, most in zip(pauses, [0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0], strict=False):
         assert 0.75 * most - 0.001 <= pause <= most + 0.001
     assert max(pauses) <= 3.0 + 0.001

@@ -94,6 +94,12 @@ class Run:
             self.take(self.machine.step(TimerFired(key), self.now, self.random))
         self.now = when
 
+    def next_frame(self) -> bytes:
+        """The bytes of the next frame."""
+        buffers = self.machine.next_frame()
+        assert buffers is not None
+        return b"".join(buffers)
+
     def kinds(self) -> list[int]:
         return [frame.header.kind for frame in self.written]
 
@@ -234,7 +240,7 @@ def test_an_acknowledgement_waits_for_a_frame_to_travel_with(run: Run):
     assert run.data(1) is DELIVER
     assert run.written == []
     run.machine.sending.offer(b"reply")
-    frame = frame_of(b"".join(run.machine.next_frame()))
+    frame = frame_of(run.next_frame())
     assert acknowledged(frame.extensions) == 1
     run.until(100.05)
     assert run.kinds() == []
@@ -354,14 +360,14 @@ def test_a_late_refusal_closes_the_connection_and_is_no_broken_envelope(run: Run
 
 def test_a_session_outlives_its_connections(run: Run):
     run.machine.sending.offer(b"one")
-    first = b"".join(run.machine.next_frame())
+    first = run.next_frame()
     run.take(run.machine.disconnected())
     assert run.machine.phase is Phase.BROKEN
     assert run.timers == {}
     run.machine.sending.offer(b"two")
     run.connect(received=0)
-    assert b"".join(run.machine.next_frame()) == first
-    assert frame_of(b"".join(run.machine.next_frame())).body == b"two"
+    assert run.next_frame() == first
+    assert frame_of(run.next_frame()).body == b"two"
 
 
 def test_a_resent_frame_does_not_swallow_an_acknowledgement(run: Run):

@@ -77,8 +77,10 @@ def messages() -> list[Any]:
 
 def settle(rounds: int = 5) -> None:
     """Let the hub make some rounds: everything that is due now has run afterwards."""
+    hub = gevent.get_hub()
     for _ in range(rounds):
-        gevent.sleep(0.0001)  # by a timer: a sleep of 0 comes back before the hub has looked at timers and sockets
+        # By a timer that is due: a sleep of 0 comes back before the hub has looked at timers and sockets.
+        hub.wait(hub.loop.timer(0))
 
 
 class ForeignWait:

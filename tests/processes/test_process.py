@@ -546,6 +546,17 @@ def test_while_it_runs_the_signal_is_raised_by_its_next_primitive():
     assert steps == [("goes on as", True)]
 
 
+def test_a_signal_to_a_running_process_is_raised_in_its_next_wait_whosever_that_is():
+    wait = ForeignWait()
+
+    def runs():
+        send_exit(spawn_link(for_ever), "falling")
+        wait()
+
+    assert end_of(runs) == "falling"
+    assert type(wait.outcome) is ProcessExit
+
+
 def test_a_kill_while_it_runs_is_told_at_once():
     steps = []
 

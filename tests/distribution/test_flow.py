@@ -1,0 +1,110 @@
+"""Senders that are faster than their receivers."""
+
+from __future__ import annotations
+
+from tests.distribution.nodes import Node, connected
+from tests.distribution.world import SMALL, World, numbered
+
+# Flow control
+
+
+def stop_reading(world: World, node: Node) -> None:
+    for connection in world.transport.connections:
+        end = connection if connection.peer_address != node.address else connection.peer
+        end.stall()
+
+
+def test_senders_are_told_to_wait_and_when_to_go_on(world: World):
+    one, other = world.pair(parameters=SMALL)
+    session = one.session(other)
+    called: list[int] = []
+    session.when_room(lambda: called.append(session.unsent))
+    assert called == [], "never from within the call"
+    world.clock.settle()
+    assert called == [0]
+    stop_reading(world, other)
+    while not session.congested:
+        assert session.send(bytes(500))
+    session.when_room(lambda: called.append(-1))
+    world.clock.run(1.0)
+    assert session.congested and called == [0]
+    assert session.unsent + session.unacknowledged == 8000
+    for connection in world.transport.connections:
+        for end in (connection, connection.peer):
+            end.stall(False)
+    world.clock.run(0.5)
+    assert not session.congested and called == [0, -1]
+    assert sum(map(len, other.bodies)) == 8000
+
+
+def test_a_session_that_ends_lets_those_who_wait_go(world: World):
+    one, other = world.pair(parameters=SMALL)
+    session = one.session(other)
+    stop_reading(world, other)
+    while not session.congested:
+        session.send(bytes(500))
+    called: list[str] = []
+    session.when_room(lambda: called.append("room"))
+    world.kill(other)
+    world.clock.run(2.0)
+    assert called == ["room"]
+    assert not session.congested
+    assert not session.send(b"too late")
+    assert session.ended is not None
+
+
+def test_past_the_hard_limit_the_session_ends(world: World):
+    one, other = world.pair(parameters=SMALL)
+    session = one.session(other)
+    stop_reading(world, other)
+    count = 0
+    while session.send(bytes(5000)):
+        count += 1
+    assert 12 <= count <= 14
+    assert session.ended == "overflow"
+    assert one.told("ended") == ["overflow"]
+    assert not session.send(b"x")
+    for connection in world.transport.connections:
+        for end in (connection, connection.peer):
+            end.stall(False)
+    world.clock.until(lambda: connected(one, other), 10.0)
+    assert one.session(other) is not session
+
+
+def test_nothing_more_is_framed_than_the_connection_takes(world: World):
+    one, other = world.pair(parameters=SMALL)
+    session = one.session(other)
+    stop_reading(world, other)
+    for _ in range(60):
+        session.send(bytes(1000))
+    world.clock.run(0.5)
+    # What the network takes (4096) and the backlog (1000) and a frame, not more.
+    assert session.unacknowledged <= 4096 + 1000 + 1000
+    assert session.unsent + session.unacknowledged == 60_000
+
+
+def test_a_peer_that_stops_reading_costs_the_others_nothing(world: World):
+    one, other = world.pair(parameters=SMALL)
+    third = world.node("c", parameters=SMALL)
+    world.want(one, third)
+    world.clock.until(lambda: connected(one, third), 1.0)
+    (near,) = [c for c in world.transport.connections if {c.peer_address, c.peer.peer_address} & set(other.listening)]
+    for end in (near, near.peer):
+        if end.peer_address != other.address:
+            end.stall()
+    for number in range(50):
+        one.session(other).send(bytes(1000))
+        one.session(third).send(b"%d;" % number)
+        world.clock.run(0.001)
+    assert b"".join(third.bodies) == b"".join(numbered(50))
+
+
+def test_signals_wait_for_the_first_connection_after_a_break_without_being_copied_around(world: World):
+    one, other = world.pair()
+    session = one.session(other)
+    (connection,) = world.transport.connections
+    connection.cut()
+    for signal in numbered(100):
+        session.send(signal)
+    world.clock.run(1.0)
+    assert b"".join(other.bodies) == b"".join(numbered(100))
