@@ -125,10 +125,6 @@ class ChildTree:
         self._placement.trust(node)
         self._start_waiting()
 
-    def node_down(self, node: str) -> None:
-        """A node has gone, and is no member any more; its children's links tell of them."""
-        self._placement.trust(node)
-
     def no_doubt(self) -> None:
         """The view has had its time to notice what happened to the nodes in doubt."""
         self._doubt_timer = None
@@ -329,7 +325,8 @@ class ChildTree:
     # The log.
 
     def _log_end(self, child: Child, pid: Pid, reason: Any, *, orderly: bool) -> None:
-        level = "debug" if orderly else "error"
+        # A node that is gone is no fault of the child's, and what the supervisor is for.
+        level = "debug" if orderly else "warning" if is_reason(reason, "noconnection") else "error"
         self.log(level, "child_terminated", child=child, child_pid=pid, reason=reason)
 
     def log(self, level: str, event: str, *, child: Child | None = None, **fields: Any) -> None:

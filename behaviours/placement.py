@@ -3,8 +3,8 @@
 `Placement` keeps what a supervisor knows of nodes beyond the cluster's view: the nodes in
 doubt. A child's link can break before the view has noticed that its node is down, or while
 the node is well and only a session to it has ended. In both cases the node is in doubt: it is
-not chosen, until the view says something about it, or a second has passed. Then whatever the
-view holds is true enough, and a wrong start fails and puts it in doubt again.
+not chosen, until the view says that it has come up, or a second has passed. Then what the view
+holds is true enough; a start there that fails all the same puts it in doubt again.
 
 A placement function is user code. It runs in a process of its own, with a time limit, so that
 whatever it does - raise, wait, trap exits, read the mailbox - is not done to the supervisor.
@@ -24,7 +24,7 @@ from partisan_actors.processes.primitives import demonitor, receive, send_exit, 
 __all__ = ["DOUBT", "PLACEMENT_TIMEOUT", "Placement", "PlacementFailed", "choose_node"]
 
 DOUBT = 1.0
-"""Seconds for which a node is not chosen after it was lost, unless the view speaks first."""
+"""Seconds for which a node is not chosen after it was lost, unless it comes up before."""
 
 PLACEMENT_TIMEOUT = 5.0
 """Seconds that a placement function may take."""
@@ -48,18 +48,13 @@ class Placement:
         self._members = members
         self._doubted: dict[str, None] = {}
 
-    @property
-    def in_doubt(self) -> bool:
-        """Whether there is a node in doubt."""
-        return bool(self._doubted)
-
     def doubt(self, node: str) -> None:
         """It was lost: do not choose it for a while. This node itself is beyond doubt."""
         if node != self._here:
             self._doubted[node] = None
 
     def trust(self, node: str) -> None:
-        """The view has spoken about it."""
+        """It has come up."""
         self._doubted.pop(node, None)
 
     def trust_all(self) -> None:

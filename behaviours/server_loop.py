@@ -10,9 +10,7 @@ delay the node by their sum.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import Context
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from partisan_actors.behaviours.directives import (
@@ -204,29 +202,22 @@ class ServerLoop:
         self._stop_timer()
         if process.exiting is not NOT_EXITING:
             return  # a signal was first, and user code caught it: the end that it decided stands
-        reason = self._unwound(reason, partial(self._run_terminate, reason))
+        try:
+            result = self.server.terminate(reason)
+            if isinstance(result, Directive):
+                raise self._wrong("terminate", result, "nothing")
+        except BaseException as error:
+            reason = _reason_of(error)
         if caller is not None and value is not NO_REPLY:
-            reason = self._unwound(reason, partial(caller.reply, value))
+            try:
+                caller.reply(value)
+            except BaseException as error:
+                reason = _reason_of(error)
         if process.exiting is not NOT_EXITING:
             reason = process.exiting
         elif not is_normal(reason):
             report_crash(process, reason, state=shortened(_status_of(self.server, reason)))
         process.runtime.end(process, reason)
-
-    def _run_terminate(self, reason: Any) -> None:
-        result = self.server.terminate(reason)
-        if isinstance(result, Directive):
-            raise self._wrong("terminate", result, "nothing")
-
-    def _unwound(self, reason: Any, step: Callable[[], None]) -> Any:
-        """Run a step of the end; the reason to end with."""
-        try:
-            step()
-        except ProcessExit as exit_:
-            return exit_.reason
-        except BaseException as error:
-            return crash_of(error)
-        return reason
 
     # Timeouts.
 
@@ -311,6 +302,10 @@ class ServerLoop:
         room, process.room = process.room, None
         for sender in room or ():
             sender.wake()
+
+
+def _reason_of(error: BaseException) -> Any:
+    return error.reason if isinstance(error, ProcessExit) else crash_of(error)
 
 
 def _for_the_log(message: Any) -> Any:

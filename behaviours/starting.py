@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from partisan_actors.behaviours.directives import Ignore
+from partisan_actors.behaviours.directives import Directive, Ignore
 from partisan_actors.behaviours.server_loop import OwnGreenletServerProcess, ServerProcess
 from partisan_actors.errors import NameTaken, ProcessExit, StartError
 from partisan_actors.processes.crash_report import crash_of, report_crash
@@ -70,7 +70,7 @@ class Starting:
             if self.name is not None:
                 self._take_name(process)
             result = process.server.__call_init__(self.args, self.kwargs)
-            outcome = process.outcome_of_init(result)
+            outcome = process.outcome_of_init(result) if isinstance(result, Directive) else None
         except BaseException as error:
             self._failed(process, error)
             return False
@@ -86,7 +86,8 @@ class Starting:
         if self.monitor:
             self.ref = process.runtime.monitor(self.starter, process.pid)
         self._tell()
-        process.begin(result)
+        if isinstance(result, Directive):
+            process.begin(result)
         return True
 
     def _take_name(self, process: ServerProcess) -> None:

@@ -140,8 +140,8 @@ class Supervisor(GenServer):
                 return tree.try_again(id)
             case NodeUp(node):
                 tree.node_up(node)
-            case NodeDown(node):
-                tree.node_down(node)
+            case NodeDown():
+                pass  # the links of the children that ran there tell of them
             case NoDoubt():
                 tree.no_doubt()
             case _:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from partisan_actors import Node
 from partisan_actors.cluster.cluster import Cluster
 from partisan_actors.distribution.live_session import Session
+from partisan_actors.wire import handshake
 from tests.conditions import wait_until
 
 __all__ = ["SPAWNABLE", "Nodes", "cluster_of", "connected", "cut", "running_nodes", "session_between"]
@@ -17,6 +21,7 @@ __all__ = ["SPAWNABLE", "Nodes", "cluster_of", "connected", "cut", "running_node
 SPAWNABLE = ("tests.*",)
 
 _numbers = itertools.count(1)
+_derive_once = functools.cache(handshake.derive_key)  # some 100 ms for each node otherwise, and one key for nearly all
 
 
 class Nodes:
@@ -54,10 +59,11 @@ class Nodes:
 def running_nodes() -> Iterator[Nodes]:
     """Nodes that are stopped at the end of the block."""
     nodes = Nodes()
-    try:
-        yield nodes
-    finally:
-        nodes.close()
+    with patch.object(handshake, "derive_key", _derive_once):
+        try:
+            yield nodes
+        finally:
+            nodes.close()
 
 
 def cluster_of(node: Node) -> Cluster:
@@ -77,8 +83,7 @@ def connected(*nodes: Node) -> bool:
     """Whether each of them has all the others, and no one else, as members and neighbours."""
     names = sorted(node.name for node in nodes)
     return all(
-        node.members() == names and node.neighbours() == [name for name in names if name != node.name]
-        for node in nodes
+        node.members() == names and node.neighbours() == [name for name in names if name != node.name] for node in nodes
     )
 
 
@@ -88,8 +93,12 @@ def cut(one: Node, other: Node, how: Callable[[Any], None] | None = None) -> boo
     sock = link.connection._socket if link is not None else None  # type: ignore[attr-defined]
     if sock is None:
         return False
-    if how is None:
-        sock.shutdown(2)
-    else:
-        how(sock)
+    try:
+        (how or _shut)(sock)
+    except OSError:  # the other side was quicker
+        return False
     return True
+
+
+def _shut(sock: socket.socket) -> None:
+    sock.shutdown(socket.SHUT_RDWR)

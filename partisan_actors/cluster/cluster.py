@@ -44,7 +44,7 @@ from partisan_actors.transport import Transport, choose_advertised, is_wildcard,
 from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.frames import BrokenFrame
-from partisan_actors.wire.handshake import Hello, Keys
+from partisan_actors.wire.handshake import Hello, Keys, Purpose
 from partisan_actors.wire.signals import Signal, encode_signal
 
 __all__ = ["Cluster", "ClusterSettings"]
@@ -201,8 +201,11 @@ class Cluster:
     # `PeerEvents`.
 
     def check_peer(self, hello: Hello) -> str | None:
-        """Admit everybody who proved the cookie; after a leave this node is a member again by it."""
-        self._step_view(view.Join())
+        """Admit everybody who proved the cookie."""
+        # A newcomer makes this node a member again after it left. A former member that missed the leave
+        # and dials again does not.
+        if hello.purpose == Purpose.JOIN:
+            self._step_view(view.Join())
         return None
 
     def session_started(self, session: Session) -> None:
@@ -237,7 +240,7 @@ class Cluster:
         if signal.kind == signals.MEMBERSHIP:
             self._step_view(view.ViewReceived(session.node, payload))
         elif signal.kind == signals.NAMES:
-            self.naming.step(global_names.Message(session.node, session.peer.bits, payload))
+            self.naming.received(session.node, session.peer.bits, payload)
         elif signal.kind == signals.OVERLAY:
             self._step_overlay(overlay.Message(session.node, payload))
 
@@ -269,7 +272,7 @@ class Cluster:
                 _log.info("node_up", node=self._runtime.home.node, peer=node)
             case view.NodeDown(node, bits, reason):
                 self._runtime.tell_node_watchers(NodeDown(node, reason))
-                self.naming.step(global_names.MemberDown(node, bits))
+                self.naming.member_down(node, bits)
                 _log.info("node_down", node=self._runtime.home.node, peer=node, reason=reason)
             case view.Connect(node, addresses):
                 self._addresses[node] = addresses
@@ -277,6 +280,7 @@ class Cluster:
             case view.Forget(node):
                 self._addresses.pop(node, None)
                 self._step_overlay(overlay.MemberDown(node))
+                self._disconnect(node)  # the overlay may never have heard of it
             case view.Synchronised(node):
                 self._synchronised.add(node)
             case view.NameConflict(record):
@@ -298,16 +302,20 @@ class Cluster:
                 case overlay.Connect(node):
                     self.peers.connect(node, self._addresses.get(node, ()))
                 case overlay.Disconnect(node):
-                    self.peers.forget(node)
-                    session = self.peers.session(node)
-                    if session is not None:
-                        session.leave("leave")
+                    self._disconnect(node)
                 case overlay.Send(node, payload):
                     self._send_all((node,), signals.OVERLAY, payload)
                 case overlay.SetTimer(key, seconds):
                     self._overlay_timers.set(key, seconds)
                 case overlay.CancelTimer(key):
                     self._overlay_timers.cancel(key)
+
+    def _disconnect(self, node: str) -> None:
+        self.peers.forget(node)
+        session = self.peers.session(node)
+        if session is not None:
+            # "leave" is said of oneself: the peer would take it for this node's end as a member.
+            session.leave("leave" if self._view is not None and self._view.left else "forgotten")
 
     def _overlay_timer(self, event: Any) -> None:
         self._step_overlay(overlay.TimerFired(event.key))

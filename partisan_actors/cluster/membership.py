@@ -71,27 +71,7 @@ from partisan_actors.cluster.view_events import (
 )
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 
-__all__ = [
-    "LEAVE",
-    "Connect",
-    "Effect",
-    "Event",
-    "Forget",
-    "Join",
-    "Leave",
-    "Membership",
-    "MembershipParameters",
-    "NameConflict",
-    "NodeDown",
-    "NodeUp",
-    "PeerLost",
-    "Refused",
-    "SendView",
-    "SessionStarted",
-    "Synchronised",
-    "Unreachable",
-    "ViewReceived",
-]
+__all__ = ["Membership", "MembershipParameters"]
 
 _NEWER_LIFE = "newer life"
 _ROUND = ("round", "")

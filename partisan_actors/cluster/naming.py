@@ -17,7 +17,7 @@ from partisan_actors.distribution.machine import CancelTimer, SetTimer
 from partisan_actors.errors import ActorError, NameTaken
 from partisan_actors.processes.identity import Global, Life, Pid
 from partisan_actors.processes.process import Process
-from partisan_actors.processes.runtime import Runtime
+from partisan_actors.processes.runtime import Runtime, current_process
 
 __all__ = ["Naming"]
 
@@ -42,6 +42,22 @@ class _Registration:
         self.done = False
         self.failure: str | None = None
         self.holder: Any = None
+
+
+class _Answer:
+    """A node's word that a process waits for."""
+
+    __slots__ = ("_process", "done", "node")
+
+    def __init__(self, process: Process, node: str) -> None:
+        self._process = process
+        self.node = node
+        self.done = False
+
+    def arrived(self) -> None:
+        """It came, or will never."""
+        self.done = True
+        self._process.wake()
 
 
 class _OwnerWatch:
@@ -83,6 +99,7 @@ class Naming:
         self._broadcast = broadcast
         self._life_of = life_of
         self._waiting: dict[int, _Registration] = {}
+        self._answers: dict[int, _Answer] = {}
         self._watched: dict[int, _OwnerWatch] = {}
         self._timers = KeyedTimers(runtime.clock, self.step)
 
@@ -122,9 +139,34 @@ class Naming:
         self.step(machine.Unregister(name))
 
     def whereis(self, name: str, consistent: bool) -> Pid | None:
-        """Who has a name, by this node's copy."""
+        """Who has a name: by this node's copy, or, `consistent`, by the word of the node whose process has it.
+
+        A name is known everywhere before its owner is told that it has it, so a copy can only be
+        behind in what was given up. The owner's node says so in order: after an answer from it, to
+        whatever question, the copy is as that node was when it answered.
+        """
+        pid = self._copy(name)
+        while consistent and pid is not None and pid.home != self._runtime.home:
+            self._await_answer(pid.node)
+            before, pid = pid, self._copy(name)
+            if pid == before:
+                break
+        return pid
+
+    def _copy(self, name: str) -> Pid | None:
         found = self._names.whereis(name)
         return None if found is None else self._pid_of(found)
+
+    def _await_answer(self, node: str) -> None:
+        process = current_process()
+        number = self._runtime.new_serial()
+        answer = self._answers[number] = _Answer(process, node)
+        try:
+            self._send(node, ("ask", number))
+            while not answer.done:
+                process.wait()
+        finally:
+            del self._answers[number]
 
     def _pid_of(self, holder: Holder) -> Pid:
         node, bits, serial = holder
@@ -136,6 +178,25 @@ class Naming:
         return self._names.names()
 
     # For the cluster.
+
+    def received(self, node: str, bits: int, payload: Any) -> None:
+        """Something came for the names."""
+        match payload:
+            case ("ask", int(number)):
+                self._send(node, ("told", number))
+            case ("told", int(number)):
+                answer = self._answers.get(number)
+                if answer is not None and answer.node == node:
+                    answer.arrived()
+            case _:
+                self.step(machine.Message(node, bits, payload))
+
+    def member_down(self, node: str, bits: int) -> None:
+        """A member is gone: its names are free, and it will answer nothing."""
+        self.step(machine.MemberDown(node, bits))
+        for answer in self._answers.values():
+            if answer.node == node:
+                answer.arrived()
 
     def step(self, event: Any) -> None:
         """Give the machine an event, and do what it wants."""

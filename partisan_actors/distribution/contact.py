@@ -20,9 +20,9 @@ from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.machine import TimerFired
 from partisan_actors.wire.handshake import Purpose, RefusalCode
 
-_log = structlog.get_logger("partisan_actors")
-
 __all__ = ["Contact", "ContactOwner", "JoinFailure"]
+
+_log = structlog.get_logger("partisan_actors")
 
 _RETRY = "retry"
 _LIMIT = "limit"

@@ -177,6 +177,7 @@ class Dialling:
         "_attempt",
         "_cause",
         "_connected",
+        "_held",
         "_parameters",
         "_patience_due",
         "_pauses",
@@ -193,6 +194,7 @@ class Dialling:
         self.wanted = False
         self._parameters = parameters
         self._connected = False
+        self._held = False  # a session lives, connected or not
         self._undecided = False  # the verdict is still to come
         self._patience_due = 0.0  # when it comes at the latest
         self._attempt: int | None = None  # the index of the address that is being tried
@@ -253,9 +255,7 @@ class Dialling:
     def _unwanted(self) -> list[Effect]:
         self.wanted = False
         # A session that waits for a connection still does so until the verdict.
-        if self._connected or self._undecided:
-            return []
-        return self._stop()
+        return [] if self._held else self._stop()
 
     def _lost(self, now: float) -> list[Effect]:
         self._connected = False
@@ -290,7 +290,7 @@ class Dialling:
             self._start, self._attempt = self._attempt, None
         if addresses:
             self._move_to(addresses)
-        self._connected = True
+        self._connected = self._held = True
         return self._stop()
 
     def _session_over(self, random: Random) -> list[Effect]:
@@ -298,7 +298,7 @@ class Dialling:
             # It ended by our own verdict.
             return []
         effects = self._stop()
-        self._connected = False
+        self._connected = self._held = False
         self._pauses = 0
         # Not at once: it was the peer's wish, or it was not up to what it was sent.
         return effects + self._pause(random)
@@ -340,7 +340,7 @@ class Dialling:
         return self._decide(f"refused: {text}", random)
 
     def _decide(self, reason: str, random: Random) -> list[Effect]:
-        self._undecided = False
+        self._undecided = self._held = False
         if not self.wanted:
             return [*self._stop(), Verdict(reason)]
         return [CancelTimer(_PATIENCE), Verdict(reason), *self._pause(random)]

@@ -287,11 +287,10 @@ class Session:
         resent, unsent = sending.resent, sending.unsent
         frames = 0
         while everything or connection.unsent < backlog:
-            buffers = machine.next_frame()
-            if buffers is None:
+            if not sending.frame_waits:
                 sending.hold(False)
                 break
-            connection.write(buffers)  # type: ignore[arg-type]
+            connection.write(machine.next_frame())  # type: ignore[arg-type]
             frames += 1
         else:
             # `writable` will follow: until then there is no use in being asked.

@@ -247,6 +247,7 @@ class Peers:
         if session is not None:
             session.end(reason)
         else:
+            _log.info("peer_unreachable", node=self.identity.life.node, peer=dialler.node, reason=reason)
             self._tell(self._events.unreachable, dialler.node, reason)
 
     def dialler_idle(self, dialler: Dialler) -> None:
@@ -318,6 +319,7 @@ class Peers:
             self._dialler(peer.node).established(peer.addresses, link.attempt)
             if not resumed:
                 self.counters.sessions_started += 1
+                _log.info("session_started", **self._context(session), address=session.address)
                 self._tell(self._events.session_started, session)
         if done is not None:
             done(session)
@@ -379,6 +381,7 @@ class Peers:
             del self._sessions[node]
         ended = self.counters.sessions_ended
         ended[reason if reason in ended or len(ended) < _REASONS_COUNTED else "other"] += 1
+        _log.info("session_ended", **self._context(session), reason=reason)
         self._tell(self._events.session_ended, session, reason)
         # After it was told, so that who forgets the peer now stops the next dial before it begins.
         dialler = self._diallers.get(node)

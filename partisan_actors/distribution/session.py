@@ -259,7 +259,7 @@ class SessionMachine:
         """The bytes of the next frame to write, what is owed to the peer with it; None when nothing waits."""
         # hot path: once per joined write, so no effects but what is to be written.
         sending, receiving = self.sending, self.receiving
-        if (receiving.owed_frames or receiving.repeat) and sending.frame_waits and not sending.rewinding:
+        if (receiving.owed_frames or receiving.due) and sending.frame_waits and not sending.rewinding:
             return sending.next_frame(encode_ack(receiving.acknowledgement()))
         return sending.next_frame()
 
@@ -267,38 +267,42 @@ class SessionMachine:
         """Take a frame of the peer."""
         if self.phase is not Phase.CONNECTED:
             return _NOTHING
-        kind = frame.header.kind
         try:
-            if kind == DATA:
+            if frame.header.kind == DATA:
                 return self._data(frame)
-            if kind == ACK:
-                return self._acknowledged(frame.header.number)
-            if kind == HEARTBEAT:
-                return self._heartbeat(bytes(frame.body))
-            if kind == HEARTBEAT_REPLY:
-                return self._heartbeat_reply(bytes(frame.body), now)
-            if kind == CLOSE:
-                return self._ended(_readable(bytes(frame.body)))
-            if kind == REFUSAL:
-                # The initiator's last check failed, after we were done: the last word on the handshake.
-                return (Disconnect(f"refused: {Refusal.decode(bytes(frame.body))}"),)
+            return self._control(frame, now)
         except (BrokenFrame, BadAcknowledgement) as broken:
             return self.broken_envelope(str(broken), now)
-        return self.broken_envelope(f"a frame of kind {kind} after the handshake", now)
 
     def _data(self, frame: Frame) -> Sequence[Effect]:
-        header = frame.header
-        if header.channel != _CHANNEL or header.stream != _STREAM:
-            raise BrokenFrame(f"data on channel {header.channel}, stream {header.stream}")
+        # hot path: once per joined write of the peer.
+        _, _, channel, stream, _, _, size, number = frame.header
+        if channel != _CHANNEL or stream != _STREAM:
+            raise BrokenFrame(f"data on channel {channel}, stream {stream}")
         room = False
         if frame.extensions:
-            number = acknowledged(frame.extensions)
-            room = number is not None and self.sending.acknowledge(number)
-        arrival = self.receiving.accept(header.number, header.body_length)
+            acknowledgement = acknowledged(frame.extensions)
+            room = acknowledgement is not None and self.sending.acknowledge(acknowledgement)
+        arrival = self.receiving.accept(number, size)
         if arrival is Arrival.GAP:
-            raise BrokenFrame(f"frame {header.number} came after {self.receiving.received}")
+            raise BrokenFrame(f"frame {number} came after {self.receiving.received}")
         effects = DELIVER if arrival is Arrival.NEW else _NOTHING
         return (Room(), *effects) if room else effects
+
+    def _control(self, frame: Frame, now: float) -> Sequence[Effect]:
+        kind, body = frame.header.kind, bytes(frame.body)
+        if kind == ACK:
+            return self._acknowledged(frame.header.number)
+        if kind == HEARTBEAT:
+            return self._heartbeat(body)
+        if kind == HEARTBEAT_REPLY:
+            return self._heartbeat_reply(body, now)
+        if kind == CLOSE:
+            return self._ended(_readable(body))
+        if kind == REFUSAL:
+            # The initiator's last check failed, after we were done: the last word on the handshake.
+            return (Disconnect(f"refused: {Refusal.decode(body)}"),)
+        raise BrokenFrame(f"a frame of kind {kind} after the handshake")
 
     def _acknowledged(self, number: int) -> Sequence[Effect]:
         return (Room(),) if self.sending.acknowledge(number) else _NOTHING

@@ -63,7 +63,7 @@ def _fields(process: Process, reason: Any) -> dict[str, Any]:
     }
     if isinstance(reason, Crash):
         fields["reason"] = f"{reason.type}: {reason.message}"
-        fields["traceback"] = reason.traceback
+        fields["exception"] = reason.traceback.rstrip()  # the key under which structlog prints line by line
     else:
         fields["reason"] = shortened(reason)
     return fields

@@ -283,7 +283,7 @@ class Runtime:
                 node=self.home.node,
                 pid=str(process.pid),
                 reason=f"{crash.type}: {crash.message}",
-                traceback=crash.traceback,
+                exception=crash.traceback.rstrip(),
             )
 
     # Nodes.

@@ -111,7 +111,7 @@ class Worker(greenlet):  # type: ignore[misc]
         elif error is not None:
             reason = crash_of(error)
             structlog.get_logger("partisan_actors").error(
-                "worker_retired", reason=f"{reason.type}: {reason.message}", traceback=reason.traceback
+                "worker_retired", reason=f"{reason.type}: {reason.message}", exception=reason.traceback.rstrip()
             )
         if isinstance(error, KeyboardInterrupt):
             self.scheduler.interrupt_main(error)
@@ -293,7 +293,7 @@ class Scheduler:
             # Whoever happens to give up control here has nothing to do with it.
             reason = crash_of(error)
             structlog.get_logger("partisan_actors").error(
-                "flush_failed", reason=f"{reason.type}: {reason.message}", traceback=reason.traceback
+                "flush_failed", reason=f"{reason.type}: {reason.message}", exception=reason.traceback.rstrip()
             )
 
 

@@ -503,8 +503,11 @@ def test_two_busy_servers_take_turns():
         for _ in range(1000):
             cast(pid, lambda self, pid=pid: (spin(20e-6), order.append(pid))[0])
     wait_until(lambda: len(order) == 2000)
+    while order[-1] == order[-2]:
+        order.pop()  # when one of them is through, the other has no turns to take
     runs = [len(list(run)) for _, run in itertools.groupby(order)]
     assert max(runs) <= 100  # a slice is 15 of them
+    assert len(runs) >= 10
 
 
 def test_a_busy_server_leaves_room_for_everything_else(start):
@@ -604,7 +607,7 @@ def test_a_crash_is_logged_with_all_that_is_known(logs):
     assert event["parent"] == str(self_pid())
     assert event["initial_call"] == "tests.behaviours.servers.Scripted"
     assert event["reason"] == "ZeroDivisionError: division by zero"
-    assert "handle_info" in event["traceback"]
+    assert "handle_info" in event["exception"]
     assert event["mailbox_length"] == 1
     assert "lambda" in event["last_message"]
     assert "'seen': ['state']" in event["state"]

@@ -809,10 +809,6 @@ def test_as_long_as_nodes_only_die_there_is_never_a_conflict(seed):
     assert [node.conflicts for node in world.nodes.values()] == [[] for _ in world.nodes]
 
 
-if __name__ == "__main__":
-    print(in_trouble(int(sys.argv[1])).trace.hexdigest())
-
-
 def test_the_same_seed_gives_the_same_trace_whatever_strings_hash_to():
     def trace(seed, hash_seed):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -820,3 +816,7 @@ def test_the_same_seed_gives_the_same_trace_whatever_strings_hash_to():
         return subprocess.run(command, env=environment, capture_output=True, check=True, text=True, timeout=30).stdout
 
     assert trace("1", "0") == trace("1", "1") == trace("1", "2") != trace("2", "0")
+
+
+if __name__ == "__main__":
+    print(in_trouble(int(sys.argv[1])).trace.hexdigest())

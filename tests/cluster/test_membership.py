@@ -19,14 +19,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partisan_actors.cluster.membership import (
+from partisan_actors.cluster.membership import Membership, MembershipParameters
+from partisan_actors.cluster.records import (
+    MalformedRecord,
+    Member,
+    RecordLimits,
+    Records,
+    Status,
+    member_from_term,
+)
+from partisan_actors.cluster.view_events import (
     LEAVE,
     Connect,
     Forget,
     Join,
     Leave,
-    Membership,
-    MembershipParameters,
     NameConflict,
     NodeDown,
     NodeUp,
@@ -37,14 +44,6 @@ from partisan_actors.cluster.membership import (
     Synchronised,
     Unreachable,
     ViewReceived,
-)
-from partisan_actors.cluster.records import (
-    MalformedRecord,
-    Member,
-    RecordLimits,
-    Records,
-    Status,
-    member_from_term,
 )
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 
@@ -1145,10 +1144,6 @@ def test_after_trouble_everybody_knows_the_same(seed):
     check_one_cluster(in_trouble(seed))
 
 
-if __name__ == "__main__":
-    print(in_trouble(int(sys.argv[1])).trace.hexdigest())
-
-
 def test_the_same_seed_gives_the_same_trace_whatever_strings_hash_to():
     def trace(seed, hash_seed):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -1156,3 +1151,7 @@ def test_the_same_seed_gives_the_same_trace_whatever_strings_hash_to():
         return subprocess.run(command, env=environment, capture_output=True, check=True, text=True, timeout=30).stdout
 
     assert trace("1", "0") == trace("1", "1") == trace("1", "2") != trace("2", "0")
+
+
+if __name__ == "__main__":
+    print(in_trouble(int(sys.argv[1])).trace.hexdigest())

@@ -284,6 +284,15 @@ def test_a_forgotten_peer_is_dialled_no_more():
     assert run.machine.idle and not run.timers
 
 
+def test_a_peer_that_is_forgotten_before_it_was_ever_reached_gets_no_verdict():
+    run = Run()
+    run.feed(Wanted(HERE))
+    run.feed(Unwanted())
+    assert run.pending is None and run.machine.idle and not run.timers
+    run.until(60.0)
+    assert run.verdicts == []
+
+
 def test_forgetting_gives_up_a_dial_that_nobody_waits_for():
     run = Run()
     run.feed(Wanted(HERE))

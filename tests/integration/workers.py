@@ -22,6 +22,7 @@ from partisan_actors.behaviours import GenServer, call, cast, reply
 from partisan_actors.behaviours.gen_server import Ignore, NoReply, Stop
 
 __all__ = [
+    "Collector",
     "Echo",
     "NotStarting",
     "Order",
@@ -62,9 +63,8 @@ class Echo(GenServer):
                 return self.given
             case "notes":
                 return tuple(self.notes)
-            case "forget":
-                self.notes.clear()
-                return None
+            case "count":
+                return len(self.notes)
             case "caller":
                 return caller.pid
             case "sleep", seconds:
@@ -112,6 +112,22 @@ class Trapping(Echo):
     def init(self, *args: Any, **kwargs: Any) -> None:
         super().init(*args, **kwargs)
         trap_exits()
+
+
+class Collector(GenServer):
+    """Keeps (flow, number) in the order in which they come, flow by flow."""
+
+    def init(self) -> None:
+        self.flows: dict[int, list[int]] = {}
+
+    def handle_call(self, request: Any, caller: Any) -> Any:
+        return self.flows
+
+    def handle_cast(self, request: Any) -> None:
+        flow, number = request
+        self.flows.setdefault(flow, []).append(number)
+
+    handle_info = handle_cast
 
 
 class NotStarting(GenServer):

@@ -35,7 +35,7 @@ def test_the_report(me, logs):
         send(pid, message)
     reason = down_reason(ref)
     (entry,) = logs
-    assert entry.pop("traceback") == reason.traceback
+    assert entry.pop("exception") == reason.traceback.rstrip()
     assert 'raise KeyError("missing")' in reason.traceback and "in crashes" in reason.traceback
     assert entry == {
         "event": "process_crashed",
@@ -57,7 +57,7 @@ def test_an_exit_with_an_uncommon_reason_is_reported_without_a_traceback(me, log
 
     assert end_of(leave) == {"code": 7}
     (entry,) = logs
-    assert entry["reason"] == "{'code': 7}" and "traceback" not in entry and entry["last_message"] == "None"
+    assert entry["reason"] == "{'code': 7}" and "exception" not in entry and entry["last_message"] == "None"
 
 
 @pytest.mark.parametrize("error", [Unprintable(), RecursionError("deep"), KeyboardInterrupt(), SystemExit(3)])

@@ -350,7 +350,12 @@ class Links(RuleBasedStateMachine):
         """Several at once: nobody runs between the first signal and the last."""
         pid = self.a_live_one(who)
         targets = [target for target in map(self.any_one, others) if target != pid]
-        self.do(pid, lambda: [send_exit(target, reason) for target in targets])
+
+        def sends() -> None:
+            for target in targets:
+                send_exit(target, reason)
+
+        self.do(pid, sends)
         for target in targets:
             self.model.exit_signal(target, pid, reason)
 
@@ -403,9 +408,7 @@ class Links(RuleBasedStateMachine):
         assert {name: process.pid for name, process in self.runtime.names.items()} == self.model.names
         live = next(iter(self.model.alive), None)
         if live is not None:
-            assert [self.do(live, lambda name=name: whereis(name)).result for name in NAMES] == [
-                self.model.names.get(name) for name in NAMES
-            ]
+            assert self.do(live, lambda: list(map(whereis, NAMES))).result == list(map(self.model.names.get, NAMES))
 
     @invariant()
     def links_are_the_same_on_both_sides(self) -> None:
