@@ -21,7 +21,7 @@ import structlog
 from partisan_actors.behaviours.child_process import end_child, ended_as_told, start_child_process
 from partisan_actors.behaviours.child_spec import ChildSpec
 from partisan_actors.behaviours.directives import Stop
-from partisan_actors.behaviours.placement import DOUBT, Placement, PlacementFailed, choose_node
+from partisan_actors.behaviours.placement import DOUBT, STOPPING, Placement, PlacementFailed, choose_node
 from partisan_actors.behaviours.restart import (
     Action,
     Child,
@@ -105,12 +105,16 @@ class ChildTree:
             return None
         child = self._children[id]
         child.pid, child.phase = None, Phase.STOPPED
-        here = self._process.runtime.home.node
-        node_lost = is_reason(reason, "noconnection") and child.spec.node is not None and pid.node != here
-        if node_lost:
-            self._doubt(pid.node)
         self._log_end(child, pid, reason, orderly=is_normal(reason))
         now = self._process.runtime.clock.now()
+        node_lost = False
+        if child.spec.node is not None and pid.node != self._process.runtime.home.node:
+            shut_down = is_reason(reason, "shutdown")
+            # "shutdown", and not from here: that is how processes end when their node is stopped.
+            node_lost = shut_down or is_reason(reason, "noconnection")
+            child.shut_down_at = (pid.node, now) if shut_down else None
+        if node_lost:
+            self._doubt(pid.node)
         return self._perform(self.policy.ended(self._children, id, reason, now, node_lost=node_lost))
 
     def try_again(self, id: Hashable) -> Stop | None:
@@ -124,6 +128,20 @@ class ChildTree:
         """A node has come: those that wait for one may run now."""
         self._placement.trust(node)
         self._start_waiting()
+
+    def node_down(self, node: str) -> Stop | None:
+        """A node has gone. Links tell of the children that were cut off; those that it shut down first ended in order.
+
+        So a transient one has not been started elsewhere yet: its work is not done, its node was stopped.
+        """
+        now = self._process.runtime.clock.now()
+        for id, child in list(self._children.items()):
+            where, when = child.shut_down_at or ("", 0.0)
+            if child.phase is Phase.STOPPED and where == node and now - when <= STOPPING:
+                stop = self._perform(self.policy.ended(self._children, id, "noconnection", now, node_lost=True))
+                if stop is not None:
+                    return stop
+        return None
 
     def no_doubt(self) -> None:
         """The view has had its time to notice what happened to the nodes in doubt."""
@@ -186,6 +204,7 @@ class ChildTree:
     def _start(self, child: Child) -> _Failure | None:
         """Start a child that has no process: it runs then, waits for a node, or has none to show (`Ignore`)."""
         child.phase = Phase.STOPPED
+        child.shut_down_at = None
         try:
             pid = self._start_somewhere(child)
         except ProcessExit as exit_:
@@ -243,6 +262,7 @@ class ChildTree:
     def _stop(self, child: Child) -> None:
         """End a child, if it runs; nothing starts it again by itself."""
         child.phase = Phase.STOPPED
+        child.shut_down_at = None
         pid, child.pid = child.pid, None
         if pid is None:
             return

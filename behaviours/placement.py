@@ -2,9 +2,10 @@
 
 `Placement` keeps what a supervisor knows of nodes beyond the cluster's view: the nodes in
 doubt. A child's link can break before the view has noticed that its node is down, or while
-the node is well and only a session to it has ended. In both cases the node is in doubt: it is
-not chosen, until the view says that it has come up, or a second has passed. Then what the view
-holds is true enough; a start there that fails all the same puts it in doubt again.
+the node is well and only a session to it has ended; and the processes of a node that is stopped
+in order end before it leaves. In each case the node is in doubt: it is not chosen, until the
+view says that it has come up, or a second has passed. Then what the view holds is true enough;
+a start there that fails all the same puts it in doubt again.
 
 A placement function is user code. It runs in a process of its own, with a time limit, so that
 whatever it does - raise, wait, trap exits, read the mailbox - is not done to the supervisor.
@@ -21,10 +22,13 @@ from partisan_actors.processes.crash_report import shortened
 from partisan_actors.processes.messages import Crash, Down
 from partisan_actors.processes.primitives import demonitor, receive, send_exit, spawn_monitor
 
-__all__ = ["DOUBT", "PLACEMENT_TIMEOUT", "Placement", "PlacementFailed", "choose_node"]
+__all__ = ["DOUBT", "PLACEMENT_TIMEOUT", "STOPPING", "Placement", "PlacementFailed", "choose_node"]
 
 DOUBT = 1.0
 """Seconds for which a node is not chosen after it was lost, unless it comes up before."""
+
+STOPPING = 10.0
+"""Seconds that a node may take to stop: the first of its processes end that long before it goes down."""
 
 PLACEMENT_TIMEOUT = 5.0
 """Seconds that a placement function may take."""

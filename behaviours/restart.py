@@ -14,9 +14,9 @@ The rules are OTP's (supervisor.erl, and "Supervisor Behaviour" in the design pr
   had been stopped before. Temporary ones in their reach are ended, and not started again.
 * A restart counts against the limit once, however many children it takes along; each further
   try of a restart that failed counts again.
-* The children that were running on a node which is lost are no failing children: starting them
-  elsewhere counts nothing. (Ours; OTP knows no children on other nodes.) Else a node with four
-  of them would take the supervisor with it.
+* The children that were running on a node which is lost, or is stopped, are no failing children:
+  starting them elsewhere counts nothing. (Ours; OTP knows no children on other nodes.) Else a node
+  with four of them would take the supervisor with it.
 """
 
 from __future__ import annotations
@@ -86,12 +86,15 @@ class Phase(enum.Enum):
 class Child:
     """A child as its supervisor keeps it: `pid` is None unless it is running."""
 
-    __slots__ = ("phase", "pid", "spec")
+    __slots__ = ("phase", "pid", "shut_down_at", "spec")
 
     def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
         self.pid: Pid | None = None
         self.phase = Phase.STOPPED
+        self.shut_down_at: tuple[str, float] | None = (
+            None  # the other node, and when, if it ended there with "shutdown"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ What is promised (OTP: supervisor.erl, "Supervisor Behaviour" in the design prin
 
 And of children with `node=`, which OTP does not have:
 
-* One whose node is lost is started on another that it may run on. That is not counted as a restart.
+* One whose node is lost, or is stopped, is started on another that it may run on. That is not
+  counted as a restart; neither is, since it looks the same, an end with "shutdown" that it chose itself.
 * While none is live it waits, without a process, and is started when one comes up.
 
 The children are child_tree.py's. What a start function does, it does in the supervisor's process,
@@ -140,8 +141,8 @@ class Supervisor(GenServer):
                 return tree.try_again(id)
             case NodeUp(node):
                 tree.node_up(node)
-            case NodeDown():
-                pass  # the links of the children that ran there tell of them
+            case NodeDown(node):
+                return tree.node_down(node)
             case NoDoubt():
                 tree.no_doubt()
             case _:

@@ -18,6 +18,7 @@ from partisan_actors.processes.ports import Alone, SendOptions
 from partisan_actors.processes.process import Monitor, Process
 from partisan_actors.processes.requests import Request
 from partisan_actors.processes.runtime import Runtime, current_process
+from tests.conditions import wait_until
 
 __all__ = ["Cluster"]
 
@@ -52,6 +53,14 @@ class Cluster:
             process.kill()
         if tell:
             self.tell_down(node)
+
+    def stop(self, node: str) -> None:
+        """Stop a node in order: its processes end with "shutdown", then it leaves."""
+        runtime = self.runtimes[node]
+        for process in list(runtime.processes.values()):
+            process.signal_exit(runtime.root, "shutdown")
+        wait_until(lambda: not runtime.processes)
+        self.down(node)
 
     def break_links(self, node: str) -> None:
         """End the session with a node: every link and monitor of the home node over it."""

@@ -20,6 +20,7 @@ __all__ = [
     "died_of",
     "end_of",
     "let_pass",
+    "loop_of",
     "process_of",
     "seen",
     "server_of",
@@ -106,8 +107,13 @@ def process_of(pid: Pid) -> Process:
 
 def server_of(pid: Pid) -> Any:
     """The server object behind a local pid; looking at it is no message."""
+    return loop_of(pid).server
+
+
+def loop_of(pid: Pid) -> Any:
+    """The loop that serves a local pid: its process, or what a plain process has entered."""
     process: Any = process_of(pid)
-    return process.server if hasattr(process, "server") else process.role.server
+    return process if hasattr(process, "server") else process.role
 
 
 def let_pass(seconds: float) -> None:

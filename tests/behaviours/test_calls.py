@@ -166,7 +166,7 @@ def test_a_long_timeout_ends_too(runtime):
     began = runtime.clock.now()
     with pytest.raises(CallTimeout):
         call(Scripted.start(), never, 1.01)  # a second and more: these are looked at in the wheel
-    assert 1.0 < runtime.clock.now() - began < 1.5
+    assert 1.0 < runtime.clock.now() - began < 3.0
 
 
 def test_a_late_reply_reaches_nobody(me, start):
@@ -262,8 +262,8 @@ def test_a_call_costs_the_same_with_a_full_mailbox(me):
 
 def test_and_looks_at_none_of_its_messages(me):
     class Shy:
-        @property
-        def __class__(self):  # type: ignore[misc]
+        @property  # type: ignore[misc]
+        def __class__(self):
             raise AssertionError("somebody looked")
 
         def __eq__(self, other):

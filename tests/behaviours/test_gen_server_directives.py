@@ -26,6 +26,7 @@ from tests.behaviours.servers import (
     died_of,
     end_of,
     let_pass,
+    loop_of,
     process_of,
     seen,
     server_of,
@@ -321,8 +322,9 @@ def test_every_callback_can_set_a_timeout(start, first):
 
 @pytest.mark.parametrize("other", ["call", "cast", "message"])
 def test_any_message_ends_a_timeout(start, other):
-    pid = start(lambda self: Timeout(0.01))
-    server = server_of(pid)
+    pid = start(lambda self: Timeout(60))
+    loop = loop_of(pid)
+    wait_until(lambda: loop.timer)
     match other:
         case "call":
             call(pid, lambda self, _: None)
@@ -330,8 +332,8 @@ def test_any_message_ends_a_timeout(start, other):
             cast(pid, lambda self: None)
         case "message":
             send(pid, lambda self: None)
-    let_pass(0.02)
-    assert server.seen == []
+    wait_until(lambda: loop.timer is None)
+    assert server_of(pid).seen == []
 
 
 def test_a_message_to_the_loop_does_not(start):
@@ -349,13 +351,11 @@ def test_nor_does_one_that_waits_already(start):
     wait_until(lambda: server.seen == [TimedOut()])
 
 
-def test_nor_one_that_the_timer_finds_waiting(start, runtime, me):
-    pid = start(lambda self: Timeout(0.01))
+def test_nor_one_that_the_timer_finds_waiting(start, me):
+    pid = start(lambda self: Timeout(60))
     server, process = server_of(pid), process_of(pid)
-    runtime.clock.call_later(0.001, process.deliver, SystemRequest(me, pid, ("get_state",)))
-    until = runtime.clock.now() + 0.012
-    while runtime.clock.now() < until:
-        pass
+    process.deliver(SystemRequest(me, pid, ("get_state",)))
+    loop_of(pid)._timed_out()
     wait_until(lambda: server.seen == [TimedOut()])
 
 
@@ -368,31 +368,20 @@ def test_a_message_that_waits_already_is_in_time(start):
     assert server.seen == ["in time"]
 
 
-def test_a_message_that_the_timer_finds_waiting_is_in_time(start, runtime):
-    pid = start(lambda self: Timeout(0.01))
+def test_a_message_that_the_timer_finds_waiting_is_in_time(start):
+    pid = start(lambda self: Timeout(60))
     server, process = server_of(pid), process_of(pid)
-    # Both fall due in one round of the loop, the message first: it is there when the timer fires, and not yet handled.
-    runtime.clock.call_later(0.001, process.deliver, "in time")
-    until = runtime.clock.now() + 0.012
-    while runtime.clock.now() < until:
-        pass
-    let_pass(0.003)
+    process.deliver("in time")
+    loop_of(pid)._timed_out()
+    wait_until(lambda: server.seen)
+    assert server.seen == ["in time"]
+    let_pass(0.001)
     assert server.seen == ["in time"]
 
 
 def test_a_timeout_of_zero_comes_at_once_when_nothing_waits(start):
     server = server_of(start(lambda self: Timeout(0)))
     wait_until(lambda: server.seen == [TimedOut()])
-
-
-def test_a_new_timeout_replaces_the_old_one(start):
-    pid = start()
-    server = server_of(pid)
-    for seconds in (0.001, 0.002, 0.003):
-        call(pid, lambda self, _, seconds=seconds: Reply(None, then=Timeout(seconds)))
-    wait_until(lambda: server.seen == [TimedOut()])
-    let_pass(0.005)
-    assert server.seen == [TimedOut()]
 
 
 def test_a_timeout_of_a_server_that_has_ended_is_nothing(start):

@@ -14,7 +14,7 @@ from partisan_actors.errors import ActorError, NoConnection, StartError
 from partisan_actors.processes.identity import Global
 from partisan_actors.processes.messages import Down
 from partisan_actors.processes.primitives import monitor, receive, self_pid, send_exit, sleep, trap_exits
-from tests.behaviours.children import Diary, child, pids, running
+from tests.behaviours.children import Diary, child, end, pids, running
 from tests.behaviours.cluster import Cluster
 from tests.behaviours.servers import process_of
 from tests.conditions import wait_until
@@ -216,6 +216,76 @@ def test_a_transient_one_is(cluster, diary):
     sup = Supervisor.start_link([child(diary, "a", node=["b@host", "c@host"], restart="transient")])
     cluster.down("b@host")
     wait_until(lambda: nodes(sup) == {"a": "c@host"})
+
+
+# A node that is stopped in order: its processes end with "shutdown", one by one, before it leaves.
+
+
+@pytest.mark.parametrize("restart", ["permanent", "transient"])
+def test_the_children_of_a_node_that_is_stopped_are_started_on_another(cluster, diary, restart):
+    specs = [child(diary, number, node=["b@host", "c@host"], restart=restart) for number in range(20)]
+    sup = Supervisor.start_link(specs, max_restarts=0)
+    diary.take()
+    cluster.stop("b@host")
+    wait_until(lambda: set(nodes(sup).values()) == {"c@host"})
+    assert sorted(diary) == sorted(
+        [("ended", number, "shutdown") for number in range(20)] + [("started", number) for number in range(20)]
+    )
+
+
+def test_one_that_may_run_nowhere_else_waits_until_it_is_back(cluster, diary):
+    specs = [
+        child(diary, "a", node="b@host"),
+        child(diary, "b", node="b@host", restart="transient"),
+        child(diary, "c", node="b@host", restart="temporary"),
+    ]
+    sup = Supervisor.start_link(specs, max_restarts=0)
+    cluster.stop("b@host")
+    wait_until(lambda: nodes(sup) == {"a": None, "b": None})
+    cluster.up("b@host")
+    wait_until(lambda: nodes(sup) == {"a": "b@host", "b": "b@host"})
+
+
+def test_a_transient_one_that_ended_so_of_its_own_accord_stays_ended(cluster, diary, runtime, monkeypatch):
+    sup = Supervisor.start_link([child(diary, "a", node=["b@host", "c@host"], restart="transient"), child(diary, "b")])
+    end(sup, "a", "shutdown")
+    assert running(sup) == ["b"]
+    real = runtime.clock.now
+    monkeypatch.setattr(runtime.clock, "now", lambda: real() + 11)  # its node goes down much later
+    cluster.down("b@host")
+    assert running(sup) == ["b"]
+
+
+@pytest.mark.parametrize("how", ["normal", "terminated", "elsewhere"])
+def test_what_is_no_sign_of_a_node_that_is_stopped(cluster, diary, how):
+    sup = Supervisor.start_link([child(diary, "a", node=["b@host", "c@host"], restart="transient"), child(diary, "b")])
+    if how == "terminated":
+        Supervisor.terminate_child(sup, "a")
+    else:
+        end(sup, "a", "normal" if how == "normal" else "shutdown")
+    cluster.down("c@host" if how == "elsewhere" else "b@host")
+    assert running(sup) == ["b"]
+
+
+def test_nor_is_an_end_that_was_asked_for_before(cluster, diary):
+    sup = Supervisor.start_link([child(diary, "a", node=["b@host", "c@host"], restart="transient"), child(diary, "b")])
+    end(sup, "a", "shutdown")
+    Supervisor.terminate_child(sup, "a")
+    cluster.down("b@host")
+    assert running(sup) == ["b"]
+
+
+def test_the_limit_holds_for_what_comes_after(cluster, diary):
+    """A start that fails on the way to another node is a failed restart like any other."""
+    trap_exits()
+    sup = Supervisor.start_link(
+        [child(diary, "a", node=["b@host", "c@host"], restart="transient"), child(diary, "b")], max_restarts=2
+    )
+    diary.failing["a"] = "no"
+    monitor(sup)
+    cluster.stop("b@host")
+    assert receive(Down).reason == "shutdown"
+    assert diary[-1] == ("ended", "b", "shutdown")
 
 
 def test_the_strategy_takes_its_siblings_along(cluster, diary):

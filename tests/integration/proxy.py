@@ -33,7 +33,7 @@ class Proxy:
         self._listening = gevent_socket.socket()
         self._listening.bind(("127.0.0.1", 0))
         self._listening.listen(128)
-        self.address = "127.0.0.1:%d" % self._listening.getsockname()[1]
+        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
         self._greenlets: set[Any] = set()
         self._sockets: set[Any] = set()
         self._acceptor = gevent.spawn(self._accept)

@@ -13,7 +13,6 @@ from partisan_actors import (
     CallTimeout,
     Channel,
     Down,
-    Node,
     Pid,
     WouldBlock,
     monitor,

@@ -9,8 +9,21 @@ from typing import Any
 import gevent
 import pytest
 
-from partisan_actors import Down, Exit, Node, Pid, monitor, monitor_nodes, receive, self_pid, send, send_exit, spawn
-from partisan_actors import spawn_opt, trap_exits
+from partisan_actors import (
+    Down,
+    Exit,
+    Node,
+    Pid,
+    monitor,
+    monitor_nodes,
+    receive,
+    self_pid,
+    send,
+    send_exit,
+    spawn,
+    spawn_opt,
+    trap_exits,
+)
 from partisan_actors.behaviours import call, cast
 from tests.conditions import wait_until
 from tests.integration.proxy import Proxy
@@ -209,7 +222,7 @@ def test_a_late_frame_of_an_old_connection_does_no_harm(nodes: Nodes):
             for number in range(50):
                 cast(echo, (round_, number))
             cluster_of(one).peers.flush()
-            cut(one, other, lambda sock: sock.shutdown(0 if round_ % 2 else 1))
+            cut(one, other, lambda sock, side=round_ % 2: sock.shutdown(side))
             cast(echo, (round_, 50))
             assert call(echo, ("echo", round_), 10) == round_
         assert call(echo, "notes") == tuple((round_, number) for round_ in range(20) for number in range(51))

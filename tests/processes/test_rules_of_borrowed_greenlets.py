@@ -431,37 +431,30 @@ def test_nothing_is_thrown_on_the_senders_stack(signal_):
 
 @pytest.mark.parametrize("signal_", ["stop it", "kill"])
 def test_the_throw_is_for_that_very_wait(runtime, signal_):
-    # The wait ends by itself before the throw comes. By then the greenlet runs another process.
+    # The wait is over before the throw comes, and its greenlet in a wait of another process by then.
     first, second = ForeignWait(), ForeignWait()
     greenlets = []
 
-    def one():
+    def waits(wait):
         greenlets.append(getcurrent())
-        first()
-
-    def other():
-        greenlets.append(getcurrent())
-        second()
-
-    pid, ref = spawn_monitor(one)
-    first.until_entered()
+        wait()
 
     def overtakes():
-        send_exit_from_hub(runtime, pid, signal_)  # the throw is queued here ...
-        greenlets[0].switch()  # ... and the process gets on before it
+        runtime.spawn(waits, (second,), {})  # the hub comes to it ...
+        runtime.process(pid).signal_exit(test, signal_)  # ... before it comes to the throw
+        greenlets[0].switch()
 
-    runtime.spawn(other, (), {})
+    test = self_pid()
+    pid, ref = spawn_monitor(waits, first)
+    first.until_entered()
     hub_callback(overtakes)
     down_reason(ref)
     second.until_entered()
     settle()
+    assert greenlets[0] is greenlets[1], "the test has missed its point"
     assert second.outcome is None
     second.finish()
     wait_until(lambda: second.outcome is True)
-
-
-def send_exit_from_hub(runtime, pid, reason) -> None:
-    runtime.process(pid).signal_exit(runtime.root, reason)
 
 
 def test_a_signal_to_a_running_process_waits_for_its_next_primitive():
