@@ -11,7 +11,7 @@ from partisan_actors.processes.identity import Pid, Remote
 from partisan_actors.processes.messages import Crash
 from partisan_actors.processes.ports import DEFAULT_OPTIONS, SendOptions
 from partisan_actors.processes.primitives import send
-from partisan_actors.processes.process import Process
+from partisan_actors.processes.process import NOT_EXITING, Process
 from partisan_actors.processes.requests import (
     PENDING,
     REPLIED,
@@ -24,6 +24,7 @@ from partisan_actors.processes.requests import (
 )
 from partisan_actors.processes.runtime import current_process
 from partisan_actors.processes.selective import take_message
+from partisan_actors.processes.timers import EXACT_BELOW
 
 __all__ = [
     "NO_RESPONSE",
@@ -80,35 +81,36 @@ def call(
     options = DEFAULT_OPTIONS
     if channel is not None or partition_key is not None:
         options = SendOptions(channel, partition_key)
-    return _call(process, made, timeout, options)
+    _exchange(process, made, timeout, options)
+    if made.state == REPLIED:
+        return made.value
+    raise error_of(made)
 
 
 def system_call(dest: Any, request: tuple[Any, ...], timeout: float | None = 5.0) -> Any:
     """A request to the behaviour of `dest` itself (OTP: `sys`). Raises as `call`, and CallError when it was refused."""
     process = current_process()
     made = SystemRequest(process, dest, request)
-    outcome, value = _call(process, made, timeout, DEFAULT_OPTIONS)
+    _exchange(process, made, timeout, DEFAULT_OPTIONS)
+    if made.state != REPLIED:
+        raise error_of(made)
+    outcome, value = made.value
     if outcome == "error":
         raise CallError(value, f"{_text(made)}: it answered {value.type}: {value.message}\n{value.traceback}")
     return value
 
 
-def _call(process: Process, request: Request, timeout: float | None, options: SendOptions) -> Any:
-    _exchange(process, request, timeout, options)
-    if request.state == REPLIED:
-        return request.value
-    raise error_of(request)
-
-
 def _exchange(process: Process, request: Request, timeout: float | None, options: SendOptions) -> None:
     """Send a request and wait until it is answered or has failed. Raises CallTimeout."""
     # hot path: 2 us, of which the switch to the server and back is 0.7.
-    process.check_exiting()
+    if process.exiting is not NOT_EXITING:
+        process.check_exiting()
     deadline = None if timeout is None else process.runtime.clock.now() + timeout
+    coarse = timeout is not None and timeout >= EXACT_BELOW
     try:
         _send_request(process, request, options, deadline)
         while request.state == PENDING:
-            process.wait(deadline)
+            process.wait(deadline, coarse=coarse)
             if deadline is not None and request.state == PENDING and process.runtime.clock.now() >= deadline:
                 raise CallTimeout("timeout", f"{_text(request)}: no reply within {timeout} s")
     finally:

@@ -96,9 +96,11 @@ class ServerLoop:
                         self._after_call(message, result)
                     else:
                         message.reply(result)
+                elif kind in SYSTEM:
+                    self._handle_system(message)
                 else:
                     self._handle_other(message)
-                if process.exiting is not NOT_EXITING:
+                if process.exiting is not NOT_EXITING or not mailbox:
                     break
                 if now() >= scheduler.slice_end:
                     break
@@ -199,7 +201,8 @@ class ServerLoop:
     def terminate(self, reason: Any, caller: Caller | None = None, value: Any = NO_REPLY) -> None:
         """Run `terminate`, report, reply if asked to, and end."""
         process = self.process
-        self._stop_timer()
+        if self.timer is not None:
+            self._stop_timer()
         if process.exiting is not NOT_EXITING:
             return  # a signal was first, and user code caught it: the end that it decided stands
         try:

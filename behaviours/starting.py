@@ -1,7 +1,7 @@
 """Starting a server: the starter waits for `init`, and learns of every way in which it can fail.
 
-`Starting` stands among the new process's watches, so whatever ends it - a failing `init`, a
-signal, a kill - reaches the starter by the same door. When it fails the link is taken down
+`Starting` is the first to be told when the new process ends, so whatever ends it - a failing
+`init`, a signal, a kill - reaches the starter by the same door. When it fails the link is taken down
 first: the starter gets the error and no exit signal.
 """
 
@@ -81,7 +81,6 @@ class Starting:
             self.ignored = isinstance(outcome, Ignore)
             process.runtime.end(process, "normal" if isinstance(outcome, Ignore) else outcome.reason)
             return False
-        process.remove_watch(self)
         process.starting = None
         if self.monitor:
             self.ref = process.runtime.monitor(self.starter, process.pid)
@@ -131,7 +130,6 @@ def start_server(
     cls: type[GenServer],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    *,
     name: str | Global | None,
     node: str | None,
     timeout: float | None,
@@ -140,16 +138,15 @@ def start_server(
 ) -> Any:
     """Start a server for the current process; see `GenServer.start`."""
     process = current_process()
-    process.check_exiting()
+    if process.exiting is not NOT_EXITING:
+        process.check_exiting()
     runtime = process.runtime
     if name is not None and not isinstance(name, str | Global):
         raise TypeError(f"a name is a str or Global(name), not {name!r}")
     if node is not None and node != runtime.home.node:
         start = {"args": args, "kwargs": kwargs, "name": name, "timeout": timeout, "link": link, "monitor": monitor}
         return runtime.router.spawn(process, node, cls, start)
-    return start_server_for(
-        cls, process, process.pid, args, kwargs, name=name, timeout=timeout, link=link, monitor=monitor
-    )
+    return start_server_for(cls, process, process.pid, args, kwargs, name, timeout, link, monitor)
 
 
 def start_server_for(
@@ -158,7 +155,6 @@ def start_server_for(
     parent: Pid,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    *,
     name: str | Global | None = None,
     timeout: float | None = None,
     link: bool = False,
@@ -176,13 +172,15 @@ def start_server_for(
     child = kind(runtime, parent, copy_context(), cls.__new__(cls), link)
     starting = Starting(starter, child, name, args, kwargs, monitor)
     child.starting = starting
-    child.add_watch(starting)
     child.status = QUEUED  # before the link: a parent that is gone already ends it here and now
     if link:
         # From the child's side: for a parent on another node the link is on its way before any answer.
         runtime.link(child, parent)
     child.scheduler.enqueue(child)
-    _wait_for(starting, timeout)
+    if timeout is not None:
+        _wait_for(starting, timeout)
+    while not starting.done:
+        starter.wait()
     if starting.ignored:
         return None
     if starting.failed:
@@ -190,12 +188,12 @@ def start_server_for(
     return (child.pid, starting.ref) if monitor else child.pid
 
 
-def _wait_for(starting: Starting, timeout: float | None) -> None:
+def _wait_for(starting: Starting, timeout: float) -> None:
     starter = starting.starter
     clock = starter.runtime.clock
-    deadline = None if timeout is None else clock.now() + timeout
+    deadline = clock.now() + timeout
     while not starting.done:
-        if deadline is not None and clock.now() >= deadline:
+        if clock.now() >= deadline:
             starting.process.kill()
             starting.reason = "timeout"
             return

@@ -113,6 +113,7 @@ class Node:
         self._given_transport = transport
         self._runtime: Runtime | None = None
         self._cluster: Cluster | None = None
+        self._epoch = 0  # of the last life
         self._thread = 0
         self._loop: Any = None
         self._keep_alive: Any = None
@@ -127,7 +128,9 @@ class Node:
             return self
         _log_to_stderr()
         clock = self._given_clock if self._given_clock is not None else GeventClock()
-        life = Life(self.name, int(clock.wall() * 1000), secrets.randbits(64))
+        # Above its own last one, also within a millisecond and if the wall clock went back.
+        self._epoch = max(int(clock.wall() * 1000), self._epoch + 1)
+        life = Life(self.name, self._epoch, secrets.randbits(64))
         runtime = Runtime(life, clock)
         transport = self._given_transport if self._given_transport is not None else SocketTransport(clock)
         cluster = Cluster(runtime, transport, self._settings)
@@ -135,7 +138,7 @@ class Node:
         for kind in _RUNTIME_MESSAGES:
             register_message_class(kind)
         if self._strict_messages:
-            runtime.check_message = cluster.codec.check
+            runtime.check_message = cluster.remote.check
         self._runtime, self._cluster = runtime, cluster
         # For good: the interpreter takes no such function back. It keeps no node alive.
         os.register_at_fork(after_in_child=partial(_abandon_in_child, weakref.ref(cluster)))
@@ -292,7 +295,7 @@ class Node:
 
     # The cluster.
 
-    def join(self, address: str, timeout: float = 10.0) -> None:
+    def join(self, address: str | None, timeout: float = 10.0) -> None:
         """Join the cluster of the node at `address`, which may be any member.
 
         Returns when its view of the cluster was received, and the neighbours that the overlay wants
@@ -300,8 +303,11 @@ class Node:
 
         Raises:
             JoinError: `reason` is "cookie", "unreachable", "version", "topology" or "name".
+            ValueError: `address` is none.
         """
         self._check_thread("join")
+        if address is None:
+            raise ValueError("cannot join at None, which is what a node that does not listen has: let it join this one")
         cluster = self._clustered()
         outcome = Outcome(self._running())
         attempt = cluster.join(address, timeout, outcome.set)

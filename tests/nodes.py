@@ -16,7 +16,7 @@ from partisan_actors.distribution.live_session import Session
 from partisan_actors.wire import handshake
 from tests.conditions import wait_until
 
-__all__ = ["SPAWNABLE", "Nodes", "cluster_of", "connected", "cut", "running_nodes", "session_between"]
+__all__ = ["SPAWNABLE", "Nodes", "cluster_of", "connected", "cut", "running_nodes", "session_between", "stop_reading"]
 
 SPAWNABLE = ("tests.*",)
 
@@ -98,6 +98,20 @@ def cut(one: Node, other: Node, how: Callable[[Any], None] | None = None) -> boo
     except OSError:  # the other side was quicker
         return False
     return True
+
+
+def stop_reading(node: Node, peer: Node) -> Callable[[], None]:
+    """Let `node` read nothing more from `peer`, until what is returned is called."""
+    link = session_between(node, peer).link
+    assert link is not None
+    connection: Any = link.connection
+    connection._reader.stop()
+
+    def read_on() -> None:
+        if connection._socket is not None:
+            connection._reader.start(connection._on_readable)
+
+    return read_on
 
 
 def _shut(sock: socket.socket) -> None:

@@ -24,6 +24,7 @@ from partisan_actors.cluster.global_names import GlobalNames
 from partisan_actors.cluster.joining import JoinAttempt
 from partisan_actors.cluster.membership import Membership
 from partisan_actors.cluster.naming import Naming
+from partisan_actors.cluster.records import Status
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.router import ClusterRouter
 from partisan_actors.cluster.spawning import Spawning
@@ -31,7 +32,7 @@ from partisan_actors.distribution.channels import Channel
 from partisan_actors.distribution.contact import JoinFailure
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.live_session import Session
-from partisan_actors.distribution.machine import CancelTimer, SetTimer
+from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.distribution.peers import LocalIdentity, PeerParameters, Peers
 from partisan_actors.distribution.session import SessionParameters
 from partisan_actors.distribution.stream import StreamParameters
@@ -53,6 +54,9 @@ _log = structlog.get_logger("partisan_actors")
 
 CALLER_EXTENSION = 64
 """The codec's extension code for the handle of a request."""
+
+LAST_WORDS = 1.0
+"""Seconds that a node which left has for what it sent before; that it left may be heard sooner, from others."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ class Cluster:
         self._view_timers = KeyedTimers(runtime.clock, self._step_view)
         self._addresses: dict[str, tuple[str, ...]] = {}  # where members can be dialled
         self._synchronised: set[str] = set()  # nodes whose view came over the session that they have now
+        self._parting: dict[str, Session] = {}  # with nodes that left, and may have said more before
+        self._parting_timers = KeyedTimers(runtime.clock, self._end_parting)
         self._joins: list[JoinAttempt] = []
         self._events: deque[Any] = deque()  # for the view; see `_step_view`
         self._stepping = False
@@ -143,6 +149,7 @@ class Cluster:
     def _close_timers(self) -> None:
         self._view_timers.close()
         self._overlay_timers.close()
+        self._parting_timers.close()
         self.naming.close()
 
     def leave(self) -> None:
@@ -196,7 +203,7 @@ class Cluster:
 
     def neighbours(self) -> list[str]:
         """Nodes with a live connection."""
-        return sorted(session.node for session in self.peers.sessions() if session.connected)
+        return sorted(s.node for s in self.peers.sessions() if s.connected and s.node not in self._parting)
 
     # `PeerEvents`.
 
@@ -228,6 +235,8 @@ class Cluster:
         """Everything over it is lost, and the node is down."""
         self.remote.session_ended(session)
         self._synchronised.discard(session.node)
+        if self._parting.pop(session.node, None) is not None:
+            self._parting_timers.cancel(session.node)
         self._step_view(view.PeerLost(session.node, session.peer.bits, reason))
         self._step_overlay(overlay.LinkDown(session.node))
 
@@ -236,6 +245,8 @@ class Cluster:
         self._step_view(view.Unreachable(node))
 
     def _received_other(self, session: Session, signal: Signal) -> None:
+        if session.node in self._parting:
+            return
         payload = self.codec.decode(signal.payload)
         if signal.kind == signals.MEMBERSHIP:
             self._step_view(view.ViewReceived(session.node, payload))
@@ -300,6 +311,7 @@ class Cluster:
         for effect in self._overlay.step(event, clock.now(), clock.random):
             match effect:
                 case overlay.Connect(node):
+                    self._end_parting(TimerFired(node))
                     self.peers.connect(node, self._addresses.get(node, ()))
                 case overlay.Disconnect(node):
                     self._disconnect(node)
@@ -313,9 +325,25 @@ class Cluster:
     def _disconnect(self, node: str) -> None:
         self.peers.forget(node)
         session = self.peers.session(node)
+        view = self._view
+        if session is None or view is None or node in self._parting:
+            return
+        if view.left:
+            # Said of oneself: the peer takes it for this node's end as a member.
+            session.leave("leave")
+            return
+        record = view.record(node)
+        if record is not None and record.status is Status.LEFT and session.connected:
+            # Heard from others, perhaps: what it told processes before, and that it leaves, is still on its way.
+            self._parting[node] = session
+            self._parting_timers.set(node, LAST_WORDS)
+            return
+        session.leave("forgotten")
+
+    def _end_parting(self, event: TimerFired) -> None:
+        session = self._parting.get(str(event.key))
         if session is not None:
-            # "leave" is said of oneself: the peer would take it for this node's end as a member.
-            session.leave("leave" if self._view is not None and self._view.left else "forgotten")
+            session.leave("forgotten")
 
     def _overlay_timer(self, event: Any) -> None:
         self._step_overlay(overlay.TimerFired(event.key))
@@ -324,9 +352,14 @@ class Cluster:
 
     def _look_at_joins(self) -> None:
         if self._joins and self._view is not None:
-            undecided = self._view.undecided()
+            undecided = [node for node in self._view.undecided() if self._can_meet(node)]
             for attempt in list(self._joins):
                 attempt.look(self._synchronised, undecided)
+
+    def _can_meet(self, node: str) -> bool:
+        """Whether one of the two can dial the other: there is no use in waiting for one that cannot be."""
+        record = self._view.record(node) if self._view is not None else None
+        return bool(self._advertised) or (record is not None and record.dialable)
 
     # Names.
 

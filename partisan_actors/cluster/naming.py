@@ -32,6 +32,10 @@ _FAILURES = {
 }
 
 
+_TRIES = 3
+_SETTLED_WITHIN = 0.25  # seconds; two rounds to everybody, from when a claim was lost
+
+
 class _Registration:
     """A registration that a process waits for."""
 
@@ -99,6 +103,7 @@ class Naming:
         self._broadcast = broadcast
         self._life_of = life_of
         self._waiting: dict[int, _Registration] = {}
+        self._losers: dict[Process, str] = {}  # those that want to know who got the name
         self._answers: dict[int, _Answer] = {}
         self._watched: dict[int, _OwnerWatch] = {}
         self._timers = KeyedTimers(runtime.clock, self.step)
@@ -117,6 +122,21 @@ class Naming:
             where = "is not alive" if pid.home == self._runtime.home else "lives on another node: register it there"
             raise ActorError(f"cannot register {pid} as {Global(name)}: it {where}")
         self._watch(owner)
+        for _ in range(_TRIES):
+            registration = self._try(process, name, pid)
+            if registration.failure is None:
+                return
+            if registration.failure != "taken":
+                raise ActorError(f"could not register {pid} as {Global(name)}: {_FAILURES[registration.failure]}")
+            # It may have gone to one that only wants it, and has not got it yet, nor perhaps ever will.
+            holder = self._await_holder(process, name)
+            if holder is not None:
+                break
+        else:
+            holder = self._pid_of(registration.holder)
+        raise NameTaken(f"{Global(name)} is registered to {holder}", holder)
+
+    def _try(self, process: Process, name: str, pid: Pid) -> _Registration:
         request_id = self._runtime.new_serial()
         registration = self._waiting[request_id] = _Registration(process)
         try:
@@ -124,15 +144,24 @@ class Naming:
             while not registration.done:
                 process.wait()
         finally:
-            self._waiting.pop(request_id, None)
+            del self._waiting[request_id]
             if not registration.done:
                 self.step(machine.Unregister(name, pid.serial))
-        if registration.failure is None:
-            return
-        if registration.failure == "taken":
-            holder = self._pid_of(registration.holder)
-            raise NameTaken(f"{Global(name)} is registered to {holder}", holder)
-        raise ActorError(f"could not register {pid} as {Global(name)}: {_FAILURES[registration.failure]}")
+        return registration
+
+    def _await_holder(self, process: Process, name: str) -> Pid | None:
+        """Who has the name, as soon as this node knows; None if it does not come to know that."""
+        clock = self._runtime.clock
+        until = clock.now() + _SETTLED_WITHIN
+        holder = self._copy(name)
+        try:
+            while holder is None and clock.now() < until:
+                self._losers[process] = name
+                process.wait(until)
+                holder = self._copy(name)
+        finally:
+            self._losers.pop(process, None)
+        return holder
 
     def unregister(self, name: str) -> None:
         """Give a name up, whoever has it."""
@@ -203,6 +232,9 @@ class Naming:
         clock = self._runtime.clock
         for effect in self._names.step(event, clock.now(), clock.random):
             self._perform(effect)
+        for process, name in self._losers.items():
+            if self._names.whereis(name) is not None:
+                process.wake()
 
     def owner_ended(self, serial: int) -> None:
         """A process with global names has ended."""

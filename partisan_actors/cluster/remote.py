@@ -104,6 +104,10 @@ class RemoteProcesses:
         to, name = _address(dest)
         ties.session.send(encode_signal(kind, to, sender.pid.serial, 0, payload, name))
 
+    def check(self, message: Any) -> None:
+        """Raise NotSendable where `send` would."""
+        self.codec.check(message.request if type(message) is Cast else message)
+
     def _wait_for_room(self, sender: Process, session: Session, options: SendOptions) -> bool:
         """Wait while the stream is full; False when the time is up."""
         deadline = options.deadline
@@ -153,14 +157,17 @@ class RemoteProcesses:
             if process.remove_link(pid):
                 process.signal_link(pid, ties)
             return
-        ties.links[process, pid.serial] = pid
-        ties.send(signals.LINK, pid.serial, process.pid.serial)
+        number = self.runtime.new_serial()
+        ties.links.setdefault((process, pid.serial), set()).add(number)
+        ties.send(signals.LINK, pid.serial, process.pid.serial, number)
 
     def unlink(self, process: Process, pid: Pid) -> None:
         """Take down the far end."""
         ties = self.ties_to(pid)
-        if isinstance(ties, Ties) and ties.links.pop((process, pid.serial), None) is not None:
-            ties.send(signals.UNLINK, pid.serial, process.pid.serial)
+        numbers = ties.links.pop((process, pid.serial), None) if isinstance(ties, Ties) else None
+        if numbers is not None:
+            payload = self.codec.encode(tuple(numbers))
+            ties.send(signals.UNLINK, pid.serial, process.pid.serial, 0, payload)  # type: ignore[union-attr]
 
     def link_exit(self, process: Process, pid: Pid, reason: Any) -> None:
         """Tell the far end that `process` has ended."""
@@ -311,13 +318,19 @@ class RemoteProcesses:
             ties.send_reason(signals.LINK_EXIT, signal.sender, signal.to, 0, "noproc")
             return
         pid = Pid(ties.peer, signal.sender)
-        ties.links[process, pid.serial] = pid
+        ties.links.setdefault((process, pid.serial), set()).add(-signal.ref)
         process.add_link(pid)
 
     def _on_unlink(self, ties: Ties, signal: Signal) -> None:
+        taken_down = self.codec.decode(signal.payload)
         process = self.runtime.processes.get(signal.to)
-        if process is not None:
-            ties.links.pop((process, signal.sender), None)
+        numbers = ties.links.get((process, signal.sender)) if process is not None else None
+        if process is None or numbers is None or not isinstance(taken_down, tuple):
+            return
+        # Those that it knew of. We may have unlinked, too, and linked anew, before we heard of it: that one stands.
+        numbers.difference_update(-number for number in taken_down if type(number) is int)
+        if not numbers:
+            del ties.links[process, signal.sender]
             process.remove_link(Pid(ties.peer, signal.sender))
 
     def _on_link_exit(self, ties: Ties, signal: Signal) -> None:

@@ -59,7 +59,9 @@ class Ties:
         # Monitors and requests of our processes on theirs: told "noconnection" at the end.
         self.watches: dict[Any, None] | None = {}
         self.monitors: dict[int, Monitor] = {}  # the monitors among them, by ref
-        self.links: dict[tuple[Process, int], Pid] = {}  # ours and the serial of theirs
+        # Ours and the serial of theirs, and the numbers under which they were linked: those that we gave, and below
+        # zero those that they gave.
+        self.links: dict[tuple[Process, int], set[int]] = {}
         self.remote_watches: dict[int, RemoteWatch] = {}  # their monitors on ours, by their ref
         self.callers: dict[int, RemoteCaller] = {}  # their requests to ours, unanswered, by their number
 
@@ -111,6 +113,7 @@ class Ties:
         for watch in watches or ():
             watch.down("noconnection")
         links, self.links = self.links, {}
-        for (process, _), pid in links.items():
+        for process, serial in links:
+            pid = Pid(self.peer, serial)
             if process.remove_link(pid):
                 process.signal_link(pid, "noconnection")

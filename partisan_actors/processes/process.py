@@ -25,12 +25,13 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
+
 from partisan_actors.errors import NotAProcess, ProcessExit
 from partisan_actors.processes.crash_report import shortened
 from partisan_actors.processes.identity import Pid, Ref
 from partisan_actors.processes.messages import Down, Exit
 from partisan_actors.processes.scheduler import EXITED, IDLE, QUEUED, RUNNING, Scheduler, Waiter
-from partisan_actors.processes.timers import EXACT_BELOW
+from partisan_actors.processes.timers import EXACT_BELOW, TICK
 
 if TYPE_CHECKING:
     from partisan_actors.processes.runtime import Runtime
@@ -136,7 +137,7 @@ class Process:
         self.refusals = 0  # how often it was told to end, and went on
         self.max_mailbox: int | None = None
         self.room: dict[Process, None] | None = None  # senders that wait for room in the mailbox
-        self.starting: Any = None  # who waits for its start
+        self.starting: Any = None  # who waits for its start, and is the first to be told of its end
 
     # What a kind of process decides.
 
@@ -206,19 +207,23 @@ class Process:
         self.runtime.clock.call_later(0.0, self.wake)
         self.wait()
 
-    def wait(self, deadline: float | None = None, for_message: bool = False) -> None:
-        """One wait: until woken, or about `deadline` (clock seconds). The caller looks why and may wait again."""
-        self.check_exiting()
-        waiter = Waiter(for_message)
-        self.waiter = waiter
+    def wait(self, deadline: float | None = None, for_message: bool = False, coarse: bool = False) -> None:
+        """One wait: until woken, or about `deadline` (clock seconds). The caller looks why and may wait again.
+
+        A `coarse` wait may end up to `TICK` late even when little time is left, and does not look at the clock.
+        """
+        # hot path: every call. Two checks and the look into the wheel without calls for them are 6 % of it.
+        if self.exiting is not NOT_EXITING:
+            self.check_exiting()
+        waiter = self.waiter = Waiter(for_message)
         timer = None
         try:
             if deadline is not None:
                 self.deadline = deadline
-                seconds = deadline - self.runtime.clock.now()
-                if seconds < EXACT_BELOW:
+                armed = self.armed_tick
+                if not coarse and (seconds := deadline - self.runtime.clock.now()) < EXACT_BELOW:
                     timer = self.runtime.clock.call_later(seconds, self.scheduler.wake, waiter)
-                else:
+                elif armed is None or armed * TICK > deadline:
                     self.runtime.deadlines.arm(self, deadline)
             self.scheduler.park()
         finally:
@@ -227,7 +232,8 @@ class Process:
             self.deadline = None
             if timer is not None:
                 timer.cancel()
-        self.check_exiting()
+        if self.exiting is not NOT_EXITING:
+            self.check_exiting()
         if self.status == EXITED:
             # An attached greenlet whose node was stopped meanwhile: it goes on, but not as a process.
             raise NotAProcess(self.runtime.closed or f"{self.pid} has been detached")

@@ -129,9 +129,9 @@ class Request(Caller):
             self.caller.runtime.requests.pop(self.number, None)
 
     def _finished(self) -> None:
-        caller = self.caller
-        if caller.waiter is not None:
-            caller.scheduler.wake(caller.waiter)
+        waiter = self.caller.waiter
+        if waiter is not None:
+            self.caller.scheduler.wake(waiter)
 
     def numbered(self) -> int:
         """The number under which this node finds the request again when an answer comes from outside."""

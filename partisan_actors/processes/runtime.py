@@ -239,30 +239,43 @@ class Runtime:
             self.unregister(process.name)
         if process.armed_tick is not None:
             self.deadlines.disarm(process)
-        self._ends.append((process, reason))
         if self._ending:
+            # The end of one idle process may be the end of the next: a queue, so that a chain of a
+            # hundred thousand links needs no stack.
+            self._ends.append((process, reason))
             return
-        # The end of one idle process may be the end of the next: a queue, so that a chain of a
-        # hundred thousand links needs no stack.
         self._ending = True
         try:
+            self._tell_end(process, reason)
             while self._ends:
                 self._tell_end(*self._ends.popleft())
         finally:
             self._ending = False
 
     def _tell_end(self, process: Process, reason: Any) -> None:
+        # hot path: most processes have one of these, or none.
         process.mailbox = None
-        self.node_watchers.pop(process, None)
-        monitors, process.monitors = process.monitors, None
-        for monitor in (monitors or {}).values():
-            self._tell(process, self._release, monitor)
-        room, process.room = process.room, None
-        for sender in room or ():
-            sender.wake()
-        watches, process.watches = process.watches, None
-        for watch in watches or ():
-            self._tell(process, watch.down, reason)
+        if self.node_watchers:
+            self.node_watchers.pop(process, None)
+        if process.monitors is not None:
+            monitors, process.monitors = process.monitors, None
+            for monitor in monitors.values():
+                self._tell(process, self._release, monitor)
+        if process.room is not None:
+            room, process.room = process.room, None
+            for sender in room:
+                sender.wake()
+        if process.starting is not None:
+            starting, process.starting = process.starting, None
+            self._tell(process, starting.down, reason)
+        if process.watches is not None:
+            watches, process.watches = process.watches, None
+            for watch in watches:
+                self._tell(process, watch.down, reason)
+        if process.links is not None:
+            self._tell_links(process, reason)
+
+    def _tell_links(self, process: Process, reason: Any) -> None:
         links, process.links = process.links, None
         # Both ends of a link are gone before the signal over it has any effect.
         for other in links or ():

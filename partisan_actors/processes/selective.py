@@ -28,18 +28,21 @@ RAISE: Any = _Raise()
 
 def take_message(process: Process, match: Any, timeout: float | None, default: Any) -> Any:
     """See `receive`, which is this for the current process."""
-    # hot path: everything matches, and a plain process hides nothing.
+    # hot path: everything matches, and a plain process hides nothing; before a wait, and after one.
     mailbox = process.mailbox
     if match is None and mailbox and not process.hides(mailbox[0]):
+        _let_others_run(process)
         return _taken(process, 0)
     predicate = _predicate(match)
     clock = process.runtime.clock
     deadline = None if timeout is None else clock.now() + timeout
     seen = 0
     while True:
-        index, seen = _find(process, predicate, seen)
-        if index is not None:
-            return _taken(process, index)
+        if mailbox:
+            index, seen = _find(process, predicate, seen)
+            if index is not None:
+                _let_others_run(process)
+                return _taken(process, index)
         if deadline is not None and clock.now() >= deadline:
             _let_others_run(process)
             if default is not RAISE:
@@ -49,13 +52,19 @@ def take_message(process: Process, match: Any, timeout: float | None, default: A
             process.give_way()  # the predicate has sent to its own process, and may go on to do so
         else:
             process.wait(deadline, for_message=True)
+        mailbox = process.mailbox
+        if match is None and seen == 0 and mailbox and not process.hides(mailbox[0]):
+            return _taken(process, 0)
 
 
 def discard(process: Process, match: Callable[[Any], bool]) -> bool:
     """Remove the oldest message that matches, if there is one."""
-    for index, message in enumerate(process.mailbox or ()):
+    mailbox = process.mailbox or deque()
+    for index, message in enumerate(mailbox):
         if match(message):
-            _remove(process, index)
+            del mailbox[index]
+            process.reductions += 1
+            _announce_room(process)
             return True
     return False
 
@@ -87,19 +96,6 @@ def _after(mailbox: deque[Any] | None, seen: int) -> list[Any]:
 
 
 def _taken(process: Process, index: int) -> Any:
-    _let_others_run(process)
-    message = _remove(process, index)
-    process.last_message = message
-    return message
-
-
-def _let_others_run(process: Process) -> None:
-    """Neither a long mailbox nor a loop that only looks is to keep everybody else from running."""
-    if process.runtime.clock.now() >= process.scheduler.slice_end:
-        process.give_way()
-
-
-def _remove(process: Process, index: int) -> Any:
     mailbox = process.mailbox
     if mailbox is None:
         raise ProcessExit(process.exiting)  # killed by its own predicate
@@ -109,11 +105,22 @@ def _remove(process: Process, index: int) -> Any:
     else:
         message = mailbox[index]
         del mailbox[index]
+    process.last_message = message
     if process.room is not None:
-        room, process.room = process.room, None
-        for sender in room:
-            sender.wake()
+        _announce_room(process)
     return message
+
+
+def _announce_room(process: Process) -> None:
+    room, process.room = process.room, None
+    for sender in room or ():
+        sender.wake()
+
+
+def _let_others_run(process: Process) -> None:
+    """Neither a long mailbox nor a loop that only looks is to keep everybody else from running."""
+    if process.runtime.clock.now() >= process.scheduler.slice_end:
+        process.give_way()
 
 
 def _predicate(match: Any) -> Callable[[Any], Any] | None:

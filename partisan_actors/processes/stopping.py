@@ -39,7 +39,8 @@ def stop_processes(runtime: Runtime, timeout: float, spare: Process | None) -> N
     deadline = runtime.clock.now() + timeout
     told: set[Process] = set()
     while True:
-        roots = [process for process in _others(runtime, spare) if process not in told and _is_root(runtime, process)]
+        others = [process for process in _others(runtime, spare) if process not in told]
+        roots = [process for process in others if _is_root(runtime, process, spare)]
         if not roots:
             break
         told.update(roots)
@@ -54,9 +55,9 @@ def _others(runtime: Runtime, spare: Process | None) -> list[Process]:
     return [p for p in runtime.processes.values() if p is not spare and not p.is_attached]
 
 
-def _is_root(runtime: Runtime, process: Process) -> bool:
+def _is_root(runtime: Runtime, process: Process, spare: Process | None) -> bool:
     parent = None if process.parent is None else runtime.process(process.parent)
-    return parent is None or parent.is_attached
+    return parent is None or parent.is_attached or parent is spare
 
 
 def _tell_and_wait(runtime: Runtime, processes: list[Process], deadline: float) -> None:

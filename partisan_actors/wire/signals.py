@@ -59,7 +59,9 @@ REPLY = 5
 CALL_FAILED = 6
 """Request `ref` of process `to` will not be answered; the payload says why."""
 LINK = 7
+"""Link `sender` and `to`; `ref` is the link's number."""
 UNLINK = 8
+"""Take links of `sender` and `to` down; the payload is a tuple of their numbers, those of the receiver below zero."""
 LINK_EXIT = 9
 """The far end `sender` of a link to `to` has ended; the payload is its reason."""
 EXIT = 10

@@ -21,6 +21,7 @@ from partisan_actors import (
     Down,
     Exit,
     Global,
+    Life,
     NoConnection,
     Node,
     NoProcess,
@@ -61,7 +62,7 @@ from partisan_actors.behaviours.calls import NO_RESPONSE
 from partisan_actors.cluster.ties import Ties
 from tests.conditions import wait_until
 from tests.integration.workers import Echo, Order, Trapping, crash, end_with, wait_for_ever
-from tests.nodes import Nodes, cluster_of, running_nodes
+from tests.nodes import Nodes, cluster_of, running_nodes, stop_reading
 
 NOTHING = object()
 
@@ -177,8 +178,8 @@ def test_nobody_gets_what_is_sent_to_nobody(there, echo):
         gone(spawn_opt(wait_for_ever, node=there.name)),
         Remote("nobody", there.name),
         Remote("nobody", "nowhere@127.0.0.1"),
-        Pid(type(echo.home)(there.name, 1, 1), 1),
-        Pid(type(echo.home)("nowhere@127.0.0.1", 1, 1), 1),
+        Pid(Life(there.name, 1, 1), 1),
+        Pid(Life("nowhere@127.0.0.1", 1, 1), 1),
         Global("nobody"),
     ]
     for number in range(500):
@@ -421,12 +422,10 @@ def test_down_names_what_was_monitored(there):
     assert down(ref) == Down(ref, by_name, "noproc")
 
 
-@pytest.mark.parametrize("dest", [Remote("x", "nowhere@127.0.0.1"), Pid(type(Ref)("x", (), {}), 1)])
-def test_what_is_on_no_connected_node_is_down_at_once(here, dest):
-    if isinstance(dest, Pid):
-        dest = Pid(type(here.life)("nowhere@127.0.0.1", 1, 1), 1)
-    ref = monitor(dest)
-    assert receive(timeout=0) == Down(ref, dest, "noconnection")
+def test_what_is_on_no_connected_node_is_down_at_once(here):
+    for dest in (Remote("x", "nowhere@127.0.0.1"), Pid(Life("nowhere@127.0.0.1", 1, 1), 1)):
+        ref = monitor(dest)
+        assert receive(timeout=0) == Down(ref, dest, "noconnection")
 
 
 def test_d13_each_monitor_fires_and_each_once(there, echo):
@@ -539,10 +538,10 @@ def test_a_link_to_nobody_breaks(there):
     dead = gone(spawn_opt(wait_for_ever, node=there.name))
     link(dead)
     assert receive(timeout=5) == Exit(dead, "noproc")
-    nowhere = Pid(type(dead.home)("nowhere@127.0.0.1", 1, 1), 1)
+    nowhere = Pid(Life("nowhere@127.0.0.1", 1, 1), 1)
     link(nowhere)
     assert receive(timeout=0) == Exit(nowhere, "noconnection")
-    earlier = Pid(type(dead.home)(there.name, 1, 1), 1)
+    earlier = Pid(Life(there.name, 1, 1), 1)
     link(earlier)
     assert receive(timeout=0) == Exit(earlier, "noproc")
     assert process_info(self_pid()).links == []
@@ -573,6 +572,46 @@ def link_and_unlink(pid: Pid, tell: Pid) -> None:
     unlink(pid)
     send(tell, "unlinked")
     wait_for_ever()
+
+
+def test_links_taken_down_and_made_anew_on_both_sides_at_once(nodes: Nodes):
+    """What one side takes down is the link that it knew of, and not one that the other side has made since."""
+    one, other = nodes.cluster("one", "other")
+    with one.attached() as mine:
+        trap_exits()
+        theirs = other.spawn(do_as_told)
+        link(theirs)
+        other.run(send, theirs, (link, mine))  # twice linked, by both sides
+        wait_until(lambda: other.run(links_of, theirs) == [mine])
+        for relinks in (1, 2):
+            resume = [stop_reading(one, other), stop_reading(other, one)]
+            other.run(send, theirs, (unlink, mine))
+            wait_until(lambda: other.run(links_of, theirs) == [])
+            for _ in range(relinks):
+                unlink(theirs)
+                link(theirs)
+            for read_on in resume:
+                read_on()
+            wait_until(lambda: other.run(links_of, theirs) == [mine])
+            assert process_info(mine).links == [theirs]
+        other.run(send, theirs, (link, mine))
+        other.run(send, theirs, (unlink, mine))
+        wait_until(lambda: process_info(mine).links == [])
+        assert other.run(links_of, theirs) == []
+        assert not ties(one, other).links and not ties(other, one).links
+        link(theirs)
+        other.run(send_exit, theirs, "the end")
+        assert receive(timeout=5) == Exit(theirs, "the end")
+
+
+def do_as_told() -> None:
+    while True:
+        function, pid = receive()
+        function(pid)
+
+
+def links_of(pid: Pid) -> list[Pid]:
+    return process_info(pid).links  # type: ignore[union-attr]
 
 
 def test_exit_signals_follow_the_rules_of_one_node(there):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from tests.integration.programs import Programs, running_programs
 from tests.nodes import Nodes, running_nodes
 
 
@@ -23,3 +24,10 @@ def nodes(logs: list[Any]) -> Iterator[Nodes]:
     """Makes nodes; all are stopped at the end."""
     with running_nodes() as nodes:
         yield nodes
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    """Starts nodes in OS processes of their own; all are gone at the end."""
+    with running_programs() as programs:
+        yield programs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
@@ -27,7 +27,7 @@ from partisan_actors import (
 from partisan_actors.behaviours import call, cast
 from tests.conditions import wait_until
 from tests.integration.workers import Echo
-from tests.nodes import Nodes, cut, session_between
+from tests.nodes import Nodes, cut, session_between, stop_reading
 
 HIGH, LOW = 512 << 10, 300 << 10
 KIBIBYTE = bytes(1024)
@@ -39,20 +39,19 @@ class Slow:
     def __init__(self, nodes: Nodes) -> None:
         channel = Channel("default", high_watermark=HIGH, low_watermark=LOW)
         self.here, self.slow, self.other = nodes.cluster("here", "slow", "other", channels=(channel,))
-        self._stopped: Any = None
+        self._read_on: Callable[[], None] | None = None
 
     @property
     def session(self) -> Any:
         return session_between(self.here, self.slow)
 
     def stop_reading(self) -> None:
-        self._stopped = session_between(self.slow, self.here).link.connection  # type: ignore[union-attr]
-        self._stopped._reader.stop()
+        self._read_on = stop_reading(self.slow, self.here)
 
     def read_on(self) -> None:
-        stopped, self._stopped = self._stopped, None
-        if stopped is not None:
-            stopped._reader.start(stopped._on_readable)
+        read_on, self._read_on = self._read_on, None
+        if read_on is not None:
+            read_on()
 
     def fill(self, dest: Pid) -> int:
         """Send until there is no room; how many went."""

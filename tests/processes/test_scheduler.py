@@ -319,6 +319,24 @@ def test_a_wait_that_is_over_is_passed_over_wherever_it_is_found(scheduler, runt
 # The end of it.
 
 
+def test_a_closed_scheduler_keeps_no_worker_and_lets_what_unwinds_end(scheduler):
+    waits = ForeignWait()
+    _, busy = spawn_monitor(waits)
+    waits.until_entered()
+    assert end_of(int) == "normal"
+    settle()
+    idle = list(scheduler._idle)
+    assert idle
+    scheduler.close()
+    settle()
+    assert scheduler._idle == [] and all(worker.dead for worker in idle)
+    waits.finish()
+    assert down_reason(busy) == "normal"
+    assert end_of(int) == "normal"
+    settle()
+    assert scheduler._idle == []
+
+
 def test_a_stopped_scheduler_runs_nothing(runtime, scheduler):
     ran = []
     spawn(ran.append, 1)
