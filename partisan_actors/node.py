@@ -35,6 +35,7 @@ from partisan_actors.processes.primitives import monitor_nodes, receive, send
 from partisan_actors.processes.process import Process
 from partisan_actors.processes.runtime import Runtime, process_of_greenlet
 from partisan_actors.processes.stopping import stop_processes
+from partisan_actors.processes.switch_interval import switch_interval as process_wide_switch_interval
 from partisan_actors.topologies import FullMesh
 from partisan_actors.transport import SocketTransport, choose_advertised
 from partisan_actors.wire.handshake import Keys
@@ -145,7 +146,7 @@ class Node:
         self._thread, self._loop = _this_thread(), get_hub().loop
         self._stay_alive()
         if self._switch_interval is not None:
-            _switch_interval.lower(self, self._switch_interval)
+            process_wide_switch_interval.lower(self, self._switch_interval)
         structlog.get_logger("partisan_actors").info("node_started", node=self.name, address=cluster.address)
         return self
 
@@ -191,7 +192,7 @@ class Node:
         runtime.deadlines.close()
         runtime.scheduler.close()
         self._keep_alive.cancel()
-        _switch_interval.restore(self)
+        process_wide_switch_interval.restore(self)
         self._cluster = None
 
     def __enter__(self) -> Node:
@@ -387,30 +388,6 @@ _RUNTIME_MESSAGES = (
     messages.NodeDown,
     messages.Undelivered,
 )
-
-
-class _SwitchInterval:
-    """The interpreter's thread switch interval: lowered by the first node of this OS process, restored by the last."""
-
-    def __init__(self) -> None:
-        self._before: float | None = None
-        self._nodes: dict[int, float] = {}
-
-    def lower(self, node: Node, seconds: float) -> None:
-        """A node has started that wants at most `seconds`."""
-        if not self._nodes:
-            self._before = sys.getswitchinterval()
-        self._nodes[id(node)] = seconds
-        sys.setswitchinterval(min(self._nodes.values()))
-
-    def restore(self, node: Node) -> None:
-        """A node has stopped."""
-        if self._nodes.pop(id(node), None) is not None and not self._nodes and self._before is not None:
-            sys.setswitchinterval(self._before)
-
-
-# Process-wide because what it guards is: `sys.setswitchinterval` (design: "What the substrate does").
-_switch_interval = _SwitchInterval()
 
 
 class _RunWatch:

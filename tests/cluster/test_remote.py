@@ -600,6 +600,7 @@ def test_links_taken_down_and_made_anew_on_both_sides_at_once(nodes: Nodes):
         assert other.run(links_of, theirs) == []
         assert not ties(one, other).links and not ties(other, one).links
         link(theirs)
+        wait_until(lambda: other.run(links_of, theirs) == [mine])
         other.run(send_exit, theirs, "the end")
         assert receive(timeout=5) == Exit(theirs, "the end")
 
