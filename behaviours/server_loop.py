@@ -164,10 +164,8 @@ class ServerLoop:
     def _give_way(self) -> None:
         """A chain of `Continue` may have no end; others get their turn between its steps."""
         process = self.process
-        clock = process.runtime.clock
-        if clock.now() >= process.scheduler.slice_end:
-            clock.call_soon(process.wake)
-            process.wait()
+        if process.runtime.clock.now() >= process.scheduler.slice_end:
+            process.give_way()
 
     def _after_call(self, caller: Caller, result: Directive) -> None:
         if type(result) is Reply:
@@ -405,8 +403,7 @@ def run_to_the_end(loop: ServerLoop, process: Process) -> None:
                 loop.serve(process)
                 # The slice may be over with messages left: others first.
                 if process.mailbox and process.status == RUNNING:
-                    process.runtime.clock.call_soon(process.wake)
-                    process.wait()
+                    process.give_way()
                 continue
             if loop.suspended and process.mailbox:
                 loop.serve(process)

@@ -45,8 +45,10 @@ from partisan_actors import (
 )
 from partisan_actors.behaviours import ChildSpec, GenServer, Supervisor, call, cast
 from partisan_actors.distribution import cookie as cookies
+from partisan_actors.processes.clock import GeventClock
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.processes.scheduler import Worker
+from partisan_actors.transport import MemoryTransport
 from tests.conditions import wait_until
 from tests.integration.workers import Collector, Echo, end_with, wait_for_ever
 from tests.nodes import Nodes, cluster_of, connected, running_nodes
@@ -183,6 +185,15 @@ def test_an_address_that_is_in_use_is_an_error_and_leaves_nothing(nodes, node):
     node.stop()
     third = nodes.start("third", listen=address)
     assert third.address == address
+
+
+def test_both_doors_to_the_outside_may_be_replaced(nodes):
+    clock = GeventClock(seed=1)
+    transport = MemoryTransport(clock)
+    one, two = (nodes.start(listen=address, clock=clock, transport=transport) for address in ("here:1", "there:1"))
+    two.join("here:1")
+    assert connected(one, two) and one.address == "here:1"
+    assert two.run(call, one.run(Echo.start), "where") == one.name
 
 
 # Starting and stopping.

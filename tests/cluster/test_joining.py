@@ -167,6 +167,23 @@ def test_two_clusters_become_one(nodes: Nodes):
     wait_until(lambda: connected(*left, *right))
 
 
+def test_where_two_nodes_of_a_name_meet_the_later_life_stays(nodes: Nodes, logs: list[Any]):
+    """Two clusters that have a name in common are joined; nobody could refuse the second node before."""
+    left, earlier = nodes.cluster("left", "common")
+    right = nodes.start("right")
+    later = nodes.start(earlier.name)
+    later.join(right.address)
+    events = watched(left)
+    left.join(right.address)
+    wait_until(lambda: connected(left, right, later))
+    wait_until(lambda: earlier.members() == [earlier.name] and not earlier.neighbours())
+    assert left.run(call, left.run(Echo.start, node=later.name), "where") == later.name
+    assert cluster_of(left).peers.known_life(later.name) == later.life
+    wait_until(lambda: ups_and_downs(events, later.name) == [NodeDown, NodeUp])
+    # It dials on, and is told why that is in vain.
+    wait_until(lambda: [entry for entry in logs if entry.get("reason") == "name, by the peer"])
+
+
 # Not getting in.
 
 

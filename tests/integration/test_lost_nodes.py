@@ -116,10 +116,11 @@ def test_a_killed_node_is_down_within_a_second(nodes: Nodes, programs: Programs)
         wait_until(lambda: other.ask("members") == here.members())
         register(name, self_pid())
 
-        # The name is free for another life of the node, which the others find by themselves.
-        again = programs.start(killed.name)
-        again.ask("join", other.address)
-        assert receive(timeout=5) == NodeUp(killed.name)
+        # Another life of the node, at the same place, is found by the others: it is told of nobody.
+        again = programs.start(killed.name, listen=killed.address)
+        assert receive(timeout=10) == NodeUp(killed.name)
+        wait_until(lambda: again.ask("members") == other.ask("members") == here.members())
+        assert len(here.members()) == 3
         assert call(again.echo, "where") == killed.name
         for old in (named, ties.server, ties.linked):
             with pytest.raises(NoProcess):
