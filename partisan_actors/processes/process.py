@@ -165,8 +165,12 @@ class Process:
         else:
             mailbox.append(message)
         if self.status == IDLE:
+            # hot path: `Scheduler.enqueue` written out.
             self.status = QUEUED
-            self.scheduler.enqueue(self)
+            scheduler = self.scheduler
+            scheduler.ready.append(self)
+            if not scheduler.pending:
+                scheduler.ask_for_dispatch()
             return
         waiter = self.waiter
         if waiter is not None and waiter.for_message:

@@ -127,7 +127,7 @@ class Scheduler:
         "_closed",
         "_idle",
         "_now",
-        "_pending",
+        "pending",
         "dirty",
         "flush",
         "hub",
@@ -143,7 +143,7 @@ class Scheduler:
         self.flush: Callable[[], None] = _nothing_to_flush
         self._idle: list[Worker] = []
         self._abandoned: list[Any] = []
-        self._pending = False
+        self.pending = False
         self._closed = False
         self._call_soon = clock.call_soon
         self._call_later = clock.call_later
@@ -152,18 +152,21 @@ class Scheduler:
     def enqueue(self, item: Process | Waiter) -> None:
         """Let `item` run, or its wait end, after all that is in the queue now."""
         self.ready.append(item)
-        if not self._pending:
-            self._pending = True
-            self._call_soon(self._dispatch)
+        if not self.pending:
+            self.ask_for_dispatch()
+
+    def ask_for_dispatch(self) -> None:
+        """See to it that the queue is served at the hub's next round."""
+        self.pending = True
+        self._call_soon(self._dispatch)
 
     def wake(self, waiter: Waiter) -> None:
         """End the wait of `waiter`; a second wake-up of the same wait does nothing."""
         if not waiter.fired:
             waiter.fired = True
             self.ready.append(waiter)
-            if not self._pending:
-                self._pending = True
-                self._call_soon(self._dispatch)
+            if not self.pending:
+                self.ask_for_dispatch()
 
     def stop(self) -> None:
         """Run no turn any more, and end no wait; what is queued later is dropped."""
@@ -261,7 +264,7 @@ class Scheduler:
         return worker
 
     def _dispatch(self) -> None:
-        """Run the queue for a slice; in the hub. `_pending` stays set meanwhile: it is this very callback."""
+        """Run the queue for a slice; in the hub. `pending` stays set meanwhile: it is this very callback."""
         ready = self.ready
         now = self._now
         self.slice_end = slice_end = now() + SLICE
@@ -284,7 +287,7 @@ class Scheduler:
                 # and a slice each is 30 ms. (Measured: a socket's round trip beside full load took 60 ms.)
                 self._call_later(0.0, self._dispatch)
             else:
-                self._pending = False
+                self.pending = False
 
     def _write_out(self) -> None:
         try:

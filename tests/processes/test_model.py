@@ -235,7 +235,7 @@ class Links(RuleBasedStateMachine):
         quiet = 0
         for _ in range(10_000):
             settle(1)
-            quiet = 0 if scheduler._pending or self.somebody_ends() else quiet + 1
+            quiet = 0 if scheduler.pending or self.somebody_ends() else quiet + 1
             if quiet == 3:
                 return
         raise AssertionError("it does not come to rest")

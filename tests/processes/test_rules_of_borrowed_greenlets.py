@@ -101,12 +101,12 @@ def test_a_callback_is_pending_whatever_ends_a_slice(runtime):
     ran: list[int] = []
     for number in range(5):
         spawn(spends_the_slice, number)
-    assert scheduler._pending
+    assert scheduler.pending
     wait_until(lambda: ran)
-    assert scheduler._pending or not scheduler.ready
+    assert scheduler.pending or not scheduler.ready
     wait_until(lambda: len(ran) == 5)
     settle()
-    assert not scheduler._pending
+    assert not scheduler.pending
 
 
 # A turn is bounded by time as well as by messages.
