@@ -105,10 +105,10 @@ def _exchange(process: Process, request: Request, timeout: float | None, options
     # hot path: 2 us, of which the switch to the server and back is 0.7.
     if process.exiting is not NOT_EXITING:
         process.check_exiting()
-    deadline = None if timeout is None else process.runtime.clock.now() + timeout
+    request.deadline = deadline = None if timeout is None else process.runtime.clock.now() + timeout
     coarse = timeout is not None and timeout >= EXACT_BELOW
     try:
-        _send_request(process, request, options, deadline)
+        _send_request(process, request, options)
         while request.state == PENDING:
             process.wait(deadline, coarse=coarse)
             if deadline is not None and request.state == PENDING and process.runtime.clock.now() >= deadline:
@@ -118,7 +118,7 @@ def _exchange(process: Process, request: Request, timeout: float | None, options
             request.abandon()
 
 
-def _send_request(process: Process, request: Request, options: SendOptions, deadline: float | None = None) -> None:
+def _send_request(process: Process, request: Request, options: SendOptions) -> None:
     dest = request.dest
     runtime = process.runtime
     if type(dest) is Pid and dest.home is runtime.home:
@@ -136,8 +136,6 @@ def _send_request(process: Process, request: Request, options: SendOptions, dead
     elif target is None:
         request.down("noproc")
     else:
-        if deadline is not None:
-            options = SendOptions(options.channel, options.partition_key, deadline=deadline)
         runtime.router.request(request, target, options)
 
 

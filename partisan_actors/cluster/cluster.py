@@ -83,10 +83,7 @@ class Cluster:
         self.codec = Codec(home)
         self.codec.register_extension(Caller, CALLER_EXTENSION, self._caller_term, self._caller_of)
         identity = LocalIdentity(home, settings.topology.name, addresses=lambda: self._advertised)
-        stream = StreamParameters(
-            high_watermark=settings.channel.high_watermark, low_watermark=settings.channel.low_watermark
-        )
-        parameters = PeerParameters(session=SessionParameters(stream=stream))
+        parameters = PeerParameters(session=SessionParameters(stream=_stream_of(settings.channel)))
         self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters)
         self.remote = RemoteProcesses(runtime, self.codec)
         spawning = Spawning(runtime, self.remote, settings.spawnable)
@@ -132,8 +129,7 @@ class Cluster:
 
     def stop(self, gone: Callable[[], None]) -> None:
         """Leave, and close everything; `gone` is called when the last connection is closed, in 1 s at most."""
-        for attempt in list(self._joins):
-            attempt.fail("unreachable", "the node is stopping")
+        self._fail_joins("the node is stopping")
         self._step_view(view.Leave())
         self.peers.close("leave", gone)
         for session in list(self.remote.sessions()):
@@ -154,6 +150,7 @@ class Cluster:
 
     def leave(self) -> None:
         """Leave the cluster; the others are told."""
+        self._fail_joins("the node is leaving")
         self._step_view(view.Leave())
         self.peers.leave("leave")
 
@@ -350,6 +347,10 @@ class Cluster:
 
     # Joins.
 
+    def _fail_joins(self, text: str) -> None:
+        for attempt in list(self._joins):
+            attempt.fail("unreachable", text)
+
     def _look_at_joins(self) -> None:
         if self._joins and self._view is not None:
             undecided = [node for node in self._view.undecided() if self._can_meet(node)]
@@ -394,3 +395,14 @@ class Cluster:
                     return self._runtime.requests[number]
                 return RemoteCaller(self.remote, pid, number)
         raise ValueError("a caller is a pid and a number")
+
+
+def _stream_of(channel: Channel) -> StreamParameters:
+    """The limits of a stream of the channel; those that a program does not set go along with those that it does."""
+    usual = StreamParameters()
+    return StreamParameters(
+        joined=min(usual.joined, channel.high_watermark),
+        low_watermark=channel.low_watermark,
+        high_watermark=channel.high_watermark,
+        hard_limit=max(usual.hard_limit, 2 * channel.high_watermark),
+    )

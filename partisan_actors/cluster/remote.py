@@ -62,7 +62,9 @@ class RemoteProcesses:
 
     def session_started(self, session: Session) -> None:
         """There may be ties over it from now on."""
-        ties = Ties(session, self.codec.encode, self.encode_reason)
+        # The peer's life as decoded pids name it, so that one look tells whether they are of this life.
+        peer = self.codec.intern(session.peer)
+        ties = Ties(session, peer, self.codec.encode, self.encode_reason)
         self._ties[session] = self._ties_by_node[session.node] = ties
 
     def session_ended(self, session: Session) -> None:
@@ -80,13 +82,14 @@ class RemoteProcesses:
 
     def ties_to(self, dest: Pid | Remote | Life | str) -> Ties | str:
         """The ties to where `dest` lives, or why there are none: "noconnection", or "noproc" for an earlier life."""
-        node = dest if isinstance(dest, str) else dest.node
-        ties = self._ties_by_node.get(node)
-        if ties is None:
-            return "noconnection"
-        if isinstance(dest, Pid) and dest.home != ties.peer:
-            return "noproc"
-        return ties
+        if type(dest) is Pid:
+            home = dest.home
+            ties = self._ties_by_node.get(home.node)
+            if ties is not None and home is not ties.peer and home != ties.peer:
+                return "noproc"
+        else:
+            ties = self._ties_by_node.get(dest if isinstance(dest, str) else dest.node)
+        return ties if ties is not None else "noconnection"
 
     # Out: the `Router` of processes.
 
@@ -99,20 +102,20 @@ class RemoteProcesses:
         ties = self.ties_to(dest)
         if isinstance(ties, str):
             return
-        if ties.session.congested:
-            self._wait_for_room(sender, ties.session, options)
+        session = ties.session
+        if session.congested:
+            self._wait_for_room(sender, session, options.nosuspend, None)
         to, name = _address(dest)
-        ties.session.send(encode_signal(kind, to, sender.pid.serial, 0, payload, name))
+        session.send(encode_signal(kind, to, sender.pid.serial, 0, payload, name))
 
     def check(self, message: Any) -> None:
         """Raise NotSendable where `send` would."""
         self.codec.check(message.request if type(message) is Cast else message)
 
-    def _wait_for_room(self, sender: Process, session: Session, options: SendOptions) -> bool:
+    def _wait_for_room(self, sender: Process, session: Session, nosuspend: bool, deadline: float | None) -> bool:
         """Wait while the stream is full; False when the time is up."""
-        deadline = options.deadline
         while session.congested:
-            if options.nosuspend:
+            if nosuspend:
                 raise WouldBlock(f"what is unsent to {session.peer.node} is above the high watermark")
             if sender.exiting is not NOT_EXITING:
                 return True  # a last word from a `finally` block is not held up
@@ -129,7 +132,8 @@ class RemoteProcesses:
         if isinstance(ties, str):
             request.down(ties)
             return
-        if ties.session.congested and not self._wait_for_room(request.caller, ties.session, options):
+        session, caller = ties.session, request.caller
+        if session.congested and not self._wait_for_room(caller, session, options.nosuspend, request.deadline):
             return  # its caller sees that the time is up
         kind = signals.SYSTEM_CALL if isinstance(request, SystemRequest) else signals.CALL
         to, name = _address(dest)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from partisan_actors.distribution.live_session import Session
-from partisan_actors.processes.identity import Pid
+from partisan_actors.processes.identity import Life, Pid
 from partisan_actors.processes.process import Monitor, Process
 from partisan_actors.processes.requests import RemoteCaller, Request
 from partisan_actors.wire.signals import CALL_FAILED, DEMONITOR, DOWN, REPLY, encode_signal
@@ -51,9 +51,11 @@ class Ties:
         "watches",
     )
 
-    def __init__(self, session: Session, encode: Callable[[Any], bytes], encode_reason: Callable[[Any], bytes]) -> None:
+    def __init__(
+        self, session: Session, peer: Life, encode: Callable[[Any], bytes], encode_reason: Callable[[Any], bytes]
+    ) -> None:
         self.session = session
-        self.peer = session.peer
+        self.peer = peer
         self._encode = encode
         self._encode_reason = encode_reason
         # Monitors and requests of our processes on theirs: told "noconnection" at the end.

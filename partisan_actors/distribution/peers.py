@@ -182,13 +182,12 @@ class Peers:
             reason: what the peers are told.
             gone: called once the last connection is closed; they have up to 1 s to get the last words out.
         """
-        if self._closed:
-            return
-        self._stop_listening()
-        self.leave(reason)
-        self._closed = True
-        self._let_go(reason)
         self._gone = gone
+        if not self._closed:
+            self._stop_listening()
+            self.leave(reason)
+            self._closed = True
+            self._let_go(reason)
         if not self._links and gone is not None:
             self.clock.call_soon(gone)
 

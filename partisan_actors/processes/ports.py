@@ -29,7 +29,6 @@ class SendOptions:
     ack: bool = False
     causal: str | None = None
     nosuspend: bool = False
-    deadline: float | None = None  # clock seconds until which it may wait for room; a request is then not sent
 
 
 DEFAULT_OPTIONS = SendOptions()

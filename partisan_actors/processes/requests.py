@@ -75,7 +75,7 @@ class Caller:
 class Request(Caller):
     """A request made by a process of this node. It is also its caller's handle."""
 
-    __slots__ = ("caller", "dest", "number", "payload", "state", "target", "value")
+    __slots__ = ("caller", "deadline", "dest", "number", "payload", "state", "target", "value")
 
     __match_args__ = ("payload",)
 
@@ -83,6 +83,7 @@ class Request(Caller):
         self.caller = caller
         self.dest = dest  # as the user gave it, for errors
         self.payload = payload
+        self.deadline: float | None = None  # when the caller gives up (clock seconds), if it does
         self.state = PENDING
         self.value: Any = None
         self.target: Watched | None = None  # where it stands among the watches: the callee, or the ties to its node
@@ -95,16 +96,14 @@ class Request(Caller):
 
     def reply(self, value: Any) -> None:
         """Answer it with `value`."""
-        # hot path: every local call; without calls of its own but one.
         if self.state == PENDING:
             check = self.caller.runtime.check_message
             if check is not None:
                 check(value)
             self.state = REPLIED
             self.value = value
-            target = self.target
-            if target is not None and target.watches is not None:
-                target.watches.pop(self, None)
+            if self.target is not None:
+                self.target.remove_watch(self)  # by its own way: a request to another node has to be told off there
             self._finished()
 
     def down(self, reason: Any) -> None:

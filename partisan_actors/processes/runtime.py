@@ -130,11 +130,13 @@ class Runtime:
         """
         kind = type(dest)
         if kind is Pid:
-            if dest.home is self.home or dest.home == self.home:
+            home = dest.home
+            if home is self.home:
                 return self.processes.get(dest.serial)
-            if dest.home.node == self.home.node:
-                return None  # an earlier life of this node: nobody lives there any more
-            return dest  # type: ignore[no-any-return]
+            if home.node != self.home.node:
+                return dest  # type: ignore[no-any-return]
+            # Else an earlier life of this node: nobody lives there any more.
+            return self.processes.get(dest.serial) if home == self.home else None
         if kind is str:
             return self.names.get(dest)
         if kind is Remote:

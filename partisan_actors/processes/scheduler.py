@@ -127,10 +127,10 @@ class Scheduler:
         "_closed",
         "_idle",
         "_now",
-        "pending",
         "dirty",
         "flush",
         "hub",
+        "pending",
         "ready",
         "slice_end",
     )

@@ -32,7 +32,7 @@ from partisan_actors.wire.frames import HEARTBEAT_REPLY, encode_frame
 from tests.conditions import wait_until
 from tests.distribution import nodes as raw
 from tests.integration.workers import Echo
-from tests.nodes import Nodes, cluster_of, connected, session_between, stop_reading
+from tests.nodes import cluster_of, connected, session_between, stop_reading
 
 
 def watched(node: Node) -> list[Any]:
@@ -50,12 +50,12 @@ def ups_and_downs(events: list[Any], node: str) -> list[type]:
 # Joining.
 
 
-def test_a_node_alone_is_its_own_cluster(nodes: Nodes):
+def test_a_node_alone_is_its_own_cluster(nodes):
     node = nodes.start()
     assert node.members() == [node.name] and node.neighbours() == []
 
 
-def test_by_the_address_of_any_member_one_comes_to_know_all(nodes: Nodes):
+def test_by_the_address_of_any_member_one_comes_to_know_all(nodes):
     one, two, three = nodes.cluster("one", "two", "three")
     events = [watched(node) for node in (one, two, three)]
     four = nodes.start("four")
@@ -70,7 +70,7 @@ def test_by_the_address_of_any_member_one_comes_to_know_all(nodes: Nodes):
             four.run(call, Remote("nobody", other.name), 1)
 
 
-def test_joining_again_changes_nothing(nodes: Nodes):
+def test_joining_again_changes_nothing(nodes):
     one, two = nodes.cluster("one", "two")
     events = watched(one)
     session = session_between(one, two)
@@ -79,7 +79,7 @@ def test_joining_again_changes_nothing(nodes: Nodes):
     assert session_between(one, two) is session and events == []
 
 
-def test_a_process_is_told_of_each_node_once_however_often_it_asks(nodes: Nodes):
+def test_a_process_is_told_of_each_node_once_however_often_it_asks(nodes):
     """D13, Partisan: n registrations give n events each."""
     one, two = nodes.start("one"), nodes.start("two")
     with one.attached():
@@ -95,7 +95,7 @@ def test_a_process_is_told_of_each_node_once_however_often_it_asks(nodes: Nodes)
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_all_join_at_once_in_every_order(nodes: Nodes, count: int):
+def test_all_join_at_once_in_every_order(nodes, count):
     """Each node is told of one other, in every way in which that makes one cluster of them."""
     targets = [t for t in itertools.product(range(count), repeat=count) if all(i != t[i] for i in range(count))]
     rounds = []
@@ -111,7 +111,7 @@ def test_all_join_at_once_in_every_order(nodes: Nodes, count: int):
 
 
 @pytest.mark.parametrize("shape", ["star", "ring", "chain", "chance"])
-def test_a_thundering_herd(nodes: Nodes, shape: str):
+def test_a_thundering_herd(nodes, shape):
     """Six nodes join at once; they end as one cluster, with one session for each pair."""
     members = [nodes.start("herd") for _ in range(6)]
     chance = random.Random(shape)
@@ -143,7 +143,7 @@ def call_nobody(node: Node) -> Any:
         return error.reason
 
 
-def test_two_that_dial_each_other_at_once_settle_on_one_connection(nodes: Nodes):
+def test_two_that_dial_each_other_at_once_settle_on_one_connection(nodes):
     for _ in range(15):
         dial_each_other(nodes.start("one"), nodes.start("other"))
 
@@ -161,13 +161,13 @@ def dial_each_other(one: Node, other: Node) -> None:
     other.stop()
 
 
-def test_two_clusters_become_one(nodes: Nodes):
+def test_two_clusters_become_one(nodes):
     left, right = nodes.cluster("left", "left", "left"), nodes.cluster("right", "right")
     left[2].join(right[1].address)
     wait_until(lambda: connected(*left, *right))
 
 
-def test_where_two_nodes_of_a_name_meet_the_later_life_stays(nodes: Nodes, logs: list[Any]):
+def test_where_two_nodes_of_a_name_meet_the_later_life_stays(nodes, logs):
     """Two clusters that have a name in common are joined; nobody could refuse the second node before."""
     left, earlier = nodes.cluster("left", "common")
     right = nodes.start("right")
@@ -197,7 +197,7 @@ def refused(node: Node, address: str, reason: str, within: float = 3.0, **option
     return raised.value
 
 
-def test_without_the_cookie_there_is_no_joining(nodes: Nodes, logs: list[Any]):
+def test_without_the_cookie_there_is_no_joining(nodes, logs):
     one = nodes.start("one")
     other = nodes.start("other", cookie="quite another cookie")
     refused(other, one.address, "cookie")
@@ -206,7 +206,7 @@ def test_without_the_cookie_there_is_no_joining(nodes: Nodes, logs: list[Any]):
     assert any(entry.get("address") and "cookie" in str(entry) for entry in logs)
 
 
-def test_cookies_can_be_changed_with_everybody_up(nodes: Nodes):
+def test_cookies_can_be_changed_with_everybody_up(nodes):
     """The first cookie of several proves, all are accepted."""
     old, new = "the cookie until today", "the cookie from tomorrow"
     before = nodes.start("before", cookie=old)
@@ -220,7 +220,7 @@ def test_cookies_can_be_changed_with_everybody_up(nodes: Nodes):
     wait_until(lambda: after.neighbours() == sorted([both.name, turned.name]))
 
 
-def test_an_address_where_nobody_is(nodes: Nodes):
+def test_an_address_where_nobody_is(nodes):
     one, gone = nodes.start("one"), nodes.start("gone")
     address = gone.address
     gone.stop()
@@ -237,12 +237,12 @@ def test_an_address_where_nobody_is(nodes: Nodes):
     assert one.members() == [one.name]
 
 
-def test_a_node_cannot_join_itself(nodes: Nodes):
+def test_a_node_cannot_join_itself(nodes):
     one = nodes.start("one")
     refused(one, one.address, "name")
 
 
-def test_a_second_live_node_of_a_name_is_refused(nodes: Nodes):
+def test_a_second_live_node_of_a_name_is_refused(nodes):
     one, two = nodes.cluster("one", "two")
     events = watched(one)
     impostor = nodes.start(two.name)
@@ -267,14 +267,14 @@ class OtherTopology:
         return FullMeshOverlay(node)
 
 
-def test_a_cluster_has_one_topology(nodes: Nodes):
+def test_a_cluster_has_one_topology(nodes):
     one = nodes.start("one")
     other = nodes.start("other", topology=OtherTopology())
     error = refused(other, one.address, "topology")
     assert "full_mesh" in str(error) and "other_mesh" in str(error)
 
 
-def test_a_node_of_a_later_protocol_is_told_so(nodes: Nodes, cookie: str):
+def test_a_node_of_a_later_protocol_is_told_so(nodes, cookie):
     one = nodes.start("one")
     later = raw.Node("later@127.0.0.1", cookies=(cookie.encode(),), protocol=(7, 9))
     try:
@@ -286,7 +286,7 @@ def test_a_node_of_a_later_protocol_is_told_so(nodes: Nodes, cookie: str):
         later.peers.close()
 
 
-def test_a_join_that_is_given_up_leaves_nothing(nodes: Nodes):
+def test_a_join_that_is_given_up_leaves_nothing(nodes):
     one = nodes.start("one")
     silent = socket.socket()
     silent.bind(("127.0.0.1", 0))
@@ -301,6 +301,12 @@ def test_a_join_that_is_given_up_leaves_nothing(nodes: Nodes):
         one.stop()
         with pytest.raises(JoinError, match="stopping"):
             pending.get()
+        one.start()
+        pending = gevent.spawn(one.join, f"127.0.0.1:{silent.getsockname()[1]}")
+        wait_until(lambda: cluster_of(one)._joins)
+        one.leave()
+        with pytest.raises(JoinError, match="leaving"):
+            pending.get()
     finally:
         silent.close()
 
@@ -308,7 +314,7 @@ def test_a_join_that_is_given_up_leaves_nothing(nodes: Nodes):
 # Leaving and coming back.
 
 
-def test_who_leaves_is_alone_and_can_be_used(nodes: Nodes):
+def test_who_leaves_is_alone_and_can_be_used(nodes):
     one, two, three = nodes.cluster("one", "two", "three")
     events = [watched(node) for node in (one, two, three)]
     with three.attached():
@@ -336,7 +342,7 @@ def test_who_leaves_is_alone_and_can_be_used(nodes: Nodes):
         wait_until(lambda mine=mine: ups_and_downs(mine, three.name) == [NodeDown, NodeUp])
 
 
-def test_d14_one_of_two_leaves_and_is_found_again_from_either_side(nodes: Nodes):
+def test_d14_one_of_two_leaves_and_is_found_again_from_either_side(nodes):
     """Partisan: sockets of who left stay open, and the other side can never join it again."""
     one, other = nodes.cluster("one", "other")
     events = watched(one)
@@ -351,7 +357,7 @@ def test_d14_one_of_two_leaves_and_is_found_again_from_either_side(nodes: Nodes)
     assert ups_and_downs(events, other.name) == [NodeDown, NodeUp] * 4
 
 
-def test_everybody_leaves(nodes: Nodes):
+def test_everybody_leaves(nodes):
     members = nodes.cluster("one", "two", "three", "four")
     for node in members:
         node.leave()
@@ -361,7 +367,7 @@ def test_everybody_leaves(nodes: Nodes):
     wait_until(lambda: connected(*members))
 
 
-def test_a_leave_is_no_loss_of_what_was_sent(nodes: Nodes):
+def test_a_leave_is_no_loss_of_what_was_sent(nodes):
     one, other = nodes.cluster("one", "other")
     echo = other.run(Echo.start)
 
@@ -374,7 +380,7 @@ def test_a_leave_is_no_loss_of_what_was_sent(nodes: Nodes):
     assert other.run(call, echo, "notes") == tuple(range(2000))
 
 
-def test_that_a_node_left_does_not_overtake_what_it_sent_before(nodes: Nodes):
+def test_that_a_node_left_does_not_overtake_what_it_sent_before(nodes):
     """Others tell of a leave too, and may be quicker than the connection over which the leaver said more."""
     one, two, three = nodes.cluster("one", "two", "three")
     events = watched(one)
@@ -401,7 +407,7 @@ def test_that_a_node_left_does_not_overtake_what_it_sent_before(nodes: Nodes):
     assert len(one.run(call, echo, "notes")) == 100
 
 
-def test_d14b_a_node_that_comes_back_is_a_new_life(nodes: Nodes):
+def test_d14b_a_node_that_comes_back_is_a_new_life(nodes):
     """Old pids get noproc, and the others reconnect by themselves."""
     one, two, three = nodes.cluster("one", "two", "three")
     events = [watched(one), watched(two)]
@@ -431,7 +437,7 @@ def test_d14b_a_node_that_comes_back_is_a_new_life(nodes: Nodes):
         assert ups_and_downs(mine, three.name) == [NodeDown, NodeUp]
 
 
-def test_a_session_that_ended_is_followed_by_another(nodes: Nodes):
+def test_a_session_that_ended_is_followed_by_another(nodes):
     """A life that was declared down and proves alive is up again, and its pids are valid."""
     one, two = nodes.cluster("one", "two")
     events = watched(one), watched(two)
@@ -448,7 +454,7 @@ def test_a_session_that_ended_is_followed_by_another(nodes: Nodes):
     assert ups_and_downs(events[0], two.name) == ups_and_downs(events[1], one.name) == [NodeDown, NodeUp] * 3
 
 
-def test_ups_and_downs_alternate_whatever_happens(nodes: Nodes):
+def test_ups_and_downs_alternate_whatever_happens(nodes):
     members = nodes.cluster("one", "two", "three", "four")
     events = {node.name: watched(node) for node in members}
     watchers = {node.name: node for node in members}
@@ -477,7 +483,7 @@ def test_ups_and_downs_alternate_whatever_happens(nodes: Nodes):
             assert all(kind is not following for kind, following in itertools.pairwise(kinds)), (name, other, mine)
 
 
-def test_d41_a_late_sign_of_life_closes_nothing(nodes: Nodes):
+def test_d41_a_late_sign_of_life_closes_nothing(nodes):
     """Partisan: a late pong to an earlier attempt closes the connection."""
     one, other = nodes.cluster("one", "other")
     session = session_between(one, other)
@@ -491,7 +497,7 @@ def test_d41_a_late_sign_of_life_closes_nothing(nodes: Nodes):
     assert session.link is link and session_between(other, one).connected
 
 
-def test_d45_a_call_to_a_node_that_cannot_be_reached_is_no_success(nodes: Nodes):
+def test_d45_a_call_to_a_node_that_cannot_be_reached_is_no_success(nodes):
     """Partisan: sending to an unreachable node returns ok."""
     one, two, three = nodes.cluster("one", "two", "three")
     with one.attached():
@@ -505,7 +511,7 @@ def test_d45_a_call_to_a_node_that_cannot_be_reached_is_no_success(nodes: Nodes)
         wait_until(lambda: connected(one, two, three))
 
 
-def test_d12_many_joins_are_quick(nodes: Nodes):
+def test_d12_many_joins_are_quick(nodes):
     """Partisan: each join blocks the manager for a second."""
     first = nodes.start("first")
     began = time.monotonic()

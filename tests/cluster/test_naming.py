@@ -32,7 +32,7 @@ from partisan_actors import (
 from partisan_actors.behaviours import call, cast, stop
 from tests.conditions import wait_until
 from tests.integration.workers import Echo, Trapping, wait_for_ever
-from tests.nodes import Nodes, connected, cut, session_between, stop_reading
+from tests.nodes import connected, cut, session_between, stop_reading
 
 NAME = Global("billing")
 
@@ -56,7 +56,7 @@ def attempt(node: Node, name: Global, pid: Pid) -> str:
     return "registered"
 
 
-def test_a_name_is_known_everywhere_when_it_is_registered(nodes: Nodes):
+def test_a_name_is_known_everywhere_when_it_is_registered(nodes):
     one, two, three = nodes.cluster("one", "two", "three")
     pid = two.run(Echo.start)
     two.run(register, NAME, pid)
@@ -73,7 +73,7 @@ def test_a_name_is_known_everywhere_when_it_is_registered(nodes: Nodes):
     assert three.run(global_names) == ["another", "billing"]
 
 
-def test_a_name_has_one_owner(nodes: Nodes):
+def test_a_name_has_one_owner(nodes):
     one, two = nodes.cluster("one", "two")
     first, second = waiting_process(one), waiting_process(two)
     one.run(register, NAME, first)
@@ -84,7 +84,7 @@ def test_a_name_has_one_owner(nodes: Nodes):
     assert holders(one, two) == [first] * 2
 
 
-def test_of_all_who_want_a_name_at_once_one_gets_it(nodes: Nodes):
+def test_of_all_who_want_a_name_at_once_one_gets_it(nodes):
     members = nodes.cluster("one", "two", "three")
     for number in range(15):
         name = Global(f"contested {number}")
@@ -97,7 +97,7 @@ def test_of_all_who_want_a_name_at_once_one_gets_it(nodes: Nodes):
         assert holders(*members, name=name) == [pids[winner.name]] * 3
 
 
-def test_a_name_is_free_when_its_owner_gives_it_up_or_ends(nodes: Nodes):
+def test_a_name_is_free_when_its_owner_gives_it_up_or_ends(nodes):
     one, two, three = nodes.cluster("one", "two", "three")
     for end in (
         lambda pid: one.run(unregister, NAME),  # by its own node
@@ -121,7 +121,7 @@ def test_a_name_is_free_when_its_owner_gives_it_up_or_ends(nodes: Nodes):
 
 
 @pytest.mark.parametrize("how", ["leave", "stop", "session"])
-def test_the_names_of_a_node_go_with_it(nodes: Nodes, how: str):
+def test_the_names_of_a_node_go_with_it(nodes, how):
     one, two, three = nodes.cluster("one", "two", "three")
     pid = three.run(Echo.start)
     three.run(register, NAME, pid)
@@ -149,7 +149,7 @@ def test_the_names_of_a_node_go_with_it(nodes: Nodes, how: str):
             assert holders(three) == [pid]  # alone, it keeps its own
 
 
-def test_a_node_that_joins_learns_all_names_and_brings_its_own(nodes: Nodes):
+def test_a_node_that_joins_learns_all_names_and_brings_its_own(nodes):
     one, two = nodes.cluster("one", "two")
     new = nodes.start("new")
     pids = {}
@@ -161,7 +161,7 @@ def test_a_node_that_joins_learns_all_names_and_brings_its_own(nodes: Nodes):
         assert {name: node.run(whereis, Global(name)) for name in pids} == pids
 
 
-def test_a_server_may_be_started_under_a_name_once(nodes: Nodes):
+def test_a_server_may_be_started_under_a_name_once(nodes):
     one, two, three = nodes.cluster("one", "two", "three")
     pid = one.run(Echo.start, name=NAME)
     for node in (one, two, three):
@@ -187,7 +187,7 @@ def start_or_told(node: Node, name: Global) -> Any:
         return error.reason[1]
 
 
-def test_where_two_owners_meet_the_older_stays(nodes: Nodes):
+def test_where_two_owners_meet_the_older_stays(nodes):
     left, right = nodes.cluster("left", "left"), nodes.cluster("right", "right")
     older = left[1].run(Echo.start, name=NAME)
     younger = right[0].run(Trapping.start, name=NAME)
@@ -208,7 +208,7 @@ def test_where_two_owners_meet_the_older_stays(nodes: Nodes):
     assert holders(*left, *right, name=Global("both")) == [winner] * 4
 
 
-def test_a_registration_that_is_given_up_is_none(nodes: Nodes):
+def test_a_registration_that_is_given_up_is_none(nodes):
     """Its process is killed while it waits for the others' word."""
     one, two = nodes.cluster("one", "two")
     with one.attached():
@@ -225,7 +225,7 @@ def test_a_registration_that_is_given_up_is_none(nodes: Nodes):
         assert holders(one, two) == [other] * 2
 
 
-def test_an_owner_that_ends_while_it_is_registered_has_nothing(nodes: Nodes):
+def test_an_owner_that_ends_while_it_is_registered_has_nothing(nodes):
     one, two = nodes.cluster("one", "two")
     with one.attached():
         pid = waiting_process(one)
@@ -248,7 +248,7 @@ def test_an_owner_that_ends_while_it_is_registered_has_nothing(nodes: Nodes):
         assert attempt(two, NAME, other) == "registered"
 
 
-def test_what_cannot_be_registered(nodes: Nodes):
+def test_what_cannot_be_registered(nodes):
     one, two = nodes.cluster("one", "two")
     with one.attached():
         dead = waiting_process(one)
@@ -272,7 +272,7 @@ def alive(pid: Pid) -> bool:
     return receive(Down, timeout=0, default=None) is None
 
 
-def test_names_survive_broken_connections(nodes: Nodes):
+def test_names_survive_broken_connections(nodes):
     one, two = nodes.cluster("one", "two")
     for number in range(20):
         name = Global(f"name {number}")
@@ -283,7 +283,7 @@ def test_names_survive_broken_connections(nodes: Nodes):
     assert len(two.run(global_names)) == 20
 
 
-def test_many_names(nodes: Nodes):
+def test_many_names(nodes):
     one, two, three = nodes.cluster("one", "two", "three")
 
     def register_many() -> None:
@@ -302,7 +302,7 @@ def test_many_names(nodes: Nodes):
     wait_until(lambda: [node.run(global_names) for node in (one, two, three, late)] == [[]] * 4)
 
 
-def test_a_consistent_look_up_asks_the_owner(nodes: Nodes):
+def test_a_consistent_look_up_asks_the_owner(nodes):
     one, two = nodes.cluster("one", "two")
     pid = two.run(Echo.start, name=NAME)
     with one.attached():

@@ -62,7 +62,7 @@ from partisan_actors.behaviours.calls import NO_RESPONSE
 from partisan_actors.cluster.ties import Ties
 from tests.conditions import wait_until
 from tests.integration.workers import Echo, Order, Trapping, crash, end_with, wait_for_ever
-from tests.nodes import Nodes, cluster_of, running_nodes, stop_reading
+from tests.nodes import cluster_of, running_nodes, stop_reading
 
 NOTHING = object()
 
@@ -574,7 +574,7 @@ def link_and_unlink(pid: Pid, tell: Pid) -> None:
     wait_for_ever()
 
 
-def test_links_taken_down_and_made_anew_on_both_sides_at_once(nodes: Nodes):
+def test_links_taken_down_and_made_anew_on_both_sides_at_once(nodes):
     """What one side takes down is the link that it knew of, and not one that the other side has made since."""
     one, other = nodes.cluster("one", "other")
     with one.attached() as mine:
@@ -673,7 +673,7 @@ def test_the_error_of_a_call_says_who_what_and_why(there):
     assert str(self_pid()) in text and "nobody" in text and "('add', 1)" in text and "no such process" in text
 
 
-def test_a_node_that_was_stopped_and_one_that_never_was_are_alike(nodes: Nodes):
+def test_a_node_that_was_stopped_and_one_that_never_was_are_alike(nodes):
     one, other = nodes.cluster("one", "other")
     with one.attached():
         server = Echo.start(node=other.name)

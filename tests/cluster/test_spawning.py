@@ -46,7 +46,7 @@ from partisan_actors.processes.runtime import current_process
 from tests.conditions import wait_until
 from tests.integration import workers
 from tests.integration.workers import Echo, NotStarting, crash, end_with, greet, report_start, say_name, wait_for_ever
-from tests.nodes import Nodes, cluster_of, connected, running_nodes, session_between
+from tests.nodes import cluster_of, connected, running_nodes, session_between
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_the_end_of_its_starter_finds_it(here, there):
 # What may be started.
 
 
-def test_only_what_is_listed_may_be_started(nodes: Nodes):
+def test_only_what_is_listed_may_be_started(nodes):
     here, closed, picky = nodes.cluster("here", "closed", "picky", spawnable=())
     picky.stop()
     picky = nodes.start(picky.name, spawnable=("tests.integration.workers.gr*", "tests.integration.workers.Echo"))
@@ -292,7 +292,7 @@ def start_and_wait(node: str, tell: Pid) -> None:
     wait_for_ever()
 
 
-def test_a_start_ends_when_the_other_node_does(nodes: Nodes):
+def test_a_start_ends_when_the_other_node_does(nodes):
     here, there = nodes.cluster("here", "there")
     with here.attached():
         failures: list[Any] = []

@@ -101,7 +101,8 @@ class NodeProgram:
 
     def wait(self) -> int:
         """Wait until it has ended; its exit status."""
-        return wait_until(lambda: self._process.poll() is not None and [self._process.returncode])[0]
+        wait_until(lambda: self._process.poll() is not None, what=f"{self.name} has ended")
+        return self._process.returncode
 
     def log(self) -> str:
         """What it wrote to its standard error."""

@@ -27,7 +27,6 @@ class Proxy:
         self.target = target
         self.budget = budget
         self.cuts = 0
-        self.accepted = 0
         self._open = Event()  # set while bytes get through
         self._open.set()
         self._listening = gevent_socket.socket()
@@ -64,7 +63,7 @@ class Proxy:
     def _accept(self) -> None:
         while True:
             client, _ = self._listening.accept()
-            self.accepted += 1
+            self._sockets.add(client)
             self._start(self._serve, client)
 
     def _start(self, function: Callable[..., None], *args: Any) -> None:
@@ -76,13 +75,15 @@ class Proxy:
         self._open.wait()
         assert self.target is not None
         host, _, port = self.target.rpartition(":")
+        server = gevent_socket.socket()
+        self._sockets.add(server)
         try:
-            server = gevent_socket.create_connection((host, int(port)))
+            server.connect((host, int(port)))
         except OSError:
-            client.close()
+            self._abort(client)
+            self._abort(server)
             return
         left = [self.budget()]
-        self._sockets |= {client, server}
         self._start(self._pass_on, client, server, left)
         self._start(self._pass_on, server, client, left)
 

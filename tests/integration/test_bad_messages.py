@@ -215,7 +215,7 @@ BROKEN = {
     "longer than its frame": encode_signal(signals.SEND, payload=b"\xc0" * 100)[:-1],
     "too short for a header": b"\x01\x00",
     "extensions that are cut short": encode_signal(signals.SEND, 1, name="name")[:-2],
-    "a name that is no text": b"".join((encode_signal(signals.SEND, 1, name="aa")[:-2], b"\xff\xff")),
+    "a name that is no text": bytes(encode_signal(signals.SEND, 1, name="aa")[:-2]) + b"\xff\xff",
 }
 
 

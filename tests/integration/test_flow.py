@@ -193,7 +193,18 @@ def test_a_cut_while_it_is_full_loses_nothing(slow):
     assert numbers(call(echo, "notes", 10)) == list(range(sent + 500))
 
 
-def test_large_messages_leave_room_for_small_ones_of_others(nodes: Nodes):
+@pytest.mark.parametrize("high", [1000, 100 << 20])
+def test_watermarks_may_be_anything(nodes, high):
+    channel = Channel("default", high_watermark=high, low_watermark=high // 2)
+    here, there = nodes.cluster("here", "there", channels=(channel,))
+    with here.attached():
+        echo = Echo.start(node=there.name)
+        for number in range(2000):
+            send(echo, (number, KIBIBYTE))
+        assert numbers(call(echo, "notes")) == list(range(2000))
+
+
+def test_large_messages_leave_room_for_small_ones_of_others(nodes):
     here, there = nodes.cluster("here", "there")
     with here.attached():
         echo, bulk = Echo.start(node=there.name), Echo.start(node=there.name)

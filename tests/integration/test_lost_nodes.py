@@ -37,10 +37,9 @@ from partisan_actors import (
 from partisan_actors.behaviours import ChildSpec, Supervisor, call, cast, send_request, stop
 from partisan_actors.behaviours.gen_server import wait_response
 from tests.conditions import wait_until
-from tests.integration.programs import NodeProgram, Programs
+from tests.integration.programs import NodeProgram
 from tests.integration.proxy import Proxy
 from tests.integration.workers import Echo, NotStarting, Trapping, wait_for_ever
-from tests.nodes import Nodes
 
 
 class Ties:
@@ -88,7 +87,7 @@ class Ties:
         assert {what: outcome for what, (outcome, _) in self.outcomes.items()} == expected
 
 
-def test_a_killed_node_is_down_within_a_second(nodes: Nodes, programs: Programs):
+def test_a_killed_node_is_down_within_a_second(nodes, programs):
     killed, other = programs.start("killed"), programs.start("other")
     here = nodes.start("here")
     here.join(killed.address)
@@ -142,7 +141,7 @@ class Silent:
         self.speak = speak
 
 
-def test_a_silent_node_is_down_within_five_seconds(nodes: Nodes, programs: Programs):
+def test_a_silent_node_is_down_within_five_seconds(nodes, programs):
     """One that is stopped (SIGSTOP), and one whose cable is out, at the same time."""
     proxy = Proxy()
     stopped, cut_off = programs.start("stopped"), programs.start("cut-off", advertise=proxy.address)
@@ -255,7 +254,7 @@ def spawn_ties(here: Node, name: str) -> Callable[..., None]:
     return step
 
 
-def test_a_supervisor_moves_its_children_from_lost_nodes(nodes: Nodes, programs: Programs):
+def test_a_supervisor_moves_its_children_from_lost_nodes(nodes, programs):
     left, right = programs.start("left"), programs.start("right")
     here = nodes.start("here")
     for program in (left, right):
@@ -278,7 +277,7 @@ def test_a_supervisor_moves_its_children_from_lost_nodes(nodes: Nodes, programs:
         ]
         supervisor = Supervisor.start(specs, max_restarts=0)
 
-        def where() -> dict[str, str | None]:
+        def where() -> dict[Any, Any]:
             children = Supervisor.which_children(supervisor)
             return {child.id: child.pid and child.pid.node for child in children}
 
@@ -303,7 +302,7 @@ def test_a_supervisor_moves_its_children_from_lost_nodes(nodes: Nodes, programs:
         wait_until(lambda: whereis(name) is None)
 
 
-def test_a_herd_of_programs_ends_as_one_cluster(programs: Programs):
+def test_a_herd_of_programs_ends_as_one_cluster(programs):
     herd = [programs.start("herd") for _ in range(5)]
     joins = [program.begin("join", herd[(number + 1) % len(herd)].address) for number, program in enumerate(herd)]
     gevent.joinall(joins, timeout=15)
@@ -320,7 +319,7 @@ def test_a_herd_of_programs_ends_as_one_cluster(programs: Programs):
         wait_until(lambda program=program: program.ask("members") == left)
 
 
-def test_a_start_on_a_node_that_is_lost_meanwhile_is_an_error_of_starting_or_none(nodes: Nodes, programs: Programs):
+def test_a_start_on_a_node_that_is_lost_meanwhile_is_an_error_of_starting_or_none(nodes, programs):
     """Whatever the moment of the loss, a start ends."""
     killed, here = programs.start("killed"), nodes.start("here")
     here.join(killed.address)

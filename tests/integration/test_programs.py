@@ -9,11 +9,10 @@ import pytest
 
 from partisan_actors import NodeDown, NodeUp, Remote, monitor_nodes, receive
 from partisan_actors.behaviours import call
-from tests.integration.programs import Programs, run_program
-from tests.nodes import Nodes
+from tests.integration.programs import run_program
 
 
-def test_a_program_that_ends_in_order_leaves_the_cluster(nodes: Nodes, programs: Programs):
+def test_a_program_that_ends_in_order_leaves_the_cluster(nodes, programs):
     program, here = programs.start(), nodes.start()
     here.join(program.address)
     with here.attached():
@@ -23,7 +22,7 @@ def test_a_program_that_ends_in_order_leaves_the_cluster(nodes: Nodes, programs:
         assert program.log() == ""
 
 
-def test_an_interrupt_ends_a_program_that_only_waits(nodes: Nodes, programs: Programs):
+def test_an_interrupt_ends_a_program_that_only_waits(nodes, programs):
     """It leaves the `with` as KeyboardInterrupt, so the node stops in order."""
     program, here = programs.start(), nodes.start()
     here.join(program.address)
@@ -226,7 +225,7 @@ def test_logs_go_to_standard_error_and_not_to_the_output():
     assert "process_crashed" in result.stderr and "ZeroDivisionError" in result.stderr
 
 
-def test_nodes_see_a_restarted_program_as_a_new_life(nodes: Nodes, programs: Programs):
+def test_nodes_see_a_restarted_program_as_a_new_life(nodes, programs):
     """Restarted in order, at another port; the old one's pids are nobody's."""
     first, here = programs.start("again"), nodes.start("here")
     here.join(first.address)

@@ -127,7 +127,8 @@ class Collector(GenServer):
         flow, number = request
         self.flows.setdefault(flow, []).append(number)
 
-    handle_info = handle_cast
+    def handle_info(self, message: Any) -> None:
+        self.handle_cast(message)
 
 
 class NotStarting(GenServer):
