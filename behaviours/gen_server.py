@@ -122,12 +122,14 @@ class GenServer:
     def terminate(self, reason: Any) -> Any:
         """Clean up. Runs at every end but a signal's to a server that does not trap exits, and a kill."""
 
+    terminate.does_nothing = True  # type: ignore[attr-defined]  # to the loop, which need not run it
+
     def code_change(self, old_version: Any, extra: Any) -> Any:
         """Bring the state of an older version of the class up to date."""
 
     def format_status(self, status: dict[str, Any]) -> Any:
-        """Say how the state is to be shown in logs and by `sys.get_status`."""
-        return status["state"]
+        """Change what logs and `sys.get_status` show: the `"state"` of what it gives (OTP: `format_status/1`)."""
+        return status
 
     # Starting.
 
@@ -219,11 +221,18 @@ class GenServer:
         after = change(dict(before)) if callable(change) else change
         if not isinstance(after, dict):
             raise TypeError(f"replace_state takes a dict of attributes, or a function that gives one, not {after!r}")
+        try:
+            self.__become__(before, after)
+        except BaseException:
+            self.__become__(self.__getstate_for_sys__(), before)  # all of it, or nothing
+            raise
+        return self.__getstate_for_sys__()
+
+    def __become__(self, before: dict[str, Any], after: dict[str, Any]) -> None:
         for gone in before.keys() - after.keys():
             delattr(self, gone)
         for key, value in after.items():
             setattr(self, key, value)
-        return self.__getstate_for_sys__()
 
 
 def _check_init(cls: type[GenServer]) -> None:

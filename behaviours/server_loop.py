@@ -100,9 +100,7 @@ class ServerLoop:
                     self._handle_system(message)
                 else:
                     self._handle_other(message)
-                if process.exiting is not NOT_EXITING or not mailbox:
-                    break
-                if now() >= scheduler.slice_end:
+                if process.exiting is not NOT_EXITING or not mailbox or now() >= scheduler.slice_end:
                     break
         except BaseException as error:
             process.last_message = _for_the_log(message)
@@ -187,14 +185,10 @@ class ServerLoop:
     def failed(self, error: BaseException) -> None:
         """A callback raised: end the server, unless a signal has already decided how."""
         process = self.process
-        if process.exiting is not NOT_EXITING:
-            return
-        if isinstance(error, ProcessExit):
-            self.terminate(error.reason)
-            return
-        self.terminate(crash_of(error))
         if isinstance(error, KeyboardInterrupt):
-            process.scheduler.hub.handle_system_error(type(error), error)
+            process.scheduler.interrupt_main(error)
+        if process.exiting is NOT_EXITING:
+            self.terminate(_reason_of(error))
 
     def terminate(self, reason: Any, caller: Caller | None = None, value: Any = NO_REPLY) -> None:
         """Run `terminate`, report, reply if asked to, and end."""
@@ -320,7 +314,8 @@ def _for_the_log(message: Any) -> Any:
 def _status_of(server: GenServer, reason: Any) -> Any:
     """The state as the server wants it seen; a `format_status` that fails costs only itself."""
     try:
-        return server.format_status({"state": server.__getstate_for_sys__(), "reason": reason})
+        shown = server.format_status({"state": server.__getstate_for_sys__(), "reason": reason})
+        return shown["state"] if isinstance(shown, dict) and "state" in shown else shown
     except Exception as error:
         return f"<format_status raised {error!r}>"
 
@@ -345,6 +340,15 @@ class ServerProcess(ServerLoop, Process):
     def describe(self) -> str:
         """The server's class."""
         return name_of(type(self.server))
+
+    def end_at_once(self, reason: Any) -> bool:
+        """End it, as a signal does, if it is idle and has no `terminate` of its own: a turn for that is 4 us."""
+        terminate = type(self.server).terminate
+        if self.status != IDLE or not is_normal(reason) or getattr(terminate, "does_nothing", None) is not True:
+            return False
+        self._stop_timer()
+        self.runtime.end(self, reason)
+        return True
 
     def run_turn(self) -> None:
         """Start, if that has not been done, and serve for a slice."""

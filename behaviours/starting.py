@@ -100,6 +100,8 @@ class Starting:
             raise ProcessExit(("already_started", error.holder)) from None
 
     def _failed(self, process: ServerProcess, error: BaseException) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            process.scheduler.interrupt_main(error)
         if process.exiting is not NOT_EXITING:
             process.runtime.end(process, process.exiting)
         elif isinstance(error, ProcessExit):
@@ -109,8 +111,6 @@ class Starting:
             process.last_message = ("init", self.args, self.kwargs)
             report_crash(process, crash)
             process.runtime.end(process, crash)
-            if isinstance(error, KeyboardInterrupt):
-                process.scheduler.hub.handle_system_error(type(error), error)
 
     def down(self, reason: Any) -> None:
         """The process ended before it was a server. Watches are told before links, so no signal follows."""
@@ -168,6 +168,9 @@ def start_server_for(
     runtime = starter.runtime
     if runtime.check_message is not None and cls.__sendable_start__:
         runtime.check_message((args, kwargs))
+    if cls.__init__ is not object.__init__:
+        # Given after the class was made, by @dataclass for one: nobody would call it.
+        raise TypeError(f"{cls.__qualname__} has an __init__; put it into init(self, ...), which runs in the server")
     kind = OwnGreenletServerProcess if cls.own_greenlet else ServerProcess
     child = kind(runtime, parent, copy_context(), cls.__new__(cls), link)
     starting = Starting(starter, child, name, args, kwargs, monitor)

@@ -12,7 +12,7 @@ from partisan_actors import Node, Pid, receive, self_pid, send, send_exit, spawn
 from partisan_actors.behaviours import GenServer, call, cast, stop
 from partisan_actors.behaviours.gen_server import Continue, Stop
 
-__all__ = ["BENCHES", "measure"]
+__all__ = ["BENCHES", "CASTS", "HOPS", "Counter", "Echo", "measure"]
 
 CASTS = 300_000
 WAITING = 100_000
@@ -21,15 +21,20 @@ HOPS = 100_000
 
 
 class Echo(GenServer):
-    """Answers with what it is asked, but for two questions, and counts what is cast."""
+    """Answers with what it is asked."""
+
+    def handle_call(self, request: Any, caller: Any) -> Any:
+        return request
+
+
+class Counter(GenServer):
+    """Counts what is cast, and says how much that was."""
 
     def init(self) -> None:
         self.handled = 0
 
     def handle_call(self, request: Any, caller: Any) -> Any:
-        if request == "handled":
-            return self.handled
-        return self_pid() if request == "pid" else request
+        return self.handled
 
     def handle_cast(self, request: Any) -> None:
         self.handled += 1
@@ -69,7 +74,7 @@ def _call_with_waiting(scale: Scale) -> float:
 
 
 def _cast(scale: Scale) -> float:
-    server = Echo.start()
+    server = Counter.start()
     count = scale.count(CASTS)
 
     def run() -> None:

@@ -27,7 +27,7 @@ class Scale:
 
 
 FULL = Scale(0.5, 1.0)
-SMOKE = Scale(0.002, 0.001)
+SMOKE = Scale(0.002, 0.01)
 """Everything runs, and no figure means anything."""
 
 

@@ -8,10 +8,10 @@ from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
-from benchmarks.local import Echo
+from benchmarks.local import Counter, Echo
 from benchmarks.measuring import Scale, time_of
 from benchmarks.serving import served_by
-from partisan_actors import Node, Pid, Remote, receive, run_blocking, self_pid, send, spawn_link
+from partisan_actors import Node, Pid, receive, run_blocking, self_pid, send, spawn_link
 from partisan_actors.behaviours import call, cast
 
 __all__ = ["BENCHES", "measure", "serve"]
@@ -21,9 +21,8 @@ PAYLOAD = b"x" * 100
 
 
 def serve() -> None:
-    """The other OS process: a node with one server, until the first goes."""
-    with Node(SERVER) as node:
-        Echo.start(name="echo")
+    """The other OS process: a node on which the first starts its servers, until that goes."""
+    with Node(SERVER, spawnable=("benchmarks.local.*",)) as node:
         print(node.address, flush=True)
         run_blocking(sys.stdin.read)
 
@@ -41,7 +40,8 @@ class _Caller(NamedTuple):
         send(self.parent, done)
 
 
-def _calls(callers: int, server: Pid, scale: Scale) -> float:
+def _calls(callers: int, scale: Scale) -> float:
+    server = Echo.start(node=SERVER)
     for seconds in (scale.seconds / 5, scale.seconds):  # the first to warm up
         began = perf_counter()
         for _ in range(callers):
@@ -50,21 +50,21 @@ def _calls(callers: int, server: Pid, scale: Scale) -> float:
     return float(done / (perf_counter() - began))
 
 
-def _casts(size: int, full: int, server: Pid, scale: Scale) -> float:
+def _casts(size: int, full: int, scale: Scale) -> float:
+    server = Counter.start(node=SERVER)
     payload = b"x" * size
     count = scale.count(full)
-    handled = call(server, "handled")
 
     def run() -> None:
         for _ in range(count):
             cast(server, payload)
-        if call(server, "handled", timeout=60) != handled + count:
+        if call(server, "handled", timeout=60) != count:
             raise RuntimeError("casts were lost")
 
     return count / time_of(run)
 
 
-BENCHES: dict[str, Callable[[Pid, Scale], float]] = {
+BENCHES: dict[str, Callable[[Scale], float]] = {
     "remote_call_1": partial(_calls, 1),
     "remote_call_16": partial(_calls, 16),
     "remote_call_128": partial(_calls, 128),
@@ -75,14 +75,8 @@ BENCHES: dict[str, Callable[[Pid, Scale], float]] = {
 }
 
 
-def _pid_of_echo() -> Pid:
-    pid: Pid = call(Remote("echo", SERVER), "pid")
-    return pid
-
-
 def measure(names: list[str], scale: Scale) -> dict[str, float]:
     """Measure these, one after the other, each by a process of its own."""
     with served_by("partisan_actors") as address, Node("client@127.0.0.1", listen=None) as node:
         node.join(address)
-        server = node.run(_pid_of_echo)
-        return {name: node.run(BENCHES[name], server, scale) for name in names}
+        return {name: node.run(BENCHES[name], scale) for name in names}

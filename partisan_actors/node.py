@@ -32,8 +32,9 @@ from partisan_actors.processes.identity import Life, Pid
 from partisan_actors.processes.outside import Outcome, call_from_thread
 from partisan_actors.processes.plain import AttachedProcess, FunctionProcess
 from partisan_actors.processes.primitives import monitor_nodes, receive, send
-from partisan_actors.processes.process import Process
+from partisan_actors.processes.process import NOT_EXITING, Process, is_reason
 from partisan_actors.processes.runtime import Runtime, process_of_greenlet
+from partisan_actors.processes.scheduler import EXITED
 from partisan_actors.processes.stopping import stop_processes
 from partisan_actors.processes.switch_interval import switch_interval as process_wide_switch_interval
 from partisan_actors.topologies import FullMesh
@@ -99,6 +100,8 @@ class Node:
             raise TypeError(f"spawnable is a list of patterns, not one str: give ({spawnable!r},)")
         listening = _several(listen)
         choose_advertised(advertise, listening)  # what can be refused before anything is bound
+        if switch_interval is not None and not switch_interval > 0:
+            raise ValueError(f"switch_interval is seconds, above 0, or None, not {switch_interval!r}")
         self.name = name
         self._settings = ClusterSettings(
             listen=listening,
@@ -119,6 +122,8 @@ class Node:
         self._loop: Any = None
         self._keep_alive: Any = None
         self._attached: list[AttachedProcess] = []
+        self._stopping = False
+        self._thread_sender: Process | None = None  # sends what threads hand over, and might have to wait for it
 
     # Starting and stopping.
 
@@ -127,6 +132,8 @@ class Node:
         if self._runtime is not None:
             self._running()  # in the child of a fork: raises
             return self
+        if self._stopping:
+            raise ActorError(f"{self.name} is stopping: start it again when stop() has returned")
         _log_to_stderr()
         clock = self._given_clock if self._given_clock is not None else GeventClock()
         # Above its own last one, also within a millisecond and if the wall clock went back.
@@ -169,6 +176,7 @@ class Node:
         if runtime.closed is not None:
             raise NotAProcess(runtime.closed)
         self._runtime = None  # a second call, from a process that is stopping, does nothing
+        self._stopping = True
         try:
             stop_processes(runtime, timeout, spare=process_of_greenlet())
         finally:
@@ -194,6 +202,7 @@ class Node:
         self._keep_alive.cancel()
         process_wide_switch_interval.restore(self)
         self._cluster = None
+        self._stopping = False
 
     def __enter__(self) -> Node:
         self.start()
@@ -259,7 +268,7 @@ class Node:
         outcome = Outcome(runtime)
         process = _start_run(runtime, function, args, kwargs, outcome.set)
         try:
-            outcome.wait()
+            outcome.wait_in(self._own_process())
         finally:
             if not outcome.done:
                 process.kill()
@@ -281,9 +290,18 @@ class Node:
         """Send a message, as `send` does; from a native thread, or any greenlet."""
         runtime = self._running()
         if _this_thread() == self._thread:
-            runtime.spawn(send, (dest, message), {})
+            self._send_for(runtime, dest, message)
         else:
-            self._loop.run_callback_threadsafe(_spawn_send, runtime, dest, message)
+            self._loop.run_callback_threadsafe(self._send_for, runtime, dest, message)
+
+    def _send_for(self, runtime: Runtime, dest: Any, message: Any) -> None:
+        # One process sends for all threads: what one of them sends keeps its order, also where it has to wait.
+        if runtime.closed is not None:
+            return
+        sender = self._thread_sender
+        if sender is None or sender.runtime is not runtime or sender.status == EXITED:
+            sender = self._thread_sender = runtime.spawn(_send_for_threads, (), {})
+        sender.deliver((dest, message))
 
     def _in_thread(self, function: Callable[[Callable[[Any, BaseException | None], None]], Any]) -> Any:
         def guarded(finish: Callable[[Any, BaseException | None], None]) -> None:
@@ -313,7 +331,7 @@ class Node:
         outcome = Outcome(self._running())
         attempt = cluster.join(address, timeout, outcome.set)
         try:
-            if not outcome.wait(timeout):
+            if not outcome.wait_in(self._own_process(), timeout):
                 raise JoinError("unreachable", f"{self.name} could not join through {address} within {timeout} s")
         finally:
             attempt.cancel()
@@ -402,7 +420,7 @@ class _RunWatch:
         process = self._process
         if process.error is not None:
             self._finish(None, process.error)
-        elif reason == "normal":
+        elif process.exiting is NOT_EXITING and is_reason(reason, "normal"):
             self._finish(process.value, None)
         else:
             self._finish(None, ProcessExit(reason))
@@ -433,9 +451,13 @@ def _kill_all(processes: list[FunctionProcess]) -> None:
         process.kill()
 
 
-def _spawn_send(runtime: Runtime, dest: Any, message: Any) -> None:
-    if runtime.closed is None:
-        runtime.spawn(send, (dest, message), {})
+def _send_for_threads() -> None:
+    while True:
+        dest, message = receive()
+        try:
+            send(dest, message)
+        except Exception:
+            structlog.get_logger("partisan_actors").exception("send_from_thread_failed", dest=repr(dest))
 
 
 def _subscriber(callback: Callable[[Any], Any]) -> None:
@@ -461,10 +483,8 @@ def _log_to_stderr() -> None:
 
 def _check_name(name: str) -> None:
     user, at, host = name.partition("@") if isinstance(name, str) else ("", "", "")
-    if not user or not at or not host or len(name.encode()) > 255 or any(c.isspace() or c == "\0" for c in name):
-        raise ValueError(
-            f'a node\'s name is like "orders@10.0.0.7", at most 255 bytes and without spaces, not {name!r}'
-        )
+    if not user or not at or not host or not name.isprintable() or " " in name or len(name.encode()) > 255:
+        raise ValueError(f'a node\'s name is like "orders@10.0.0.7": no spaces, up to 255 bytes; not {name!r}')
 
 
 def _refuse_later_options(**options: Any) -> None:

@@ -232,6 +232,8 @@ class Cluster:
         """Everything over it is lost, and the node is down."""
         self.remote.session_ended(session)
         self._synchronised.discard(session.node)
+        for attempt in list(self._joins):
+            attempt.lost(session.node)
         if self._parting.pop(session.node, None) is not None:
             self._parting_timers.cancel(session.node)
         self._step_view(view.PeerLost(session.node, session.peer.bits, reason))
@@ -405,4 +407,6 @@ def _stream_of(channel: Channel) -> StreamParameters:
         low_watermark=channel.low_watermark,
         high_watermark=channel.high_watermark,
         hard_limit=max(usual.hard_limit, 2 * channel.high_watermark),
+        # Of the other direction, but both ends have the same channels: who may send little must hear soon that it came.
+        owed_bytes=min(usual.owed_bytes, channel.high_watermark // 4 + 1),
     )

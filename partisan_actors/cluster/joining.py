@@ -27,6 +27,7 @@ class JoinAttempt:
         self._done = done
         self._over = over
         self._contact: str | None = None
+        self._view_came = False
         self._finished = False
         self.give_up: Callable[[str], None] | None = None
 
@@ -40,8 +41,15 @@ class JoinAttempt:
 
     def look(self, synchronised: set[str], undecided: list[str]) -> None:
         """Finish, if there is nothing more to wait for: given whose view has come, and who may yet be reached."""
-        if self._contact in synchronised and not undecided:
+        if self._contact in synchronised:
+            self._view_came = True
+        if self._view_came and not undecided:
             self._finish(None)
+
+    def lost(self, node: str) -> None:
+        """The session with `node` has ended. The contact is needed no more once its view has come."""
+        if node == self._contact and not self._view_came:
+            self.fail("unreachable", f"{node} answered, and went down")
 
     def fail(self, reason: str, text: str) -> None:
         """Finish with a JoinError."""

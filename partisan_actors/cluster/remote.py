@@ -23,7 +23,8 @@ from partisan_actors.processes.identity import Life, Pid, Remote
 from partisan_actors.processes.ports import SendOptions
 from partisan_actors.processes.process import NOT_EXITING, Monitor, Process
 from partisan_actors.processes.requests import Cast, RemoteCaller, RemoteSystemCaller, Request, SystemRequest
-from partisan_actors.processes.runtime import Runtime
+from partisan_actors.processes.runtime import Runtime, process_of_greenlet
+from partisan_actors.processes.scheduler import RUNNING
 from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec, DecodeError
 from partisan_actors.wire.signals import Signal, encode_signal, signals_of
@@ -64,7 +65,7 @@ class RemoteProcesses:
         """There may be ties over it from now on."""
         # The peer's life as decoded pids name it, so that one look tells whether they are of this life.
         peer = self.codec.intern(session.peer)
-        ties = Ties(session, peer, self.codec.encode, self.encode_reason)
+        ties = Ties(session, peer, self.codec.encode, self.encode_reason, self._hold_answer)
         self._ties[session] = self._ties_by_node[session.node] = ties
 
     def session_ended(self, session: Session) -> None:
@@ -124,6 +125,14 @@ class RemoteProcesses:
             session.when_room(sender.wake)
             sender.wait(deadline)
         return True
+
+    def _hold_answer(self, session: Session) -> None:
+        process = process_of_greenlet()
+        if process is None or process.runtime is not self.runtime or process.status != RUNNING:
+            return
+        while session.congested and process.exiting is NOT_EXITING:
+            session.when_room(process.wake)
+            process.wait()
 
     def request(self, request: Request, dest: Pid | Remote, options: SendOptions) -> None:
         """Send a request; its outcome arrives through it."""

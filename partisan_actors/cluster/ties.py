@@ -30,6 +30,11 @@ class RemoteWatch:
         self.watcher = watcher
         self.ref = ref
 
+    @property
+    def watcher_pid(self) -> Pid:
+        """Who watches, for `process_info`."""
+        return Pid(self._ties.peer, self.watcher)
+
     def down(self, reason: Any) -> None:
         """Send the DOWN."""
         self._ties.remote_watches.pop(self.ref, None)
@@ -42,6 +47,7 @@ class Ties:
     __slots__ = (
         "_encode",
         "_encode_reason",
+        "_wait_for_room",
         "callers",
         "links",
         "monitors",
@@ -52,12 +58,18 @@ class Ties:
     )
 
     def __init__(
-        self, session: Session, peer: Life, encode: Callable[[Any], bytes], encode_reason: Callable[[Any], bytes]
+        self,
+        session: Session,
+        peer: Life,
+        encode: Callable[[Any], bytes],
+        encode_reason: Callable[[Any], bytes],
+        wait_for_room: Callable[[Session], None],
     ) -> None:
         self.session = session
         self.peer = peer
         self._encode = encode
         self._encode_reason = encode_reason
+        self._wait_for_room = wait_for_room
         # Monitors and requests of our processes on theirs: told "noconnection" at the end.
         self.watches: dict[Any, None] | None = {}
         self.monitors: dict[int, Monitor] = {}  # the monitors among them, by ref
@@ -78,8 +90,12 @@ class Ties:
     # Answers.
 
     def reply(self, caller: RemoteCaller, value: Any) -> None:
-        """Send an answer. Raises NotSendable."""
-        self.send(REPLY, caller.pid.serial, 0, caller.number, self._encode(value))
+        """Send an answer, when there is room for it. Raises NotSendable."""
+        payload = self._encode(value)
+        if self.session.congested:
+            # A program's data as any other: a hundred answers of 1 MiB at once would be the session's end.
+            self._wait_for_room(self.session)
+        self.send(REPLY, caller.pid.serial, 0, caller.number, payload)
 
     def fail(self, caller: RemoteCaller, reason: Any) -> None:
         """Say that there will be no answer."""

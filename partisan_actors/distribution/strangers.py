@@ -33,7 +33,7 @@ class StrangerParameters:
     pending_from_one: int = 16
     """Of them, from one address."""
 
-    prove_within: float = 5.0
+    prove_within: float = 4.0
     """Seconds until a connection has to be proven."""
 
     lines: int = 5

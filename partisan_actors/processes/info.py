@@ -9,7 +9,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from partisan_actors.processes.identity import Pid
-from partisan_actors.processes.process import Monitor, Process
+from partisan_actors.processes.process import Process
 from partisan_actors.processes.runtime import current_process
 
 __all__ = ["ProcessInfo", "info_of", "process_info", "processes"]
@@ -60,7 +60,7 @@ def info_of(process: Process) -> ProcessInfo:
         mailbox_length=len(process.mailbox or ()),
         links=[other.pid if isinstance(other, Process) else other for other in process.links or ()],
         monitors=[monitor.item for monitor in (process.monitors or {}).values()],
-        monitored_by=[watch.watcher.pid for watch in watches if isinstance(watch, Monitor)],
+        monitored_by=[watch.watcher_pid for watch in watches if hasattr(watch, "watcher_pid")],
         current_function=_current_function(process),
         reductions=process.reductions,
         parent=process.parent,

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from gevent.monkey import get_original
 
 from partisan_actors.errors import NotAProcess
+from partisan_actors.processes.process import Process
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.processes.scheduler import Waiter
 
@@ -19,11 +20,12 @@ T = TypeVar("T")
 class Outcome:
     """Something that will be known later; one greenlet may wait for it."""
 
-    __slots__ = ("_runtime", "_waiter", "done", "error", "value")
+    __slots__ = ("_process", "_runtime", "_waiter", "done", "error", "value")
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._waiter: Waiter | None = None
+        self._process: Process | None = None
         self.done = False
         self.value: Any = None
         self.error: BaseException | None = None
@@ -37,6 +39,22 @@ class Outcome:
         self.error = error
         if self._waiter is not None:
             self._runtime.scheduler.wake(self._waiter)
+        if self._process is not None:
+            self._process.wake()
+
+    def wait_in(self, process: Process | None, timeout: float | None = None) -> bool:
+        """Wait as `wait` does; in a process, exit signals end the wait."""
+        if process is None:
+            return self.wait(timeout)
+        clock = self._runtime.clock
+        deadline = None if timeout is None else clock.now() + timeout
+        self._process = process
+        try:
+            while not self.done and (deadline is None or clock.now() < deadline):
+                process.wait(deadline)
+        finally:
+            self._process = None
+        return self.done
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait on the current greenlet, a process or not, at most `timeout` seconds; whether it is known."""

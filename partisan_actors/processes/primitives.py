@@ -19,7 +19,7 @@ from partisan_actors.processes.ports import DEFAULT_OPTIONS, SendOptions
 from partisan_actors.processes.process import NOT_EXITING, Process
 from partisan_actors.processes.runtime import Runtime, current_process
 from partisan_actors.processes.scheduler import EXITED, QUEUED
-from partisan_actors.processes.selective import RAISE, discard, take_message
+from partisan_actors.processes.selective import RAISE, discard, let_others_run, take_message
 from partisan_actors.processes.timers import TimerRef
 
 __all__ = [
@@ -120,8 +120,8 @@ def spawn_opt(
     process = current_process()
     process.check_exiting()
     runtime = process.runtime
-    if max_mailbox is not None and max_mailbox < 1:
-        raise ValueError(f"max_mailbox must be at least 1, not {max_mailbox}")
+    if max_mailbox is not None and (type(max_mailbox) is not int or max_mailbox < 1):
+        raise ValueError(f"max_mailbox is a number of messages, 1 or more, not {max_mailbox!r}")
     if node is not None and node != runtime.home.node:
         start = {
             "args": tuple(args),
@@ -152,6 +152,7 @@ def _register_child(runtime: Runtime, process: Process, name: str | Global, chil
         else:
             runtime.register(name, child)
     except BaseException:
+        let_others_run(process)
         # It never started: nobody hears of it.
         runtime.unlink(process, child.pid)
         if ref is not None:
@@ -180,16 +181,19 @@ def send(
         message: passed by reference on this node, copied to others.
         channel: the named channel to travel on.
         partition_key: what picks the connection, instead of the pair of pids.
-        ack: keep and resend it beyond the session; gives a Ref.
-        causal: the label whose causal order it keeps.
+        ack: acknowledged delivery; not in this version.
+        causal: causal delivery; not in this version.
         nosuspend: raise WouldBlock rather than wait while the way is full.
 
     Raises:
         NotSendable: another node is meant, and the message cannot cross.
         WouldBlock: see `nosuspend`.
+        ActorError: what is asked for is not in this version.
     """
     # hot path: a local pid with no options takes the first branch.
     process = current_process()
+    if ack or causal is not None or channel is not None:
+        check_delivery(channel, ack, causal)
     runtime = process.runtime
     if type(dest) is Pid and dest.home is runtime.home:
         target: Any = runtime.processes.get(dest.serial)
@@ -205,16 +209,29 @@ def send(
         target.deliver(message)
         return None
     options = DEFAULT_OPTIONS
-    if channel is not None or partition_key is not None or ack or causal is not None or nosuspend:
-        options = SendOptions(channel, partition_key, ack, causal, nosuspend)
+    if channel is not None or partition_key is not None or nosuspend:
+        options = SendOptions(channel, partition_key, nosuspend=nosuspend)
     runtime.router.send(process, target, message, options)
     return None
+
+
+def check_delivery(channel: str | None, ack: bool = False, causal: str | None = None) -> None:
+    """Refuse what this version cannot promise, rather than promise it in silence.
+
+    Raises:
+        ActorError: acknowledged or causal delivery, or a channel that the node does not have.
+    """
+    if ack or causal is not None:
+        raise ActorError("acknowledged and causal delivery (ack=True, causal=...) are not in this version")
+    if channel is not None and channel != "default":
+        raise ActorError(f'there is no channel {channel!r}: this version has one, "default"')
 
 
 def _wait_for_room(process: Process, target: Process, nosuspend: bool) -> None:
     limit = target.max_mailbox
     while target is not process and limit is not None and len(target.mailbox or ()) >= limit:
         if nosuspend:
+            let_others_run(process)  # or who tries again and again would keep the receiver from running
             raise WouldBlock(f"the mailbox of {target.pid} holds {limit} messages, its max_mailbox")
         if target.status == EXITED:
             return
@@ -262,7 +279,7 @@ def send_exit(pid: Pid, reason: Any) -> None:
 def send_after(seconds: float, dest: Any, message: Any) -> TimerRef:
     """Send `message` to `dest` in `seconds` (Erlang: `erlang:send_after/3`). A dead receiver gets nothing."""
     process = current_process()
-    if seconds < 0:
+    if not seconds >= 0:
         raise ValueError(f"cannot send {seconds} seconds from now: the past is over")
     runtime = process.runtime
     runtime.resolve(dest)  # a wrong kind of destination is told now

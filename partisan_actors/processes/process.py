@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import structlog
 
@@ -76,6 +76,11 @@ class Monitor:
         self.ref = ref
         self.item = item
         self.tied: Any = None  # where a monitor on another node hangs; the router's
+
+    @property
+    def watcher_pid(self) -> Pid:
+        """Who watches, for `process_info`."""
+        return self.watcher.pid
 
     def down(self, reason: Any) -> None:
         """Deliver the `Down`, unless the monitor was taken off or has fired."""
@@ -149,6 +154,10 @@ class Process:
         """Whether `receive` must not see `message` (a behaviour's own protocol)."""
         return False
 
+    def end_at_once(self, reason: Any) -> bool:
+        """End it in order with `reason` if there is nothing to run for that; whether it was so."""
+        return False
+
     def describe(self) -> str:
         """What it was started as, for logs and `process_info`."""
         raise NotImplementedError
@@ -219,6 +228,8 @@ class Process:
         # hot path: every call. Two checks and the look into the wheel without calls for them are 6 % of it.
         if self.exiting is not NOT_EXITING:
             self.check_exiting()
+        if self.status == EXITED:
+            self._outlived()
         waiter = self.waiter = Waiter(for_message)
         timer = None
         try:
@@ -239,8 +250,14 @@ class Process:
         if self.exiting is not NOT_EXITING:
             self.check_exiting()
         if self.status == EXITED:
-            # An attached greenlet whose node was stopped meanwhile: it goes on, but not as a process.
+            self._outlived()
+
+    def _outlived(self) -> NoReturn:
+        # An attached greenlet whose node was stopped meanwhile goes on, but not as a process. Any other
+        # is to end: it caught the end of a server's loop that it had entered.
+        if self.is_attached:
             raise NotAProcess(self.runtime.closed or f"{self.pid} has been detached")
+        raise ProcessExit("normal")
 
     # Exit signals in.
 
@@ -291,12 +308,14 @@ class Process:
         elif not self.is_attached and self.greenlet is not None:
             # It waits in something that is not ours, or runs, and may do so next. Never throw from
             # here: this is a sender's stack. When the hub runs, it has given up control somewhere.
-            self.runtime.clock.call_soon(self._throw, self.greenlet)
+            self.runtime.clock.call_soon(self._throw, self.greenlet, self.refusals)
 
-    def _throw(self, greenlet: Any) -> None:
+    def _throw(self, greenlet: Any, refusals: int) -> None:
         """In the hub: raise in a foreign wait, unless it is over and the process has moved on."""
         if self.greenlet is not greenlet or greenlet.dead:
             return
+        if self.refusals > refusals:
+            return  # told at a primitive meanwhile: this would cut its clean-up short
         if self.waiter is not None:
             self.scheduler.wake(self.waiter)
             return

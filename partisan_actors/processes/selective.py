@@ -14,7 +14,7 @@ from typing import Any
 from partisan_actors.errors import ProcessExit, ReceiveTimeout
 from partisan_actors.processes.process import Process
 
-__all__ = ["RAISE", "discard", "take_message"]
+__all__ = ["RAISE", "discard", "discard_youngest", "let_others_run", "take_message"]
 
 
 class _Raise:
@@ -31,7 +31,7 @@ def take_message(process: Process, match: Any, timeout: float | None, default: A
     # hot path: everything matches, and a plain process hides nothing; before a wait, and after one.
     mailbox = process.mailbox
     if match is None and mailbox and not process.hides(mailbox[0]):
-        _let_others_run(process)
+        let_others_run(process)
         return _taken(process, 0)
     predicate = _predicate(match)
     clock = process.runtime.clock
@@ -41,10 +41,15 @@ def take_message(process: Process, match: Any, timeout: float | None, default: A
         if mailbox:
             index, seen = _find(process, predicate, seen)
             if index is not None:
-                _let_others_run(process)
+                let_others_run(process)
                 return _taken(process, index)
         if deadline is not None and clock.now() >= deadline:
-            _let_others_run(process)
+            let_others_run(process)
+            if len(process.mailbox or ()) > seen:  # it came meanwhile
+                mailbox = process.mailbox
+                index, seen = _find(process, predicate, seen)
+                if index is not None:
+                    return _taken(process, index)
             if default is not RAISE:
                 return default
             raise ReceiveTimeout(f"{process.pid} got no {_wanted(match)} within {timeout} s; {seen} others are waiting")
@@ -62,6 +67,18 @@ def discard(process: Process, match: Callable[[Any], bool]) -> bool:
     mailbox = process.mailbox or deque()
     for index, message in enumerate(mailbox):
         if match(message):
+            del mailbox[index]
+            process.reductions += 1
+            _announce_room(process)
+            return True
+    return False
+
+
+def discard_youngest(process: Process, match: Callable[[Any], bool]) -> bool:
+    """Remove the youngest message that matches, if there is one."""
+    mailbox = process.mailbox or deque()
+    for index in range(len(mailbox) - 1, -1, -1):
+        if match(mailbox[index]):
             del mailbox[index]
             process.reductions += 1
             _announce_room(process)
@@ -117,7 +134,7 @@ def _announce_room(process: Process) -> None:
         sender.wake()
 
 
-def _let_others_run(process: Process) -> None:
+def let_others_run(process: Process) -> None:
     """Neither a long mailbox nor a loop that only looks is to keep everybody else from running."""
     if process.runtime.clock.now() >= process.scheduler.slice_end:
         process.give_way()

@@ -43,10 +43,12 @@ def stop_processes(runtime: Runtime, timeout: float, spare: Process | None) -> N
         roots = [process for process in others if _is_root(runtime, process, spare)]
         if not roots:
             break
+        # A quarter of the time is kept for what a root that does not end leaves untold.
+        _tell_and_wait(runtime, roots, deadline - timeout / 4, set())
         told.update(roots)
-        _tell_and_wait(runtime, roots, deadline)
-        if runtime.clock.now() >= deadline:
+        if runtime.clock.now() >= deadline - timeout / 4:
             break
+    _tell_and_wait(runtime, _others(runtime, spare), deadline, told)
     for process in _others(runtime, spare):
         process.kill()
 
@@ -60,13 +62,16 @@ def _is_root(runtime: Runtime, process: Process, spare: Process | None) -> bool:
     return parent is None or parent.is_attached or parent is spare
 
 
-def _tell_and_wait(runtime: Runtime, processes: list[Process], deadline: float) -> None:
+def _tell_and_wait(runtime: Runtime, processes: list[Process], deadline: float, told: set[Process]) -> None:
+    if not processes:
+        return
     outcome = Outcome(runtime)
     countdown = _Countdown(outcome, len(processes))
     for process in processes:
         process.add_watch(_One(countdown))
     for process in processes:
-        process.signal_exit(runtime.root, "shutdown")
+        if process not in told:
+            process.signal_exit(runtime.root, "shutdown")
     outcome.wait(max(deadline - runtime.clock.now(), 0.0))
 
 

@@ -21,10 +21,11 @@ class SwitchInterval:
 
     def lower(self, node: object, seconds: float) -> None:
         """`node` has started, and wants at most `seconds`."""
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(min(seconds, *self._wanted.values()) if self._wanted else seconds)
         if not self._wanted:
-            self._before = sys.getswitchinterval()
+            self._before = before
         self._wanted[id(node)] = seconds
-        sys.setswitchinterval(min(self._wanted.values()))
 
     def restore(self, node: object) -> None:
         """`node` has stopped."""

@@ -40,6 +40,8 @@ from partisan_actors.wire.terms import DecodeError
 
 __all__ = ["NESTED", "Builder"]
 
+_FEW = 64  # keys that may collide as they like
+
 Collection = TypeVar("Collection", bound=Sized)
 
 NESTED = frozenset((list, dict, Timestamp))
@@ -123,6 +125,12 @@ class Builder:
         return _decode_by(decode, term, f"extension type {code}")
 
 
+def _check_hashes(keys: list[Any]) -> None:
+    """Refuse keys made to collide: each would be compared with all before it, which takes seconds for 100 KB."""
+    if len(keys) > _FEW and len(set(map(hash, keys))) < len(keys) // 8:
+        raise DecodeError("too many keys or elements of one hash")
+
+
 def _exactly(count: int, items: list[Any]) -> list[Any]:
     if len(items) != count:
         raise DecodeError(f"{len(items)} items in place of {count}")
@@ -132,15 +140,18 @@ def _exactly(count: int, items: list[Any]) -> list[Any]:
 def _dict(items: list[Any]) -> dict[Any, Any]:
     if len(items) % 2:
         raise DecodeError("a key without a value")
+    _check_hashes(items[::2])
     pairs = iter(items)
     return _all_there(dict(zip(pairs, pairs, strict=True)), len(items) // 2)
 
 
 def _set(items: list[Any]) -> set[Any]:
+    _check_hashes(items)
     return _all_there(set(items), len(items))
 
 
 def _frozenset(items: list[Any]) -> frozenset[Any]:
+    _check_hashes(items)
     return _all_there(frozenset(items), len(items))
 
 

@@ -326,7 +326,9 @@ class FrameReader:
             extensions = start + HEADER_SIZE + routing_length
             body = extensions + extensions_length
             stop = body + body_length
-            if stop - start > limit or (kind not in KINDS and not flags & OPTIONAL):
+            # A stranger has no business with kinds of later versions, and could send them without end.
+            optional = flags & OPTIONAL and limit > HANDSHAKE_LIMIT
+            if stop - start > limit or (kind not in KINDS and not optional):
                 if not frames:
                     self._break(header, stop - start)
                 break

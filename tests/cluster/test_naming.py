@@ -88,7 +88,7 @@ def test_of_all_who_want_a_name_at_once_one_gets_it(nodes):
     members = nodes.cluster("one", "two", "three")
     for number in range(15):
         name = Global(f"contested {number}")
-        pids = {node.name: waiting_process(node) for node in members for _ in range(1)}
+        pids = {node.name: waiting_process(node) for node in members}
         tries = [gevent.spawn(attempt, node, name, pids[node.name]) for node in members]
         gevent.joinall(tries, timeout=10, raise_error=True)
         outcomes = [each.value for each in tries]

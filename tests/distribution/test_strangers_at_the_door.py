@@ -149,7 +149,7 @@ def test_one_that_trickles_is_cut_off_all_the_same(pair: tuple[Node, Node]):
 
 def test_the_default_limits():
     parameters = StrangerParameters()
-    assert (parameters.pending, parameters.pending_from_one, parameters.prove_within) == (256, 16, 5.0)
+    assert (parameters.pending, parameters.pending_from_one, parameters.prove_within) == (256, 16, 4.0)
 
 
 def test_a_wrong_cookie_is_told_so(pair: tuple[Node, Node], log: list[dict[str, object]]):

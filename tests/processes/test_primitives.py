@@ -228,7 +228,14 @@ def test_nobody_gets_what_is_sent_to_nobody():
     down_reason(ref)
     nobody = [dead, Pid(Life("a@h", 1, 99), 1), "nobody", Remote("nobody", "a@h"), Global("nobody"), Via(Registry(), 1)]
     for dest in [*nobody, ELSEWHERE, Remote("nobody", "b@h")]:
-        assert send(dest, "anybody?", channel="c", partition_key=1, nosuspend=True) is None
+        assert send(dest, "anybody?", channel="default", partition_key=1, nosuspend=True) is None
+    assert messages() == []
+
+
+@pytest.mark.parametrize("asked", [{"ack": True}, {"causal": "label"}, {"channel": "bulk"}])
+def test_what_this_version_cannot_promise_is_refused(asked):
+    with pytest.raises(ActorError, match="this version"):
+        send(self_pid(), "m", **asked)
     assert messages() == []
 
 

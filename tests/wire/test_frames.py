@@ -124,11 +124,11 @@ def test_a_stream_cut_at_every_single_byte() -> None:
         encode_frame(UNKNOWN_KIND, flags=OPTIONAL, body_buffers=(b"skip me",)),
         encode_frame(ACK, number=9, routing=b"r", extensions=encode_ack(3)),
     )
-    whole = [plain(frame) for frame in feed(FrameReader(), data)]
+    whole = [plain(frame) for frame in feed(FrameReader(MAX_FRAME), data)]
     assert [header.kind for header, *_ in whole] == [DATA, ACK]
-    assert [plain(frame) for frame in feed(FrameReader(), data, range(len(data)))] == whole
+    assert [plain(frame) for frame in feed(FrameReader(MAX_FRAME), data, range(len(data)))] == whole
     for cut in range(1, len(data)):
-        assert [plain(frame) for frame in feed(FrameReader(), data, [cut])] == whole
+        assert [plain(frame) for frame in feed(FrameReader(MAX_FRAME), data, [cut])] == whole
 
 
 @given(
@@ -185,9 +185,15 @@ def test_the_limit_is_of_the_whole_frame() -> None:
 def test_an_unknown_kind_breaks_unless_it_is_optional() -> None:
     after = encode_frame(CLOSE, body_buffers=(b"leave",))
     skipped = encode_frame(UNKNOWN_KIND, flags=OPTIONAL | 0x80, body_buffers=(b"new",))
-    assert [frame.body for frame in feed(FrameReader(), joined(skipped, after))] == [b"leave"]
+    assert [frame.body for frame in feed(FrameReader(MAX_FRAME), joined(skipped, after))] == [b"leave"]
     with pytest.raises(BrokenFrame, match="unknown frame kind 77"):
         feed(FrameReader(), joined(encode_frame(UNKNOWN_KIND), after))
+
+
+def test_a_stranger_has_no_optional_kinds() -> None:
+    """It could send them without end, and each would be looked at."""
+    with pytest.raises(BrokenFrame, match="unknown frame kind 77"):
+        feed(FrameReader(), joined(encode_frame(UNKNOWN_KIND, flags=OPTIONAL)))
 
 
 def test_an_optional_unknown_frame_is_skipped_without_a_buffer_of_its_own() -> None:
