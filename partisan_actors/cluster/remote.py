@@ -31,6 +31,10 @@ from partisan_actors.wire.signals import Signal, encode_signal, signals_of
 
 __all__ = ["RemoteProcesses"]
 
+LOG_LINES = 20
+LOG_SECONDS = 10.0
+"""So many lines in so many seconds at most about the undecodable messages of one peer."""
+
 
 class RemoteProcesses:
     """Processes of other nodes, as those of this one see them."""
@@ -42,6 +46,7 @@ class RemoteProcesses:
         self._ties_by_node: dict[str, Ties] = {}
         self.spawn_requested: Callable[[Ties, RemoteCaller], None] | None = None
         self.undecodable = 0
+        self._logged: dict[str, tuple[float, int]] = {}  # by node: since when, and how many lines
         self._handlers: dict[int, Callable[[Ties, Signal], None]] = {
             signals.SEND: self._on_send,
             signals.CAST: self._on_cast,
@@ -254,15 +259,7 @@ class RemoteProcesses:
                 self._undecodable(ties, signal, error)
 
     def _undecodable(self, ties: Ties, signal: Signal, error: DecodeError) -> None:
-        self.undecodable += 1
-        structlog.get_logger("partisan_actors").warning(
-            "undecodable_message",
-            node=self.runtime.home.node,
-            peer=ties.peer.node,
-            to=signal.name or signal.to,
-            kind=signal.kind,
-            reason=str(error),
-        )
+        self._log_undecodable(ties, signal, error)
         reason = ("undecodable", str(error))
         if signal.kind in (signals.CALL, signals.SYSTEM_CALL, signals.SPAWN):
             ties.send_reason(signals.CALL_FAILED, signal.sender, 0, signal.ref, reason)
@@ -274,6 +271,24 @@ class RemoteProcesses:
         elif signal.kind in (signals.LINK_EXIT, signals.EXIT, signals.DOWN):
             # What happened matters more than why: the signal stands, with a reason that says so.
             self._handlers[signal.kind](ties, signal._replace(payload=self.codec.encode(reason)))
+
+    def _log_undecodable(self, ties: Ties, signal: Signal, error: DecodeError) -> None:
+        self.undecodable += 1
+        now = self.runtime.clock.now()
+        begun, lines = self._logged.get(ties.peer.node, (now, 0))
+        if now - begun > LOG_SECONDS:
+            begun, lines = now, 0
+        # A peer that sends nothing else must not fill the disk; `undecodable` counts them all.
+        self._logged[ties.peer.node] = (begun, lines + 1)
+        if lines < LOG_LINES:
+            structlog.get_logger("partisan_actors").warning(
+                "undecodable_message",
+                node=self.runtime.home.node,
+                peer=ties.peer.node,
+                to=repr(signal.name)[:100] if signal.name is not None else signal.to,
+                kind=signal.kind,
+                reason=str(error),
+            )
 
     def _receiver(self, signal: Signal) -> Process | None:
         if signal.name is not None:
