@@ -130,7 +130,12 @@ def test_what_a_thread_sends_keeps_its_order(nodes: Nodes):
             sleep(0.0001)
 
     pid = node.run(lambda: spawn_opt(collects, max_mailbox=1))
-    thread = threading.Thread(target=lambda: [node.send_from_thread(pid, number) for number in range(300)])
+
+    def sends():
+        for number in range(300):
+            node.send_from_thread(pid, number)
+
+    thread = threading.Thread(target=sends)
     thread.start()
     wait_until(lambda: len(got) == 300, 20.0)
     thread.join()
