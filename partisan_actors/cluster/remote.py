@@ -135,9 +135,7 @@ class RemoteProcesses:
         process = process_of_greenlet()
         if process is None or process.runtime is not self.runtime or process.status != RUNNING:
             return
-        while session.congested and process.exiting is NOT_EXITING:
-            session.when_room(process.wake)
-            process.wait()
+        self._wait_for_room(process, session, nosuspend=False, deadline=None)
 
     def request(self, request: Request, dest: Pid | Remote, options: SendOptions) -> None:
         """Send a request; its outcome arrives through it."""

@@ -7,7 +7,7 @@ many messages waiting pays for them once per `receive`, not once per wake-up.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
@@ -65,21 +65,20 @@ def take_message(process: Process, match: Any, timeout: float | None, default: A
 def discard(process: Process, match: Callable[[Any], bool]) -> bool:
     """Remove the oldest message that matches, if there is one."""
     mailbox = process.mailbox or deque()
-    for index, message in enumerate(mailbox):
-        if match(message):
-            del mailbox[index]
-            process.reductions += 1
-            _announce_room(process)
-            return True
-    return False
+    return _discard_first(process, match, enumerate(mailbox))
 
 
 def discard_youngest(process: Process, match: Callable[[Any], bool]) -> bool:
     """Remove the youngest message that matches, if there is one."""
     mailbox = process.mailbox or deque()
-    for index in range(len(mailbox) - 1, -1, -1):
-        if match(mailbox[index]):
-            del mailbox[index]
+    return _discard_first(process, match, zip(range(len(mailbox) - 1, -1, -1), reversed(mailbox), strict=True))
+
+
+def _discard_first(process: Process, match: Callable[[Any], bool], messages: Iterable[tuple[int, Any]]) -> bool:
+    for index, message in messages:
+        if match(message):
+            assert process.mailbox is not None
+            del process.mailbox[index]
             process.reductions += 1
             _announce_room(process)
             return True
