@@ -25,14 +25,15 @@ from greenlet import getcurrent
 from partisan_actors.cluster.cluster import Cluster, ClusterSettings
 from partisan_actors.distribution.channels import Channel, check_channels
 from partisan_actors.distribution.cookie import find_cookies
-from partisan_actors.errors import ActorError, JoinError, NotAProcess, ProcessExit
+from partisan_actors.errors import ActorError, JoinError, NotAProcess
 from partisan_actors.processes import messages
 from partisan_actors.processes.clock import Clock, GeventClock
 from partisan_actors.processes.identity import Life, Pid
-from partisan_actors.processes.outside import Outcome, call_from_thread
+from partisan_actors.processes.interrupts import interrupts
+from partisan_actors.processes.outside import Outcome, call_from_thread, send_for_threads, start_run
 from partisan_actors.processes.plain import AttachedProcess, FunctionProcess
-from partisan_actors.processes.primitives import monitor_nodes, receive, send
-from partisan_actors.processes.process import NOT_EXITING, Process, is_reason
+from partisan_actors.processes.primitives import monitor_nodes, receive
+from partisan_actors.processes.process import Process
 from partisan_actors.processes.runtime import Runtime, process_of_greenlet
 from partisan_actors.processes.scheduler import EXITED
 from partisan_actors.processes.stopping import stop_processes
@@ -154,6 +155,7 @@ class Node:
         self._stay_alive()
         if self._switch_interval is not None:
             process_wide_switch_interval.lower(self, self._switch_interval)
+        interrupts.handle(self)
         structlog.get_logger("partisan_actors").info("node_started", node=self.name, address=cluster.address)
         return self
 
@@ -201,6 +203,7 @@ class Node:
         runtime.scheduler.close()
         self._keep_alive.cancel()
         process_wide_switch_interval.restore(self)
+        interrupts.restore(self)
         self._cluster = None
         self._stopping = False
 
@@ -266,7 +269,7 @@ class Node:
         if _this_thread() != self._thread:
             return self._run_from_thread(runtime, function, args, kwargs)  # type: ignore[no-any-return]
         outcome = Outcome(runtime)
-        process = _start_run(runtime, function, args, kwargs, outcome.set)
+        process = start_run(runtime, function, args, kwargs, outcome.set)
         try:
             outcome.wait_in(self._own_process())
         finally:
@@ -279,7 +282,7 @@ class Node:
     ) -> Any:
         started: list[FunctionProcess] = []
         try:
-            return self._in_thread(lambda finish: started.append(_start_run(runtime, function, args, kwargs, finish)))
+            return self._in_thread(lambda finish: started.append(start_run(runtime, function, args, kwargs, finish)))
         except BaseException:
             # An interrupt of the thread's wait; an end of the process, which a kill does not change. Behind the start
             # in the loop's queue, so it finds the process even if that has not begun.
@@ -300,7 +303,7 @@ class Node:
             return
         sender = self._thread_sender
         if sender is None or sender.runtime is not runtime or sender.status == EXITED:
-            sender = self._thread_sender = runtime.spawn(_send_for_threads, (), {})
+            sender = self._thread_sender = runtime.spawn(send_for_threads, (), {})
         sender.deliver((dest, message))
 
     def _in_thread(self, function: Callable[[Callable[[Any, BaseException | None], None]], Any]) -> Any:
@@ -408,37 +411,6 @@ _RUNTIME_MESSAGES = (
 )
 
 
-class _RunWatch:
-    """Waits for the end of a process that `run` started."""
-
-    def __init__(self, process: FunctionProcess, finish: Callable[[Any, BaseException | None], None]) -> None:
-        self._process = process
-        self._finish = finish
-
-    def down(self, reason: Any) -> None:
-        """Hand over its value, its error, or its exit."""
-        process = self._process
-        if process.error is not None:
-            self._finish(None, process.error)
-        elif process.exiting is NOT_EXITING and is_reason(reason, "normal"):
-            self._finish(process.value, None)
-        else:
-            self._finish(None, ProcessExit(reason))
-
-
-def _start_run(
-    runtime: Runtime,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    finish: Callable[[Any, BaseException | None], None],
-) -> FunctionProcess:
-    process = runtime.spawn(function, args, kwargs)
-    process.keep_error = True
-    process.add_watch(_RunWatch(process, finish))
-    return process
-
-
 def _abandon_in_child(reference: weakref.ref[Cluster]) -> None:
     """In the child of a fork: it must not read, write or close what its parent's node goes on with."""
     cluster = reference()
@@ -449,15 +421,6 @@ def _abandon_in_child(reference: weakref.ref[Cluster]) -> None:
 def _kill_all(processes: list[FunctionProcess]) -> None:
     for process in processes:
         process.kill()
-
-
-def _send_for_threads() -> None:
-    while True:
-        dest, message = receive()
-        try:
-            send(dest, message)
-        except Exception:
-            structlog.get_logger("partisan_actors").exception("send_from_thread_failed", dest=repr(dest))
 
 
 def _subscriber(callback: Callable[[Any], Any]) -> None:

@@ -1,18 +1,21 @@
-"""For code that is no process: waiting on a greenlet of one's own, and reaching a node from a native thread."""
+"""For code that is no process: waiting on a greenlet of one's own, running and sending from a native thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import structlog
 from gevent.monkey import get_original
 
-from partisan_actors.errors import NotAProcess
-from partisan_actors.processes.process import Process
+from partisan_actors.errors import NotAProcess, ProcessExit
+from partisan_actors.processes.plain import FunctionProcess
+from partisan_actors.processes.primitives import receive, send
+from partisan_actors.processes.process import NOT_EXITING, Process, is_reason
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.processes.scheduler import Waiter
 
-__all__ = ["Outcome", "call_from_thread", "wait_for"]
+__all__ = ["Outcome", "call_from_thread", "send_for_threads", "start_run", "wait_for"]
 
 T = TypeVar("T")
 
@@ -115,3 +118,45 @@ def call_from_thread(
     if outcome[1] is not None:
         raise outcome[1]
     return outcome[0]
+
+
+class _RunWatch:
+    """Waits for the end of a process that `run` started."""
+
+    def __init__(self, process: FunctionProcess, finish: Callable[[Any, BaseException | None], None]) -> None:
+        self._process = process
+        self._finish = finish
+
+    def down(self, reason: Any) -> None:
+        """Hand over its value, its error, or its exit."""
+        process = self._process
+        if process.error is not None:
+            self._finish(None, process.error)
+        elif process.exiting is NOT_EXITING and is_reason(reason, "normal"):
+            self._finish(process.value, None)
+        else:
+            self._finish(None, ProcessExit(reason))
+
+
+def start_run(
+    runtime: Runtime,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    finish: Callable[[Any, BaseException | None], None],
+) -> FunctionProcess:
+    """Start a process that runs `function`; its value, its error or its exit is given to `finish`."""
+    process = runtime.spawn(function, args, kwargs)
+    process.keep_error = True
+    process.add_watch(_RunWatch(process, finish))
+    return process
+
+
+def send_for_threads() -> None:
+    """The body of the process that sends what native threads hand over: messages `(dest, message)`."""
+    while True:
+        dest, message = receive()
+        try:
+            send(dest, message)
+        except Exception:
+            structlog.get_logger("partisan_actors").exception("send_from_thread_failed", dest=repr(dest))
