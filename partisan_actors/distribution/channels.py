@@ -1,12 +1,47 @@
-"""Channels: named groups of streams between two nodes, as a program declares them."""
+"""Channels: named groups of streams between two nodes, as a program declares them and as two nodes agree on them.
+
+Two nodes have the channels that both declare, and always the default one. Each is a number on their session: 0 is
+the system channel, for membership, overlays and names, which nobody declares; 1 the default one; the others follow
+in the order of their names. A channel has as many streams as the one of the two says that says less. A peer of
+before channels has one stream for everything, number 0 of channel 0.
+
+The first stream of the system channel and that of the default one share the session's first connection, where the
+system's is written first; each other stream has a connection of its own, made when it is first used.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_CHANNEL", "Channel", "check_channels"]
+from partisan_actors.distribution.stream import StreamParameters
+
+__all__ = [
+    "AUTO_STREAMS",
+    "DEFAULT_CHANNEL",
+    "STREAMS_FEATURE",
+    "SYSTEM_CHANNEL",
+    "AgreedChannel",
+    "Channel",
+    "agree_channels",
+    "declare_channels",
+    "declared",
+]
 
 DEFAULT_CHANNEL = "default"
+SYSTEM_CHANNEL = ""
+"""What the system channel is called where a name is needed; no program can declare it."""
+
+STREAMS_FEATURE = 1 << 0
+"""The hello's bit of a node that has channels and several streams."""
+
+AUTO_STREAMS = 16
+"""The streams of a channel with `parallelism="auto"` where the round trip is long."""
+
+_MONOTONIC = 1 << 0
+_AUTO = 0
+_MAX_STREAMS = 256
+_MAX_CHANNELS = 64
 
 
 @dataclass(frozen=True)
@@ -15,12 +50,12 @@ class Channel:
 
     Args:
         name: what `send(..., channel=name)` says.
-        parallelism: connections per peer; "auto" is for WANs.
+        parallelism: connections per peer; "auto" is one, or 16 where the round trip is long.
         compression: a zstd level, or None.
         monotonic: keep only the newest unsent message per partition key.
-        priority: which channel's streams are written first.
-        fallback: use the default channel where a peer lacks this one.
-        high_watermark: bytes unsent and unacknowledged above which a sender waits.
+        priority: which channel's streams are written first, the highest.
+        fallback: use the default channel where a peer lacks this one; else what is sent on it fails there.
+        high_watermark: bytes unsent and unacknowledged, of each stream, above which a sender waits.
         low_watermark: bytes below which it goes on.
     """
 
@@ -34,35 +69,117 @@ class Channel:
     low_watermark: int = 4 << 20
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not 0 < len(self.name) <= 64:
-            raise ValueError(f"a channel's name is a str of 1 to 64 characters, not {self.name!r}")
-        if self.parallelism != "auto" and (not isinstance(self.parallelism, int) or self.parallelism < 1):
-            raise ValueError(
-                f'channel {self.name!r}: parallelism is a number from 1 up, or "auto", not {self.parallelism!r}'
-            )
+        if not isinstance(self.name, str) or not 0 < len(self.name) <= 64 or not self.name.isprintable():
+            raise ValueError(f"a channel's name is a str of 1 to 64 printable characters, not {self.name!r}")
+        self._check_parallelism()
         if not 0 < self.low_watermark < self.high_watermark:
             raise ValueError(
                 f"channel {self.name!r}: low_watermark {self.low_watermark} must be above 0 "
                 f"and below high_watermark {self.high_watermark}"
             )
+        if not isinstance(self.priority, int):
+            raise TypeError(f"channel {self.name!r}: priority is an int, not {self.priority!r}")
+
+    def _check_parallelism(self) -> None:
+        if self.parallelism == "auto":
+            return
+        if not isinstance(self.parallelism, int) or not 0 < self.parallelism <= _MAX_STREAMS:
+            raise ValueError(
+                f'channel {self.name!r}: parallelism is a number from 1 to {_MAX_STREAMS}, or "auto", '
+                f"not {self.parallelism!r}"
+            )
+
+    @property
+    def streams(self) -> int:
+        """How many streams it has at the most."""
+        return AUTO_STREAMS if self.parallelism == "auto" else int(self.parallelism)
+
+    @property
+    def stream_parameters(self) -> StreamParameters:
+        """The limits of each of its streams; those that a program does not set go along with those that it does."""
+        usual = StreamParameters()
+        return StreamParameters(
+            joined=min(usual.joined, self.high_watermark),
+            low_watermark=self.low_watermark,
+            high_watermark=self.high_watermark,
+            hard_limit=max(usual.hard_limit, 2 * self.high_watermark),
+            # Of the other direction, but both ends have the same channels: who may send little must hear soon that it
+            # came.
+            owed_bytes=min(usual.owed_bytes, self.high_watermark // 4 + 1),
+        )
 
 
-def check_channels(channels: tuple[Channel, ...]) -> Channel:
-    """The default channel among those declared.
+@dataclass(frozen=True)
+class AgreedChannel:
+    """A channel that two nodes have in common."""
+
+    number: int
+    streams: int
+    channel: Channel  # as this node declares it
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.channel.name
+
+
+def declare_channels(channels: Iterable[Channel]) -> tuple[Channel, ...]:
+    """The channels of a node: those given, the default one first, which is added where it is missing.
 
     Raises:
-        ValueError: this version carries everything on one connection, and was asked for more.
+        TypeError: something else than a Channel.
+        ValueError: two of one name, too many, or a combination that this version does not have.
     """
-    default = Channel(DEFAULT_CHANNEL)
+    by_name: dict[str, Channel] = {DEFAULT_CHANNEL: Channel(DEFAULT_CHANNEL)}
+    given: set[str] = set()
     for channel in channels:
         if not isinstance(channel, Channel):
             raise TypeError(f"channels are Channel(...) values, not {channel!r}")
-        if channel.name != DEFAULT_CHANNEL:
-            raise ValueError(f"channel {channel.name!r}: this version has one channel, {DEFAULT_CHANNEL!r}")
-        if channel.parallelism not in (1, "auto") or channel.compression is not None or channel.monotonic:
+        if channel.name in given:
+            raise ValueError(f"channel {channel.name!r} is declared twice")
+        if channel.compression is not None or channel.monotonic:
             raise ValueError(
-                f"channel {channel.name!r}: this version has one connection per peer, without compression; "
-                "leave parallelism, compression and monotonic as they are"
+                f"channel {channel.name!r}: this version has neither compression nor monotonic channels; "
+                "leave them as they are"
             )
-        default = channel
-    return default
+        given.add(channel.name)
+        by_name[channel.name] = channel
+    if len(by_name) > _MAX_CHANNELS:
+        raise ValueError(f"{len(by_name)} channels are too many: {_MAX_CHANNELS} at most, the default one included")
+    return tuple(by_name.values())
+
+
+def declared(channels: Iterable[Channel]) -> tuple[tuple[str, int, int], ...]:
+    """What a hello says of the channels: name, streams (0: as the round trip goes), flags."""
+    return tuple(
+        (
+            channel.name,
+            _AUTO if channel.parallelism == "auto" else channel.streams,
+            _MONOTONIC if channel.monotonic else 0,
+        )
+        for channel in channels
+    )
+
+
+def agree_channels(
+    mine: Sequence[Channel], theirs: Sequence[tuple[str, int, int]], features: int
+) -> dict[str, AgreedChannel]:
+    """The channels that two nodes have, by name, the same at both ends; none where one of them knows no channels.
+
+    Args:
+        mine: this node's.
+        theirs: what the peer's hello says.
+        features: the bits that both have.
+    """
+    if not features & STREAMS_FEATURE:
+        return {}
+    streams = {name: count or AUTO_STREAMS for name, count, _ in theirs}
+    streams.setdefault(DEFAULT_CHANNEL, 1)
+    common = sorted(
+        (channel for channel in mine if channel.name in streams),
+        key=lambda channel: (channel.name != DEFAULT_CHANNEL, channel.name),
+    )
+    return {
+        channel.name: AgreedChannel(number, min(channel.streams, streams[channel.name]), channel)
+        for number, channel in enumerate(common, 1)
+    }
