@@ -23,7 +23,7 @@ from gevent.monkey import get_original
 from greenlet import getcurrent
 
 from partisan_actors.cluster.cluster import Cluster, ClusterSettings
-from partisan_actors.distribution.channels import Channel, check_channels
+from partisan_actors.distribution.channels import Channel, declare_channels
 from partisan_actors.distribution.cookie import find_cookies
 from partisan_actors.errors import ActorError, JoinError, NotAProcess
 from partisan_actors.processes import messages
@@ -109,7 +109,7 @@ class Node:
             advertise=advertise,
             keys=Keys(find_cookies(cookie)),
             topology=topology if topology is not None else FullMesh(),
-            channel=check_channels(channels),
+            channels=declare_channels(channels),
             spawnable=tuple(spawnable),
         )
         self._strict_messages = strict_messages

@@ -85,9 +85,7 @@ def violations(package: Path) -> list[Violation]:
     """What the rules forbid in the folder `package`, sorted by place."""
     found = modules(package)
     return sorted(
-        Violation(path, line, text)
-        for name, path in found.items()
-        for line, text in _violations_of(name, path, found)
+        Violation(path, line, text) for name, path in found.items() for line, text in _violations_of(name, path, found)
     )
 
 

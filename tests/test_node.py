@@ -88,7 +88,7 @@ def test_a_name_has_two_parts(name):
         ("discovery", object(), ActorError),
         ("causal_labels", ("a",), ActorError),
         ("channels", ("default",), TypeError),
-        ("channels", (Channel("other"),), ValueError),
+        ("channels", (Channel("one"), Channel("one")), ValueError),
         ("channels", (Channel("default", compression=3),), ValueError),
         ("listen", "0.0.0.0:0", ValueError),
         ("listen", ["[::]:0", "0.0.0.0:0"], ValueError),

@@ -33,9 +33,9 @@ from partisan_actors.distribution.contact import JoinFailure
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.peers import LocalIdentity, PeerParameters, Peers
 from partisan_actors.distribution.session import SessionParameters
-from partisan_actors.distribution.stream import StreamParameters
 from partisan_actors.processes.identity import Life, Pid
 from partisan_actors.processes.messages import NodeDown, NodeUp
 from partisan_actors.processes.requests import Caller, RemoteCaller, Request
@@ -67,7 +67,7 @@ class ClusterSettings:
     advertise: str | None
     keys: Keys
     topology: Topology
-    channel: Channel
+    channels: tuple[Channel, ...]
     spawnable: tuple[str, ...]
 
 
@@ -82,8 +82,9 @@ class Cluster:
         self._advertised: tuple[str, ...] = ()
         self.codec = Codec(home)
         self.codec.register_extension(Caller, CALLER_EXTENSION, self._caller_term, self._caller_of)
-        identity = LocalIdentity(home, settings.topology.name, addresses=lambda: self._advertised)
-        parameters = PeerParameters(session=SessionParameters(stream=_stream_of(settings.channel)))
+        identity = LocalIdentity(home, settings.topology.name, settings.channels, addresses=lambda: self._advertised)
+        default = settings.channels[0].stream_parameters
+        parameters = PeerParameters(session=SessionParameters(stream=default))
         self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters)
         self.remote = RemoteProcesses(runtime, self.codec)
         spawning = Spawning(runtime, self.remote, settings.spawnable)
@@ -219,14 +220,14 @@ class Cluster:
         self._step_view(view.SessionStarted(peer.node, peer.epoch, peer.bits, session.hello.addresses))
         self._step_overlay(overlay.LinkUp(peer.node))
 
-    def received(self, session: Session, body: memoryview | bytes) -> None:
+    def received(self, session: Session, body: memoryview | bytes, outgoing: Outgoing) -> None:
         """Signals for processes go to them, the others to the machines."""
         try:
-            self.remote.received(session, body, self._received_other)
+            self.remote.received(session, body, outgoing, self._received_other)
         except BrokenFrame as error:
-            link = session.link
-            if link is not None:
-                session.broken_envelope(link, str(error))
+            bearer = outgoing.bearer
+            if bearer.link is not None:
+                bearer.broken_envelope(bearer.link, str(error))
 
     def session_ended(self, session: Session, reason: str) -> None:
         """Everything over it is lost, and the node is down."""
@@ -381,7 +382,7 @@ class Cluster:
         for node in nodes:
             session = self.peers.session(node)
             if session is not None:
-                session.send(signal)
+                session.system.send(signal)
 
     # The handles of requests, as messages carry them.
 
@@ -397,16 +398,3 @@ class Cluster:
                     return self._runtime.requests[number]
                 return RemoteCaller(self.remote, pid, number)
         raise ValueError("a caller is a pid and a number")
-
-
-def _stream_of(channel: Channel) -> StreamParameters:
-    """The limits of a stream of the channel; those that a program does not set go along with those that it does."""
-    usual = StreamParameters()
-    return StreamParameters(
-        joined=min(usual.joined, channel.high_watermark),
-        low_watermark=channel.low_watermark,
-        high_watermark=channel.high_watermark,
-        hard_limit=max(usual.hard_limit, 2 * channel.high_watermark),
-        # Of the other direction, but both ends have the same channels: who may send little must hear soon that it came.
-        owed_bytes=min(usual.owed_bytes, channel.high_watermark // 4 + 1),
-    )

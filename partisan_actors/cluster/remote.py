@@ -17,6 +17,7 @@ import structlog
 
 from partisan_actors.cluster.ties import RemoteWatch, Ties
 from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.errors import NotSendable, WouldBlock
 from partisan_actors.processes.crash_report import shortened
 from partisan_actors.processes.identity import Life, Pid, Remote
@@ -238,8 +239,17 @@ class RemoteProcesses:
 
     # In.
 
-    def received(self, session: Session, body: memoryview | bytes, other: Callable[[Session, Signal], None]) -> None:
+    def received(
+        self,
+        session: Session,
+        body: memoryview | bytes,
+        outgoing: Outgoing,
+        other: Callable[[Session, Signal], None],
+    ) -> None:
         """Handle the signals of a frame; those that are not for processes go to `other`.
+
+        Args:
+            outgoing: the other direction of the stream that they came on.
 
         Raises:
             BrokenFrame: the envelope is broken; the connection is to end.

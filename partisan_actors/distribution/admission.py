@@ -30,7 +30,7 @@ from typing import NamedTuple
 from partisan_actors.processes.identity import Life
 from partisan_actors.wire.handshake import Hello, Purpose, Refusal, RefusalCode, agree_session
 
-__all__ = ["Acquaintance", "Acquaintances", "Agreement", "Grounds", "agree", "judge"]
+__all__ = ["Acquaintance", "Acquaintances", "Agreement", "Grounds", "agree", "judge", "judge_stream"]
 
 
 class Acquaintance(NamedTuple):
@@ -123,6 +123,22 @@ def judge(grounds: Grounds, mine: Hello | None, peer: Hello) -> Refusal | None:
     if objection is None and grounds.accepting and mine is not None and grounds.own.node < peer.node:
         objection = _crossing(grounds)
     return objection
+
+
+def judge_stream(grounds: Grounds, mine: Hello | None, peer: Hello, has_it: bool) -> Refusal | None:
+    """Why `peer` may not have a connection for one stream: it is for the session that both hold, and no other.
+
+    Args:
+        has_it: whether the two nodes have a stream of that number.
+    """
+    if mine is not None and (peer.channel, peer.stream) != (mine.channel, mine.stream):
+        return Refusal(RefusalCode.MALFORMED, text="the two sides name different streams")
+    held = grounds.held_number if grounds.held == peer.life else 0
+    if not held or peer.session != held or (mine is not None and mine.session != held):
+        return Refusal(RefusalCode.SIMULTANEOUS, text="the two hold no session, or not the same")
+    if not has_it:
+        return Refusal(RefusalCode.MALFORMED, text=f"there is no stream {peer.stream} on channel {peer.channel}")
+    return None
 
 
 def _name(grounds: Grounds, peer: Hello) -> Refusal | None:

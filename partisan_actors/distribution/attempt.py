@@ -7,14 +7,17 @@ connection, once proven, is the session's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from partisan_actors.distribution.dialling import REFUSED
 from partisan_actors.distribution.link import Link
-from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.streams import SYSTEM, StreamId
 from partisan_actors.processes.clock import Clock
 from partisan_actors.transport import Connection, Transport
 from partisan_actors.wire.handshake import Hello, Purpose, Refusal
+
+if TYPE_CHECKING:
+    from partisan_actors.distribution.live_session import Session
 
 __all__ = ["Attempt", "AttemptOwner", "Failed", "Outcome", "Rejected", "Succeeded"]
 
@@ -48,8 +51,8 @@ class AttemptOwner(Protocol):
     clock: Clock
     transport: Transport
 
-    def hello_to(self, node: str | None, purpose: Purpose) -> Hello:
-        """What to say to `node`; None when it is not known who answers."""
+    def hello_to(self, node: str | None, purpose: Purpose, stream: StreamId = SYSTEM) -> Hello:
+        """What to say to `node`, None when it is not known who answers, on a connection for `stream`."""
 
     def dialled(self, connection: Connection, hello: Hello, prove_within: float, attempt: Attempt) -> Link:
         """A connection is there: make its link."""
@@ -64,7 +67,7 @@ class AttemptOwner(Protocol):
 class Attempt:
     """Dials when made."""
 
-    __slots__ = ("_dial", "_done", "_owner", "_purpose", "_until", "address", "expected", "link")
+    __slots__ = ("_dial", "_done", "_owner", "_purpose", "_until", "address", "expected", "link", "stream")
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Attempt:
         expected: str | None,
         purpose: Purpose,
         done: Callable[[Outcome], None],
+        stream: StreamId = SYSTEM,
     ) -> None:
         """Begin.
 
@@ -81,9 +85,11 @@ class Attempt:
             timeout: seconds, the handshake included.
             expected: the node that should be there; None for whoever it is.
             done: given the outcome, never from within this call.
+            stream: what the connection is for; a session's first one by default.
         """
         self.address = address
         self.expected = expected
+        self.stream = stream
         self.link: Link | None = None
         self._owner = owner
         self._purpose = purpose
@@ -125,7 +131,7 @@ class Attempt:
 
     def _connected(self, connection: Connection) -> Link:
         remaining = max(self._until - self._owner.clock.now(), 0.1)
-        hello = self._owner.hello_to(self.expected, self._purpose)
+        hello = self._owner.hello_to(self.expected, self._purpose, self.stream)
         self.link = self._owner.dialled(connection, hello, remaining, self)
         return self.link
 

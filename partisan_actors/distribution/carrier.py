@@ -1,8 +1,8 @@
 """What one connection of a session carries: which streams write to it, and what is owed for what it brought.
 
 Promised: the frames of a stream leave over one connection at a time, in order, beginning with the first that the
-peer has not; a stream that stands before another in `carried` is written first whenever both have something, so
-system traffic passes whatever bulk is queued behind it; what arrives is taken whatever connection brings it, once
+peer has not; the urgent stream is written first whenever it has something, so system traffic passes whatever bulk is
+queued, and the others take turns; what arrives is taken whatever connection brings it, once
 and in order; an acknowledgement goes back over the connection that brought the frames.
 
 Why a stream may move from one connection to another at any time: each connection brings a run of numbers that begins
@@ -15,43 +15,19 @@ Effects: `Deliver`, `Room`, `Write`, `SetTimer`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from partisan_actors.distribution.machine import SetTimer
-from partisan_actors.distribution.stream import (
-    Arrival,
-    Buffer,
-    ReceivingStream,
-    SendingStream,
-    StreamParameters,
-)
-from partisan_actors.wire.frames import ACK, BrokenFrame, Frame, acknowledged, encode_ack, encode_frame
+from partisan_actors.distribution.stream import Arrival, Buffer
+from partisan_actors.distribution.streams import Stream, Streams
+from partisan_actors.wire.frames import ACK, DATA, BrokenFrame, Frame, acknowledged, encode_ack, encode_frame
 
-__all__ = ["ACKNOWLEDGE", "DELIVER", "Carrier", "Deliver", "Room", "Stream", "StreamId", "Write"]
+__all__ = ["ACKNOWLEDGE", "DELIVER", "Carrier", "Deliver", "Room", "Write"]
 
 ACKNOWLEDGE = "acknowledge"
 """The key of the timer that pays what is owed."""
-
-StreamId: TypeAlias = tuple[int, int]
-"""The number of a channel, and the index of the stream in it."""
-
-
-class Stream:
-    """Both ends that this node has of one stream: what it sends, and what it gets."""
-
-    __slots__ = ("channel", "index", "receiving", "sending")
-
-    def __init__(self, parameters: StreamParameters, channel: int = 0, index: int = 0) -> None:
-        self.channel = channel
-        self.index = index
-        self.sending = SendingStream(parameters, channel, index)
-        self.receiving = ReceivingStream(parameters)
-
-    @property
-    def id(self) -> StreamId:
-        """What tells it from the others of its session."""
-        return self.channel, self.index
 
 
 class Deliver(NamedTuple):
@@ -86,35 +62,61 @@ DELIVER: Sequence[Effect] = (Deliver(),)
 class Carrier:
     """The streams of one connection after another; a new one takes the place of the one before."""
 
-    __slots__ = ("_acknowledge_after", "_owing", "_streams", "_timed", "carried")
+    __slots__ = (
+        "_acknowledge_after",
+        "_named",
+        "_owing",
+        "_streams",
+        "_timed",
+        "_turns",
+        "_urgent",
+        "bytes_sent",
+        "duplicates",
+        "last_heard",
+        "last_sent",
+        "resent",
+    )
 
-    def __init__(
-        self, streams: Mapping[StreamId, Stream], carried: Sequence[Stream], acknowledge_after: float
-    ) -> None:
+    def __init__(self, streams: Streams, named: Stream, acknowledge_after: float, urgent: Stream | None = None) -> None:
         """Begin without a connection.
 
         Args:
             streams: all of the session, as frames of any may arrive.
-            carried: those that write here, the most urgent first.
+            named: the stream that writes here, and whose number the hello of a connection says.
             acknowledge_after: seconds that an acknowledgement waits for a frame that can carry it.
+            urgent: another that writes here, before all others.
         """
-        self.carried = list(carried)
+        self.last_heard = 0.0  # when the last byte came; the driver sets it with every read
+        self.last_sent = 0.0  # when something was last written; the driver sets it with every flush
+        self.bytes_sent = self.resent = self.duplicates = 0  # bytes, and frames; the driver takes them away
         self._streams = streams
+        self._named = named
+        self._urgent = urgent
+        self._turns = deque((named,))  # those that are equally urgent, the next one first
         self._acknowledge_after = acknowledge_after
         self._owing: list[Stream] = []  # those of which this connection brought frames that nothing acknowledges yet
         self._timed = False  # the timer that pays what is owed runs
 
-    def connected(self, received: Mapping[StreamId, int]) -> list[Effect]:
-        """Begin on a new connection, whose other end has what `received` says of each stream.
+    def __iter__(self) -> Iterator[Stream]:
+        """Those that write here."""
+        if self._urgent is not None:
+            yield self._urgent
+        yield from self._turns
+
+    def connected(self, received: int, now: float) -> list[Effect]:
+        """Begin on a new connection, whose other end has the named stream up to number `received`.
+
+        Of the others, what is not known to have arrived is written again.
 
         Raises: BadAcknowledgement when that cannot be.
         """
+        self.last_heard = self.last_sent = now
         rooms: list[Effect] = []
-        for stream in self.carried:
-            if stream.sending.rewind(received.get(stream.id, 0)):
+        for stream in self:
+            if stream.sending.rewind(received if stream is self._named else 0):
                 rooms.append(Room(stream))
         # Of what an earlier one brought, too: the acknowledgement may have been lost with it.
-        self._owing = [stream for stream in self._streams.values() if stream.receiving.owed]
+        self._owing = [stream for stream in self if stream.receiving.owed]
         return rooms
 
     def disconnected(self) -> None:
@@ -122,37 +124,66 @@ class Carrier:
         self._timed = False
 
     def carry(self, stream: Stream) -> None:
-        """Let `stream` write here from now on, after all others."""
-        if stream not in self.carried:
-            self.carried.append(stream)
+        """Let `stream` write here too, from its first frame that is not known to have arrived."""
+        if stream not in self._turns:
+            self._turns.append(stream)
+            stream.sending.rewind(0)
+
+    def drop(self, stream: Stream) -> None:
+        """Let `stream` write here no more; a connection of its own takes it over."""
+        if stream in self._turns:
+            self._turns.remove(stream)
 
     @property
     def frame_waits(self) -> bool:
         """Whether `next_frame` has anything to give."""
-        return any(stream.sending.frame_waits for stream in self.carried)
+        return any(stream.sending.frame_waits for stream in self)
 
     def hold(self, held: bool) -> None:
         """While held there is no room to write: see `SendingStream.hold`."""
-        for stream in self.carried:
+        for stream in self:
             stream.sending.hold(held)
 
     def next_frame(self) -> Sequence[Buffer] | None:
         """The bytes of the next frame to write, with what is owed to the peer; None when nothing waits."""
         # hot path: once per joined write, so no effects but what is to be written.
-        for stream in self.carried:
-            sending = stream.sending
-            if sending.frame_waits:
-                receiving = stream.receiving
-                if (receiving.owed_frames or receiving.due) and not sending.rewinding:
-                    return sending.next_frame(encode_ack(receiving.acknowledgement()))
-                return sending.next_frame()
+        urgent = self._urgent
+        if urgent is not None and urgent.sending.frame_waits:
+            return self._frame_of(urgent)
+        turns = self._turns
+        for _ in range(len(turns)):
+            stream = turns[0]
+            turns.rotate(-1)
+            if stream.sending.frame_waits:
+                return self._frame_of(stream)
         return None
+
+    def _frame_of(self, stream: Stream) -> Sequence[Buffer] | None:
+        sending, receiving = stream.sending, stream.receiving
+        if sending.rewinding:
+            self.resent += 1
+            return sending.next_frame()
+        unsent = sending.unsent
+        owed = receiving.owed_frames or receiving.due
+        buffers = sending.next_frame(encode_ack(receiving.acknowledgement()) if owed else b"")
+        self.bytes_sent += unsent - sending.unsent
+        return buffers
+
+    def frame(self, frame: Frame, now: float) -> Sequence[Effect]:
+        """Take a frame of a stream's own connection. Raises BrokenFrame, BadAcknowledgement."""
+        kind = frame.header.kind
+        if kind == DATA:
+            return self.data(frame)
+        if kind == ACK:
+            return self.acknowledged(frame)
+        raise BrokenFrame(f"a frame of kind {kind} on a stream's own connection")
 
     def data(self, frame: Frame) -> Sequence[Effect]:
         """Take a DATA frame. Raises BrokenFrame, BadAcknowledgement."""
         # hot path: once per joined write of the peer.
         _, _, channel, index, _, _, size, number = frame.header
-        stream = self._streams.get((channel, index))
+        named = self._named
+        stream = named if named.id == (channel, index) else self._streams.get((channel, index))
         if stream is None:
             raise BrokenFrame(f"data on channel {channel}, stream {index}")
         room = False
@@ -162,9 +193,11 @@ class Carrier:
         arrival = stream.receiving.accept(number, size)
         if arrival is Arrival.GAP:
             raise BrokenFrame(f"frame {number} came after {stream.receiving.received}")
+        if arrival is Arrival.DUPLICATE:
+            self.duplicates += 1
         if stream not in self._owing:
             self._owing.append(stream)
-        effects = DELIVER if arrival is Arrival.NEW else _NOTHING
+        effects: Sequence[Effect] = DELIVER if arrival is Arrival.NEW else _NOTHING
         return (Room(stream), *effects) if room else effects
 
     def acknowledged(self, frame: Frame) -> Sequence[Effect]:
@@ -207,8 +240,7 @@ class Carrier:
         for stream in self._owing:
             receiving = stream.receiving
             if receiving.due or (receiving.owed and not only_due):
+                channel, index = stream.id
                 number = receiving.acknowledgement()
-                written.append(
-                    Write(encode_frame(ACK, channel=stream.channel, stream=stream.index, number=number))
-                )
+                written.append(Write(encode_frame(ACK, channel=channel, stream=index, number=number)))
         return [*written, *self._pay_soon()]

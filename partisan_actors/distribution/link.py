@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.bearer import Bearer
+from partisan_actors.distribution.streams import SYSTEM, StreamId
 from partisan_actors.processes.clock import Clock, Timer
 from partisan_actors.transport import Connection
 from partisan_actors.wire.frames import BrokenFrame, Frame, FrameReader, encode_frame
@@ -71,6 +72,7 @@ class Link:
         "_owner",
         "_reader",
         "attempt",
+        "bearer",
         "buffer",
         "connection",
         "counted_host",
@@ -78,7 +80,6 @@ class Link:
         "established_turn",
         "hello_turn",
         "max_frame",
-        "session",
     )
 
     def __init__(
@@ -93,7 +94,7 @@ class Link:
         """
         self.connection = connection
         self.dialled = hello is not None
-        self.session: Session | None = None
+        self.bearer: Bearer | None = None
         self.attempt: Attempt | None = None  # of ours that it came from
         self.counted_host: str | None = None  # where it is counted as a stranger's, while it is
         self.hello_turn = 0  # when the peer's hello came and the link was established, as the owner counts turns
@@ -123,6 +124,12 @@ class Link:
         return self._handshake.mine
 
     @property
+    def stream(self) -> StreamId:
+        """What it is for, as both sides have said: a stream, or a session's first connection."""
+        mine = self._handshake.mine
+        return (mine.channel, mine.stream) if mine is not None else SYSTEM
+
+    @property
     def address(self) -> str:
         """Where the peer is."""
         return self.connection.peer_address
@@ -132,43 +139,43 @@ class Link:
     def received(self, count: int) -> None:
         """Take what the connection has read."""
         # hot path: once per read.
-        session = self.session
-        if session is not None:
-            session.machine.last_heard = self._now()
+        bearer = self.bearer
+        if bearer is not None:
+            bearer.carrier.last_heard = self._now()
         try:
             frames = self._reader.received(count)
         except BrokenFrame as broken:
             self._broken(broken.reason)
             return
-        if session is None:
+        if bearer is None:
             frames = self._shake(frames)
-            session = self.session
-        if session is not None and frames:
-            session.take(self, frames)
+            bearer = self.bearer
+        if bearer is not None and frames:
+            bearer.take(self, frames)
 
     def writable(self) -> None:
-        """Let the session write on."""
-        if self.session is not None:
-            self.session.writable(self)
+        """Let what it carries write on."""
+        if self.bearer is not None:
+            self.bearer.writable(self)
 
     def closed(self, reason: str) -> None:
         """The connection is gone."""
         self._fail(None, False, reason)
-        session = self.session
+        bearer = self.bearer
         self._owner.link_closed(self)
-        if session is not None:
-            session.lost(self, reason)
+        if bearer is not None:
+            bearer.lost(self, reason)
 
     # The handshake
 
-    def carry(self, session: Session) -> None:
-        """Belong to `session` from now on."""
-        self.session = session
+    def carry(self, bearer: Bearer) -> None:
+        """Carry the frames of `bearer` from now on."""
+        self.bearer = bearer
         self._reader.set_limit(self.max_frame)
 
     def close(self, reason: str, *, flush: bool = False) -> None:
         """Close the connection; nothing that still arrives counts."""
-        self.session = None
+        self.bearer = None
         self._fail(None, True, reason)
         self.connection.close(reason, flush=flush)
 
@@ -233,8 +240,8 @@ class Link:
         self.refuse(Refusal(RefusalCode.EXPIRED))
 
     def _broken(self, reason: str) -> None:
-        if self.session is not None:
-            self.session.broken_envelope(self, reason)
+        if self.bearer is not None:
+            self.bearer.broken_envelope(self, reason)
         else:
             # No frame of ours: it might not even be one of us.
             self._fail(Refusal(RefusalCode.MALFORMED, text=reason), True, reason)

@@ -1,42 +1,36 @@
-"""A session as the parts above see it, and the driver of its machine: the write path and the read path.
+"""A session as the parts above see it, and the driver of its machine.
 
-Promised: `send` never waits and never calls back; what is sent before the next flush leaves joined; everything that
-a session has to tell is told through `PeerEvents`, in order. A session that ended takes nothing more.
-
-The write path: `send` queues, and marks the session as dirty; `flush` cuts frames and writes them, as long as the
-connection has less than `backlog` bytes that the kernel did not take. It is called when the scheduler goes idle, at
-the hub's next round at the latest, when the connection is writable again, and from `send` as soon as a whole frame
-has come together. So a number is given to what really goes out, and what waits stays joined.
+Promised: everything that a session has to tell is told through its owner, in order. A session that ended takes
+nothing more. Its first connection carries the default stream and the system's, and those that have no connection of
+their own yet; see `stream_connections` for these.
 
 Not known here: how connections are made, what a signal means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
-
-from partisan_actors.distribution.counters import Counters
+from partisan_actors.distribution.bearer import Bearer
+from partisan_actors.distribution.carrier import Deliver, Room, Write
+from partisan_actors.distribution.channels import AgreedChannel
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.session import (
-    DELIVER,
-    Deliver,
     Disconnect,
-    Effect,
     Ended,
-    Room,
+    OpenStream,
     SessionMachine,
     SessionParameters,
     Silent,
-    Write,
 )
 from partisan_actors.distribution.stream import Signal
-from partisan_actors.processes.clock import Clock
+from partisan_actors.distribution.stream_connections import StreamConnections, StreamConnectionsOwner
+from partisan_actors.distribution.streams import Stream, StreamId, Streams
 from partisan_actors.processes.identity import Life
-from partisan_actors.wire.frames import Frame
+from partisan_actors.wire.frames import OPEN_STREAM, OPTIONAL, Frame, encode_frame
 from partisan_actors.wire.handshake import Hello
 
 if TYPE_CHECKING:
@@ -44,24 +38,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "SessionOwner"]
 
-_log = structlog.get_logger("partisan_actors")
 
-
-class SessionOwner(Protocol):
+class SessionOwner(StreamConnectionsOwner, Protocol):
     """What a session asks of its owner, and tells it."""
 
-    clock: Clock
-    counters: Counters
-    backlog: int
-
-    def session_dirty(self, session: Session) -> None:
-        """It has something to write: `flush` is to be called soon."""
-
-    def session_received(self, session: Session, body: bytes | memoryview) -> None:
-        """The body of one DATA frame came."""
+    def session_received(self, session: Session, body: bytes | memoryview, outgoing: Outgoing) -> None:
+        """The body of one DATA frame came, on the stream that `outgoing` is the other direction of."""
 
     def session_lost(self, session: Session, reason: str) -> None:
-        """Its connection is gone."""
+        """Its first connection is gone."""
 
     def session_broken_envelope(self, session: Session, reason: str) -> None:
         """Its peer sent what no peer sends; the connection is being closed."""
@@ -77,32 +62,50 @@ class Session:
     """What this node has with one life of another, from its start to its end."""
 
     __slots__ = (
-        "_duplicates",
-        "_offer",
         "_owner",
-        "_sending",
         "_timers",
-        "_waiting",
-        "_waits_for_flush",
+        "channels",
+        "connections",
+        "default",
         "ended",
+        "first",
         "hello",
-        "link",
         "machine",
+        "send",
+        "system",
     )
 
-    def __init__(self, owner: SessionOwner, hello: Hello, number: int, parameters: SessionParameters) -> None:
+    def __init__(
+        self,
+        owner: SessionOwner,
+        hello: Hello,
+        number: int,
+        parameters: SessionParameters,
+        channels: Mapping[str, AgreedChannel],
+        dials: bool,
+    ) -> None:
+        """Begin without a connection.
+
+        Args:
+            hello: what the peer said of itself.
+            number: the session's, the same at both ends.
+            channels: what the two nodes agreed on, by name.
+            dials: it is this node that makes the streams' own connections.
+        """
         self.hello = hello  # what the peer said of itself when it last proved itself
-        self.link: Link | None = None  # the connection that carries it
         self.ended: str | None = None  # the reason, once it has
+        self.channels = channels
         self._owner = owner
-        self.machine = SessionMachine(hello.life, number, parameters)
-        self._sending = self.machine.sending
-        self._offer = self._sending.offer
-        self._duplicates = 0  # of those that the machine saw, how many were counted
+        self.machine = SessionMachine(hello.life, number, parameters, Streams(channels, parameters.stream))
+        self.first = Bearer(owner, self.machine.carrier, self)
+        streams = self.machine.streams
+        self.default = Outgoing(self, streams.default, self.first, owner.clock, used=True)
+        self.system = self.default
+        if streams.system is not streams.default:
+            self.system = Outgoing(self, streams.system, self.first, owner.clock, used=True)
+        self.send: Callable[[Signal], bool] = self.default.send  # see there
+        self.connections = StreamConnections(owner, self, dials, parameters)
         self._timers = KeyedTimers(owner.clock, self._timer_fired)
-        self._waiting: list[Callable[[], None]] = []  # told when there is room
-        # A flush will come without being asked for: the owner knows, or the connection has to come (back) first.
-        self._waits_for_flush = True
 
     def __repr__(self) -> str:
         phase = self.machine.phase.value
@@ -126,257 +129,209 @@ class Session:
         return self.machine.number
 
     @property
+    def link(self) -> Link | None:
+        """Its first connection, while there is one."""
+        return self.first.link
+
+    @property
     def connected(self) -> bool:
-        """Whether a connection carries it right now. While none does, what is sent waits."""
-        return self.link is not None
+        """Whether its first connection is there right now. While it is not, what is sent on it waits."""
+        return self.first.link is not None
 
     @property
     def address(self) -> str | None:
-        """The other end of its connection."""
-        return self.link.address if self.link is not None else None
+        """The other end of its first connection."""
+        link = self.first.link
+        return link.address if link is not None else None
 
     @property
     def unsent(self) -> int:
-        """Bytes of signals that no frame has taken yet."""
-        return self._sending.unsent
+        """Bytes of signals of the default stream that no frame has taken yet."""
+        return self.default.unsent
 
     @property
     def unacknowledged(self) -> int:
-        """Bytes of signals in frames that the peer has not acknowledged."""
-        return self._sending.unacknowledged
+        """Bytes of signals of the default stream in frames that the peer has not acknowledged."""
+        return self.default.unacknowledged
 
     @property
     def congested(self) -> bool:
-        """Whether senders should wait: from the high watermark on until the low one. Never once it ended."""
-        return self._sending.congested and self.ended is None
+        """Whether senders to the default stream should wait."""
+        return self.default.congested
 
     @property
     def round_trip(self) -> float | None:
         """The smoothed round-trip time in seconds, when one was measured."""
         return self.machine.round_trip
 
-    def send(self, signal: Signal) -> bool:
-        """Queue one signal, whatever is queued already; False when the session has ended, or ends by this.
-
-        Args:
-            signal: its bytes, or a tuple of buffers that are its bytes together. They must not change any more.
-
-        Raises: NotSendable for one that is larger than a frame.
-        """
-        # hot path: once per message; 0.3 us.
-        if self._offer(signal) and not self._look_up():
-            return False
-        if not self._waits_for_flush:
-            self._waits_for_flush = True
-            self._owner.session_dirty(self)
-        return True
+    def outgoing(self, stream: StreamId) -> Outgoing:
+        """The sending end of a stream that the two nodes have."""
+        if stream == self.default.stream.id:
+            return self.default
+        return self.system if stream == self.system.stream.id else self.connections.outgoing(stream)
 
     def when_room(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once, later, when the session is not congested any more, or has ended."""
-        if self.congested:
-            self._waiting.append(callback)
-        else:
-            self._owner.clock.call_soon(callback)
+        """Call `callback` once, later, when the default stream is not congested any more, or the session has ended."""
+        self.default.when_room(callback)
 
     def end(self, reason: str) -> None:
         """End the session and tell the peer, if it can be told. What is still queued is lost."""
-        self._perform(self.machine.end(reason, self._owner.clock.now()))
+        self.perform(self.machine.end(reason, self._owner.clock.now()))
 
     def leave(self, reason: str) -> None:
         """End the session after writing what is queued, which has a second to get out."""
-        if self.link is not None:
-            self._write_frames(self.link, everything=True)
-        self.end(reason)
+        self.first.write_frames(everything=True)
+        self.connections.leave()
+        self.perform(self.machine.leave(reason, self._owner.clock.now()))
 
     def flush(self) -> None:
-        """Write what is queued, as far as the connection takes it."""
-        link = self.link
-        if link is None:
-            return
-        self._waits_for_flush = False
-        self._write_frames(link)
+        """Write what the first connection has to, as far as it takes it."""
+        self.first.flush()
 
     # For the owner
 
     @property
     def answers(self) -> bool:
         """Whether the peer is connected and was heard in time."""
-        return self.link is not None and not self.machine.overdue(self._owner.clock.now())
+        return self.first.link is not None and not self.machine.overdue(self._owner.clock.now())
 
-    @property
-    def received_number(self) -> int:
-        """The last frame that came, as a hello says it."""
-        return self.machine.receiving.received
+    def received_number(self, stream: StreamId) -> int:
+        """The last frame that came of a stream, as a hello says it; 0 for the default one's place, (0, 0)."""
+        streams = self.machine.streams
+        return streams.received(streams.default.id if stream == streams.system.id else stream)
 
     def attach(self, link: Link, hello: Hello, received: int) -> None:
-        """Go on over `link`, which replaces the connection so far.
+        """Go on over `link`, which replaces the first connection so far.
 
         Args:
             hello: what the peer said, which is proven.
-            received: the last frame of this session that it has.
+            received: the last frame of this session's default stream that it has.
         """
-        before, self.link = self.link, link
-        if before is not None:
-            before.close("replaced by a newer connection")
+        self.first.attach(link)
         self.hello = hello
-        link.carry(self)
+        self.connections.moved(hello.addresses)
         clock = self._owner.clock
-        self._perform(self.machine.connected(received, clock.now(), clock.random))
-        self.flush()
+        self.perform(self.machine.connected(received, clock.now(), clock.random))
+        self.first.flush()
 
-    # For its link
+    # For its streams
 
-    def take(self, link: Link, frames: Sequence[Frame]) -> None:
-        """Take the frames of one read."""
-        # hot path: once per read; what is done per frame is per joined write of the peer.
-        machine, counters = self.machine, self._owner.counters
-        counters.frames_received += len(frames)
-        for frame in frames:
-            if self.link is not link:
-                # One of them ended the session, or its delivery did.
-                return
-            counters.bytes_received += frame.header.body_length
-            effects = machine.frame(frame, machine.last_heard)
-            if effects is DELIVER:
-                self._owner.session_received(self, frame.body)
-            elif effects:
-                self._perform(effects, frame)
-        if machine.receiving.duplicates != self._duplicates:
-            counters.frames_duplicate += machine.receiving.duplicates - self._duplicates
-            self._duplicates = machine.receiving.duplicates
-        if self.link is link and link.connection.unsent < self._owner.backlog:
-            effects = machine.read_done()
-            if effects:
-                self._perform(effects)
+    def in_use(self, outgoing: Outgoing) -> None:
+        """A stream gets its first signal: see that it is carried."""
+        self.connections.want(outgoing.stream.id)
 
-    def writable(self, link: Link) -> None:
-        """The connection has sent all that it had."""
-        if self.link is not link:
+    def overflowed(self) -> None:
+        """A stream was offered more than it may keep: it has a hole now."""
+        self.end("overflow")
+
+    def tell_room(self, stream: Stream) -> None:
+        """A stream is congested no more."""
+        self.outgoing(stream.id).tell_room()
+
+    def ask_for(self, stream: StreamId) -> None:
+        """Ask the peer to dial for a stream."""
+        channel, index = stream
+        self.first.write(Write(encode_frame(OPEN_STREAM, flags=OPTIONAL, channel=channel, stream=index)))
+
+    def carry_first(self, outgoing: Outgoing) -> None:
+        """Let the first connection carry a stream, from what its peer is not known to have."""
+        if outgoing.bearer is self.first:
             return
-        self.flush()
-        # What was owed to the peer meanwhile had to wait, but for what just went with the frames.
-        self._perform(self.machine.read_done())
+        outgoing.bearer = self.first
+        self.first.carrier.carry(outgoing.stream)
+        self.first.dirty()
 
-    def broken_envelope(self, link: Link, reason: str) -> None:
-        """Its bytes made no frame."""
-        if self.link is link:
-            self._perform(self.machine.broken_envelope(reason, self._owner.clock.now()))
+    def stream_lost(self) -> bool:
+        """A stream's own connection is gone; whether it is to be made anew."""
+        self.perform(self.machine.other_connection_lost(len(self.connections)))
+        return self.ended is None and not self.machine.closing
 
-    def lost(self, link: Link, reason: str) -> None:
-        """A connection is gone; it may be an older one."""
-        if self.link is link:
-            self._lose(reason)
+    def stream_broken(self, reason: str) -> None:
+        """The peer sent what no peer sends, on a stream's own connection."""
+        self._owner.session_broken_envelope(self, reason)
+        self.perform(self.machine.envelope_was_broken(reason, self._owner.clock.now()))
 
-    # Private
+    # Of a bearer
 
-    def _look_up(self) -> bool:
-        """`offer` wants to be looked at; whether it took the signal."""
-        if self.ended is not None:
-            return False
-        if self._sending.overflowed:
-            self.end("overflow")
-            return False
-        link = self.link
-        if link is not None and link.connection.unsent < self._owner.backlog:
-            self._write_frames(link)
-        return True
+    def frame(self, frame: Frame, now: float) -> Sequence[Any]:
+        """Take a frame of the first connection."""
+        return self.machine.frame(frame, now)
 
-    def _write_frames(self, link: Link, everything: bool = False) -> None:
-        connection, backlog, machine = link.connection, self._owner.backlog, self.machine
-        sending = machine.sending
-        resent, unsent = sending.resent, sending.unsent
-        frames = 0
-        while everything or connection.unsent < backlog:
-            if not sending.frame_waits:
-                sending.hold(False)
-                break
-            connection.write(machine.next_frame())  # type: ignore[arg-type]
-            frames += 1
-        else:
-            # `writable` will follow: until then there is no use in being asked.
-            sending.hold(True)
-            self._waits_for_flush = True
-        if frames:
-            machine.last_sent = self._owner.clock.now()
-            counters = self._owner.counters
-            counters.frames_sent += frames
-            counters.bytes_sent += unsent - sending.unsent
-            counters.frames_resent += sending.resent - resent
+    def deliver(self, frame: Frame) -> None:
+        """Hand the body of a frame up, whatever connection brought it."""
+        # hot path: once per joined write of the peer.
+        header = frame.header
+        stream = (header.channel, header.stream)
+        outgoing = self.default if stream == self.default.stream.id else self.outgoing(stream)
+        self._owner.session_received(self, frame.body, outgoing)
+        if self.machine.closing:
+            self.perform(self.machine.look_at_end())
 
-    def _timer_fired(self, event: TimerFired) -> None:
-        clock = self._owner.clock
-        self._perform(self.machine.step(event, clock.now(), clock.random))
-
-    def _perform(self, effects: Sequence[Effect], frame: Frame | None = None) -> None:
+    def perform(self, effects: Sequence[Any], frame: Frame | None = None) -> None:
+        """Perform effects of the machine."""
         for effect in effects:
             kind = type(effect)
             if kind is Deliver:
                 assert frame is not None
-                self._owner.session_received(self, frame.body)
+                self.deliver(frame)
             elif kind is Write:
-                self._write(effect)  # type: ignore[arg-type]
+                self.first.write(effect)
             elif kind is SetTimer:
-                self._timers.set(effect.key, effect.seconds)  # type: ignore[union-attr]
+                self._timers.set(effect.key, effect.seconds)
             elif kind is CancelTimer:
-                self._timers.cancel(effect.key)  # type: ignore[union-attr]
+                self._timers.cancel(effect.key)
             elif kind is Room:
-                self._tell_room()
+                self.tell_room(effect.stream)
+            elif kind is OpenStream:
+                self.connections.want(effect.stream)
             elif kind is Disconnect:
-                self._drop_link(effect)  # type: ignore[arg-type]
+                self._drop_link(effect)
             elif kind is Silent:
                 self._silent()
             else:
                 assert type(effect) is Ended
                 self._over(effect.reason)
 
-    def _write(self, effect: Write) -> None:
-        link = self.link
-        if link is None or (effect.droppable and link.connection.unsent >= self._owner.backlog):
-            return
-        link.connection.write(effect.buffers)  # type: ignore[arg-type]
-        self.machine.last_sent = self._owner.clock.now()
-        self._owner.counters.frames_sent += 1
+    def link_broken(self, reason: str) -> None:
+        """The bytes of the first connection made no frame."""
+        self.perform(self.machine.broken_envelope(reason, self._owner.clock.now()))
 
-    def _tell_room(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for callback in waiting:
-            self._owner.clock.call_soon(callback)
+    def link_lost(self, reason: str) -> None:
+        """The first connection is gone."""
+        self.first.detach()
+        self.perform(self.machine.disconnected())
+        if self.ended is None and not self.machine.closing:
+            self._owner.session_lost(self, reason)
+
+    # Private
+
+    def _timer_fired(self, event: TimerFired) -> None:
+        clock = self._owner.clock
+        self.perform(self.machine.step(event, clock.now(), clock.random))
 
     def _drop_link(self, effect: Disconnect) -> None:
-        link = self.link
+        link = self.first.link
         if link is None:
             return
         if effect.broken:
             self._owner.session_broken_envelope(self, effect.reason)
         link.close(effect.reason)
-        self._lose(effect.reason)
-
-    def _lose(self, reason: str) -> None:
-        self.link = None
-        self._sending.hold(True)
-        self._waits_for_flush = True
-        self._perform(self.machine.disconnected())
-        self._owner.session_lost(self, reason)
+        self.link_lost(effect.reason)
 
     def _silent(self) -> None:
-        link, self.link = self.link, None
+        link = self.first.detach()
         if link is not None:
             link.close("silent")
-        self._perform(self.machine.disconnected())
+        self.perform(self.machine.disconnected())
         self._owner.session_silent(self)
 
     def _over(self, reason: str) -> None:
         self.ended = reason
-        self._offer = _take_nothing
-        self._waits_for_flush = True
         self._timers.close()
-        link, self.link = self.link, None
+        link = self.first.detach()
         if link is not None:
             link.close(reason, flush=True)
-        self._tell_room()
+        self.connections.close(reason)
+        self.default.end()
+        self.system.end()
         self._owner.session_over(self, reason)
-
-
-def _take_nothing(signal: Signal) -> bool:
-    """The `offer` of a session that ended."""
-    return True

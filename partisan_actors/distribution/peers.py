@@ -18,22 +18,26 @@ Not known here: processes, terms, membership, what a signal means. The decisions
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from partisan_actors.distribution.admission import Acquaintances, Grounds, agree, judge
+from partisan_actors.distribution.admission import Acquaintances, agree
 from partisan_actors.distribution.attempt import Attempt
+from partisan_actors.distribution.bearer import Bearer
+from partisan_actors.distribution.channels import agree_channels
 from partisan_actors.distribution.contact import Contact, JoinFailure
 from partisan_actors.distribution.counters import Counters
 from partisan_actors.distribution.dialler import Dialler
 from partisan_actors.distribution.dialling import Lost, SessionOver, Silenced, Unwanted, Wanted
+from partisan_actors.distribution.greeting import Greeter
 from partisan_actors.distribution.link import Link
 from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.ports import LocalIdentity, PeerEvents, PeerParameters
 from partisan_actors.distribution.refusals import Refusals
 from partisan_actors.distribution.strangers import Strangers, host_of
+from partisan_actors.distribution.streams import SYSTEM, StreamId
 from partisan_actors.processes.clock import Clock
 from partisan_actors.processes.identity import Life
 from partisan_actors.transport import Connection, Listener, Transport
@@ -49,7 +53,6 @@ __all__ = ["LocalIdentity", "PeerEvents", "PeerParameters", "Peers"]
 
 _log = structlog.get_logger("partisan_actors")
 
-_NONCE_SIZE = 32
 _REASONS_COUNTED = 64
 _CODES = {int(code): code.name.lower() for code in RefusalCode}
 
@@ -74,23 +77,21 @@ class Peers:
         self.parameters = parameters if parameters is not None else PeerParameters()
         self.backlog = self.parameters.backlog
         self.counters = Counters()
-        self.dirty: list[Session] = []  # those that `flush` has to look at; the same list for ever
+        self.dirty: list[Bearer] = []  # those that `flush` has to look at; the same list for ever
+        self.acquaintances = Acquaintances(self.parameters.acquaintances)
         self._events = events
         self._closed = False
         self._gone: Callable[[], None] | None = None  # what waits for the last link to close
         self._flush_is_due = False
-        self._turn = 0  # counts hellos and established links, to tell which came first
         self._sessions: dict[str, Session] = {}  # those that live, by name
         self._diallers: dict[str, Dialler] = {}  # by name: each that is wanted or has a session
         self._contacts: dict[Contact, None] = {}
         self._attempts: dict[Attempt, None] = {}  # all dials and handshakes of ours that are under way
         self._links: dict[Link, None] = {}  # every connection that is open
         self._listeners: list[Listener] = []
-        self._acquaintances = Acquaintances(self.parameters.acquaintances)
         self._strangers = Strangers(self.parameters.strangers)
         self._refusals = Refusals(identity.life.node, clock, self.counters, self.parameters.strangers)
-        # Now, rather than in the middle of the first handshake.
-        self._hello(None, None, Purpose.JOIN).encode()
+        self._greeter = Greeter(self)
 
     # For the parts above
 
@@ -151,7 +152,7 @@ class Peers:
 
     def known_life(self, node: str) -> Life | None:
         """The latest life of `node` that has proved itself here."""
-        known = self._acquaintances.get(node)
+        known = self.acquaintances.get(node)
         return known.life if known is not None else None
 
     @property
@@ -160,9 +161,11 @@ class Peers:
         return len(self._links)
 
     def flush(self) -> None:
-        """Write what the dirty sessions have queued. Cheap when there is none."""
+        """Write what is queued, the most urgent first. Cheap when there is nothing."""
         # hot path: each time that the scheduler goes idle.
         dirty = self.dirty
+        if len(dirty) > 1:
+            dirty.sort(key=_priority)
         while dirty:
             dirty.pop().flush()
 
@@ -217,9 +220,9 @@ class Peers:
 
     # For attempts, diallers and contacts
 
-    def hello_to(self, node: str | None, purpose: Purpose) -> Hello:
-        """What to say to `node`, or to whoever answers."""
-        return self._hello(node, self._sessions.get(node) if node is not None else None, purpose)
+    def hello_to(self, node: str | None, purpose: Purpose, stream: StreamId = SYSTEM) -> Hello:
+        """What to say to `node`, or to whoever answers, on a connection for `stream`."""
+        return self._greeter.hello_to(node, purpose, stream)
 
     def dialled(self, connection: Connection, hello: Hello, prove_within: float, attempt: Attempt) -> Link:
         """One of ours has reached somebody."""
@@ -255,63 +258,63 @@ class Peers:
             del self._diallers[dialler.node]
             dialler.close()
 
+    # For the greeter
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody is to be let in any more."""
+        return self._closed
+
+    def attempts(self) -> Iterable[Attempt]:
+        """All dials and handshakes of ours that are under way."""
+        return self._attempts
+
+    def objection(self, peer: Hello) -> str | None:
+        """Why the parts above refuse a peer."""
+        return self._tell(self._events.check_peer, peer)
+
     # For links
 
     def greet(self, link: Link, peer: Hello) -> Hello | Refusal:
         """Answer one that dialled us; nothing of it is proven."""
-        self._turn += 1
-        link.hello_turn = self._turn
-        if self._closed:
-            return Refusal(RefusalCode.BUSY, text="the node is closing")
-        session = self._sessions.get(peer.node)
-        held = session if session is not None and session.peer == peer.life else None
-        return self._hello(peer.node, held, Purpose.LINK)
+        return self._greeter.greet(link, peer)
 
     def greeted(self, link: Link, peer: Hello) -> Refusal | None:
         """See the hello of one that we dialled, before we prove ourselves to it."""
-        attempt = link.attempt
-        if attempt is not None and attempt.expected is None:
-            session = self._sessions.get(peer.node)
-            if session is not None and session.peer == peer.life:
-                # Our hello named no session, so going on would end this one.
-                return Refusal(RefusalCode.SIMULTANEOUS, text="it is connected already")
-        elif attempt is not None and attempt.expected != peer.node:
-            return Refusal(RefusalCode.NAME, text=f"{peer.node} answers in place of {attempt.expected}")
-        return judge(self._grounds(link, peer), link.mine, peer)
+        return self._greeter.greeted(link, peer)
 
     def admit(self, link: Link, peer: Hello) -> Refusal | None:
         """Decide on one that has proved itself."""
-        if self._closed:
-            return Refusal(RefusalCode.BUSY, text="the node is closing")
-        refusal = judge(self._grounds(link, peer), link.mine, peer)
-        if refusal is not None:
-            return refusal
-        reason = self._tell(self._events.check_peer, peer)
-        if reason is None:
-            return None
-        code = RefusalCode.__members__.get(reason.upper(), RefusalCode.NAME)
-        return Refusal(code, text=f"refused by {self.identity.life.node}: {reason}")
+        return self._greeter.admit(link, peer)
 
     def link_established(self, link: Link, peer: Hello) -> None:
         """A peer is proven and admitted: its session goes on, or begins."""
         self._no_stranger(link)
-        self._turn += 1
-        link.established_turn = self._turn
+        link.established_turn = self._greeter.turn()
         assert link.mine is not None
         # First of all: the end of an older session stops its dialler, which must not give up what it has just got.
         done = link.attempt.proven() if link.attempt is not None else None
-        number, resumed = agree(link.mine, peer)
+        self.counters.connections += 1
+        if link.stream == SYSTEM:
+            session = self._first_established(link, link.mine, peer)
+        else:
+            session = self._sessions[peer.node]  # it was there when the peer was admitted, just now
+            session.connections.attach(link, link.stream, peer.received)
+        if done is not None and session is not None:
+            done(session)
+
+    def _first_established(self, link: Link, mine: Hello, peer: Hello) -> Session | None:
+        number, resumed = agree(mine, peer)
         session = self._sessions.get(peer.node)
         if session is not None and not resumed:
             session.end("newer life" if session.peer != peer.life else "newer session")
         if self._closed:
             link.close("the node is closing")
-            return
+            return None
         if not resumed or session is None:
-            session = Session(self, peer, number, self.parameters.session)
+            session = self._new_session(mine, peer, number)
             self._sessions[peer.node] = session
-        self._acquaintances.remember(peer.life, number)
-        self.counters.connections += 1
+        self.acquaintances.remember(peer.life, number)
         # What it said it has received is of the session that it holds.
         session.attach(link, peer, peer.received if peer.session == number else 0)
         if session.ended is None:
@@ -320,8 +323,13 @@ class Peers:
                 self.counters.sessions_started += 1
                 _log.info("session_started", **self._context(session), address=session.address)
                 self._tell(self._events.session_started, session)
-        if done is not None:
-            done(session)
+        return session
+
+    def _new_session(self, mine: Hello, peer: Hello, number: int) -> Session:
+        channels = agree_channels(self.identity.channels, peer.channels, mine.features & peer.features)
+        # Of two that can both be dialled, the one with the smaller name makes the streams' connections.
+        dials = bool(peer.addresses) and (not mine.addresses or mine.node < peer.node)
+        return Session(self, peer, number, self.parameters.session, channels, dials)
 
     def link_failed(self, link: Link, refusal: Refusal | None, by_us: bool, reason: str) -> None:
         """A handshake came to nothing."""
@@ -329,7 +337,7 @@ class Peers:
         if refusal is not None:
             key = _CODES.get(refusal.code, "other")
             self._refusals.refused(link.address, key if by_us else f"{key}, by the peer", str(refusal))
-        elif not link.dialled and not self._closed and not self._is_of_a_session(link):
+        elif not link.dialled and not self._closed and not self._greeter.is_of_a_session(link):
             self._refusals.refused(link.address, "closed during the handshake", reason)
         if attempt is not None:
             attempt.link_failed(refusal, by_us, reason)
@@ -343,18 +351,18 @@ class Peers:
 
     # For sessions
 
-    def session_dirty(self, session: Session) -> None:
+    def bearer_dirty(self, bearer: Bearer) -> None:
         """It has something to write."""
-        self.dirty.append(session)
+        self.dirty.append(bearer)
         # The scheduler flushes when it goes idle. But who sends need not be a process of its.
         if not self._flush_is_due:
             self._flush_is_due = True
             self.clock.call_soon(self._flush_now)
 
-    def session_received(self, session: Session, body: bytes | memoryview) -> None:
+    def session_received(self, session: Session, body: bytes | memoryview, outgoing: Outgoing) -> None:
         """A frame came."""
         try:
-            self._events.received(session, body)
+            self._events.received(session, body, outgoing)
         except Exception as error:
             _log.error("received_frame_failed", **self._context(session), reason=repr(error), exc_info=error)
 
@@ -413,53 +421,6 @@ class Peers:
             dialler = self._diallers[node] = Dialler(self, node, self.parameters.dialling)
         return dialler
 
-    def _hello(self, node: str | None, session: Session | None, purpose: Purpose) -> Hello:
-        identity = self.identity
-        known = self._acquaintances.get(node) if node is not None else None
-        return Hello(
-            node=identity.life.node,
-            epoch=identity.life.epoch,
-            bits=identity.life.bits,
-            # Of the machine's, not of the clock's generator: a nonce that can be foretold is none.
-            nonce=os.urandom(_NONCE_SIZE),
-            protocol_min=identity.protocol[0],
-            protocol_max=identity.protocol[1],
-            features=identity.features,
-            topology=identity.topology,
-            tls=identity.tls,
-            session=session.number if session is not None else 0,
-            last_session=known.last_session if known is not None else 0,
-            peer_bits=session.peer.bits if session is not None else 0,
-            received=session.received_number if session is not None else 0,
-            channels=identity.channels,
-            addresses=tuple(identity.addresses()),
-            purpose=purpose,
-        )
-
-    def _grounds(self, link: Link, peer: Hello) -> Grounds:
-        session = self._sessions.get(peer.node)
-        current = session.link if session is not None else None
-        return Grounds(
-            own=self.identity.life,
-            topology=self.identity.topology,
-            known=self._acquaintances.get(peer.node),
-            held=session.peer if session is not None else None,
-            held_number=session.number if session is not None else 0,
-            acknowledged=session is not None and session.machine.sending.acknowledged > 0,
-            answers=session is not None and session.answers,
-            dial_answered=any(
-                attempt.link is not link and (answer := attempt.answered_by()) is not None and answer.life == peer.life
-                for attempt in self._attempts
-            ),
-            crossed=current is not None and current.dialled and current.established_turn > link.hello_turn,
-            accepting=not link.dialled,
-        )
-
-    def _is_of_a_session(self, link: Link) -> bool:
-        """Whether it says to be somebody that is connected, and so has given this one up for a connection of ours."""
-        session = self._sessions.get(link.peer.node) if link.peer is not None else None
-        return session is not None and link.peer is not None and session.peer == link.peer.life
-
     def _flush_now(self) -> None:
         self._flush_is_due = False
         self.flush()
@@ -476,3 +437,7 @@ class Peers:
             name = getattr(method, "__name__", "callback")
             _log.error("peer_event_failed", node=self.identity.life.node, event_name=name, exc_info=error)
             return None
+
+
+def _priority(bearer: Bearer) -> int:
+    return bearer.priority

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from partisan_actors.distribution.channels import DEFAULT_CHANNEL, STREAMS_FEATURE, Channel
 from partisan_actors.distribution.dialling import DiallingParameters
 from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.session import SessionParameters
 from partisan_actors.distribution.strangers import StrangerParameters
 from partisan_actors.processes.identity import Life
@@ -23,11 +25,11 @@ class LocalIdentity:
 
     life: Life
     topology: str = ""
-    channels: tuple[tuple[str, int, int], ...] = ()  # name, parallelism, flags
+    channels: tuple[Channel, ...] = (Channel(DEFAULT_CHANNEL),)
     tls: bool = False
     addresses: Callable[[], Sequence[str]] = tuple  # where it can be dialled, once that is known
     protocol: tuple[int, int] = (PROTOCOL, PROTOCOL)  # lowest and highest version
-    features: int = 0
+    features: int = STREAMS_FEATURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,11 @@ class PeerEvents(Protocol):
     def session_started(self, session: Session) -> None:
         """A session with a life exists, and its first connection."""
 
-    def received(self, session: Session, body: memoryview | bytes) -> None:
-        """The body of one DATA frame, a run of signals: exactly once, in order."""
+    def received(self, session: Session, body: memoryview | bytes, outgoing: Outgoing) -> None:
+        """The body of one DATA frame, a run of signals: exactly once, in order.
+
+        `outgoing` is the other direction of the stream that it came on.
+        """
 
     def session_ended(self, session: Session, reason: str) -> None:
         """It is over: "leave", "connection refused", "silent", "unreachable: ...", "newer life", "overflow", ..."""

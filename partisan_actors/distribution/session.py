@@ -1,4 +1,7 @@
-"""The protocol of one session: two node lives, one connection at a time, frames each way until it ends.
+"""The protocol of one session: two node lives and the session's first connection, one at a time, until it ends.
+
+What a stream's own connection carries is its `Carrier`'s business alone; heartbeats, the session's phases and its end
+are here.
 
 Promised: what either side offers arrives at the other exactly once and in order while the session lasts, whatever
 connections come and go under it; `Ended` comes once and is the last effect; a peer that is silent for `silence`
@@ -7,7 +10,8 @@ seconds is found so in `silence + last_call` at the latest, unless it is we who 
     CONNECTED  --disconnected-->  BROKEN       frames are kept, and more are taken, until a connection carries them
     BROKEN     --connected----->  CONNECTED    what the peer has not got is written again
     CONNECTED  --connected----->  CONNECTED    a newer connection replaces the one before
-    either     --end, CLOSE---->  ENDED        what was not delivered is lost
+    CONNECTED  --CLOSE--------->  CLOSING      what the peer sent before, on other connections, has a second to come
+    any        --end----------->  ENDED        what was not delivered is lost
 
 Heartbeats: something is sent at least every `heartbeat_interval`, data or a HEARTBEAT, so that the peer hears us;
 and a HEARTBEAT at least every `probe_interval` however much data goes, so that the round-trip time stays known. Its
@@ -25,17 +29,19 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from struct import Struct
 from typing import NamedTuple
 
+from partisan_actors.distribution.carrier import ACKNOWLEDGE, DELIVER, Carrier, Deliver, Room, Write
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.distribution.stream import (
-    Arrival,
     BadAcknowledgement,
     Buffer,
     ReceivingStream,
     SendingStream,
     StreamParameters,
 )
+from partisan_actors.distribution.streams import StreamId, Streams
 from partisan_actors.processes.identity import Life
 from partisan_actors.wire.frames import (
     ACK,
@@ -43,12 +49,14 @@ from partisan_actors.wire.frames import (
     DATA,
     HEARTBEAT,
     HEARTBEAT_REPLY,
+    LAST_FRAMES,
+    OPEN_STREAM,
     REFUSAL,
     BrokenFrame,
     Frame,
-    acknowledged,
-    encode_ack,
+    encode_extension,
     encode_frame,
+    iterate_extensions,
 )
 from partisan_actors.wire.hello import Refusal
 
@@ -58,6 +66,7 @@ __all__ = [
     "Disconnect",
     "Effect",
     "Ended",
+    "OpenStream",
     "Phase",
     "Room",
     "SessionMachine",
@@ -66,12 +75,12 @@ __all__ = [
     "Write",
 ]
 
-_ACKNOWLEDGE = "acknowledge"
 _HEARTBEAT = "heartbeat"
+_CLOSING = "closing"
 
-# The one channel and stream that there is so far.
-_CHANNEL = 0
-_STREAM = 0
+# What a CLOSE says of streams whose last frames may still be on other connections: channel, stream, number of each.
+_LAST_FRAME = Struct(">HHQ")
+_MOST_LAST_FRAMES = 5000
 
 _TOKEN_SIZE = 8
 _MAX_REASON = 1024
@@ -100,6 +109,9 @@ class SessionParameters:
     stall: float = 2.0
     """A check that comes so late says that we were stopped, not that the peer is silent."""
 
+    last_words: float = 1.0
+    """After the peer has left, for what it sent before over other connections than its last word."""
+
     acknowledge_after: float = 0.02
     """How long an acknowledgement waits for a frame that can carry it."""
 
@@ -112,29 +124,11 @@ class SessionParameters:
             raise ValueError(
                 f"silence ({self.silence}) must be more than twice heartbeat_interval ({self.heartbeat_interval})"
             )
-        if min(self.last_call, self.stall, self.acknowledge_after, self.probe_interval, self.broken_within) <= 0:
+        times = (self.last_call, self.stall, self.acknowledge_after, self.probe_interval, self.last_words)
+        if min(*times, self.broken_within) <= 0:
             raise ValueError("all times must be above 0")
         if self.broken_envelopes < 1:
             raise ValueError(f"broken_envelopes ({self.broken_envelopes}) must be above 0")
-
-
-class Deliver(NamedTuple):
-    """Hand the body of the frame that was just taken up."""
-
-
-class Write(NamedTuple):
-    """Write these buffers to the present connection.
-
-    `droppable`: not when it is backlogged. The peer will hear enough of us when it reads, and one that does not must
-    not make the backlog grow.
-    """
-
-    buffers: Sequence[Buffer]
-    droppable: bool = False
-
-
-class Room(NamedTuple):
-    """The stream is no longer congested: let senders go on."""
 
 
 class Silent(NamedTuple):
@@ -151,18 +145,21 @@ class Disconnect(NamedTuple):
     broken: bool = False
 
 
+class OpenStream(NamedTuple):
+    """The peer cannot dial and asks us to: that stream is to get a connection of its own."""
+
+    stream: StreamId
+
+
 class Ended(NamedTuple):
     """The session is over. Close its connection, if there is one, once what was written is out."""
 
     reason: str
 
 
-Effect = Deliver | Write | Room | Silent | Disconnect | Ended | SetTimer | CancelTimer
+Effect = Deliver | Write | Room | Silent | Disconnect | OpenStream | Ended | SetTimer | CancelTimer
 
 _NOTHING: Sequence[Effect] = ()
-
-DELIVER: Sequence[Effect] = (Deliver(),)
-"""What nearly every frame leads to, so that a driver can tell by identity."""
 
 
 class Phase(enum.Enum):
@@ -170,6 +167,7 @@ class Phase(enum.Enum):
 
     CONNECTED = "connected"
     BROKEN = "broken"
+    CLOSING = "closing"
     ENDED = "ended"
 
 
@@ -177,56 +175,64 @@ class SessionMachine:
     """One session, seen from one of its ends."""
 
     __slots__ = (
-        "_acknowledgement_timed",
         "_breaks",
         "_check_due",
         "_last_call",
+        "_last_frames",
         "_parameters",
         "_probe",
         "_probe_answered",
         "_probe_sent",
-        "last_heard",
-        "last_sent",
+        "carrier",
+        "closing",
         "number",
         "peer",
         "phase",
-        "receiving",
         "round_trip",
-        "sending",
+        "streams",
     )
 
-    def __init__(self, peer: Life, number: int, parameters: SessionParameters) -> None:
+    def __init__(self, peer: Life, number: int, parameters: SessionParameters, streams: Streams | None = None) -> None:
+        """Begin without a connection; `streams` are those that the two nodes have, one by default."""
         self.peer = peer
         self.number = number  # the same at both ends, and higher than that of any session before
         self.phase = Phase.BROKEN
-        self.sending = SendingStream(parameters.stream, _CHANNEL, _STREAM)
-        self.receiving = ReceivingStream(parameters.stream)
-        self.last_heard = 0.0  # when the last byte came; the driver sets it with every read
-        self.last_sent = 0.0  # when something was last written; the driver sets it with every flush
+        self.streams = streams = streams if streams is not None else Streams({}, parameters.stream)
+        urgent = streams.system if streams.system is not streams.default else None
+        self.carrier = Carrier(streams, streams.default, parameters.acknowledge_after, urgent)
         self.round_trip: float | None = None  # seconds, smoothed
         self._parameters = parameters
-        self._acknowledgement_timed = False  # the timer that pays what is owed runs
         self._check_due = 0.0  # when the heartbeat timer should fire
         self._last_call = False  # the peer was asked for a sign of life, and has `last_call` seconds to give it
         self._probe = 0  # the number of the last HEARTBEAT
         self._probe_sent = 0.0  # when it went
         self._probe_answered = True  # or its connection is gone
+        self.closing = ""  # the reason of a peer that has left, while what it sent before may still come
+        self._last_frames: dict[StreamId, int] = {}  # what that is: the number of the last frame, by stream
         self._breaks: list[float] = []  # when connections ended by a broken envelope, lately
 
+    @property
+    def sending(self) -> SendingStream:
+        """The sending end of the default stream."""
+        return self.streams.default.sending
+
+    @property
+    def receiving(self) -> ReceivingStream:
+        """The receiving end of the default stream."""
+        return self.streams.default.receiving
+
     def connected(self, received: int, now: float, random: Random) -> Sequence[Effect]:
-        """Begin on a new connection, whose other end has every frame up to `received`."""
+        """Begin on a new connection, whose other end has every frame of the default stream up to `received`."""
         try:
-            room = self.sending.rewind(received)
+            effects: list[Effect] = [*self.carrier.connected(received, now)]
         except BadAcknowledgement:
             # Both sides said that they hold this session, and one of them holds another one's state.
             return self.end("out of step", now)
         self.phase = Phase.CONNECTED
-        self.last_heard = self.last_sent = now
         self._last_call = False
         self._probe_answered = True
         # So the first check sends one, and soon: it gives a round-trip time.
         self._probe_sent = now - self._parameters.probe_interval
-        effects: list[Effect] = [Room()] if room else []
         effects.append(self._check_in(self._parameters.heartbeat_interval * random.uniform(0.1, 0.2), now))
         return effects
 
@@ -239,29 +245,64 @@ class SessionMachine:
 
     def end(self, reason: str, now: float) -> Sequence[Effect]:
         """End the session, and tell the peer when a connection is there."""
+        return self._end(reason, b"")
+
+    def leave(self, reason: str, now: float) -> Sequence[Effect]:
+        """As `end`; but the peer is to wait for what was written to other connections."""
+        last_frames = [
+            _LAST_FRAME.pack(*stream.id, stream.sending.sent)
+            for stream in self.streams
+            if stream.sending.sent > stream.sending.acknowledged
+        ]
+        return self._end(reason, encode_extension(LAST_FRAMES, b"".join(last_frames[:_MOST_LAST_FRAMES])))
+
+    def _end(self, reason: str, extensions: bytes) -> Sequence[Effect]:
         if self.phase is Phase.ENDED:
             return _NOTHING
         effects: list[Effect] = []
         if self.phase is Phase.CONNECTED:
             told = reason.encode()[:_MAX_REASON]
-            effects.append(Write(encode_frame(CLOSE, body_buffers=(told,))))
+            effects.append(Write(encode_frame(CLOSE, extensions=extensions, body_buffers=(told,))))
         return [*effects, *self._ended(reason)]
+
+    def _closed(self, frame: Frame) -> Sequence[Effect]:
+        """The peer has left."""
+        reason = _readable(bytes(frame.body))
+        for kind, data in iterate_extensions(frame.extensions):
+            if kind == LAST_FRAMES and len(data) % _LAST_FRAME.size == 0:
+                self._last_frames = {(channel, index): last for channel, index, last in _LAST_FRAME.iter_unpack(data)}
+        if self._caught_up():
+            return self._ended(reason)
+        self.phase = Phase.CLOSING
+        self.closing = reason
+        return [*self._stop_timers(), SetTimer(_CLOSING, self._parameters.last_words)]
+
+    def _caught_up(self) -> bool:
+        for stream_id, last in self._last_frames.items():
+            stream = self.streams.get(stream_id)
+            if stream is not None and stream.receiving.received < last:
+                return False
+        return True
+
+    def look_at_end(self) -> Sequence[Effect]:
+        """Something came after the peer had left: see whether it was the last."""
+        return self._ended(self.closing) if self.phase is Phase.CLOSING and self._caught_up() else _NOTHING
+
+    def other_connection_lost(self, left: int) -> Sequence[Effect]:
+        """A stream's own connection is gone, and so many are left."""
+        return self._ended(self.closing) if self.phase is Phase.CLOSING and not left else _NOTHING
 
     def _ended(self, reason: str) -> list[Effect]:
         self.phase = Phase.ENDED
         return [*self._stop_timers(), Ended(reason)]
 
     def _stop_timers(self) -> list[Effect]:
-        self._acknowledgement_timed = False
-        return [CancelTimer(_HEARTBEAT), CancelTimer(_ACKNOWLEDGE)]
+        self.carrier.disconnected()
+        return [CancelTimer(_HEARTBEAT), CancelTimer(ACKNOWLEDGE), CancelTimer(_CLOSING)]
 
     def next_frame(self) -> Sequence[Buffer] | None:
         """The bytes of the next frame to write, what is owed to the peer with it; None when nothing waits."""
-        # hot path: once per joined write, so no effects but what is to be written.
-        sending, receiving = self.sending, self.receiving
-        if (receiving.owed_frames or receiving.due) and sending.frame_waits and not sending.rewinding:
-            return sending.next_frame(encode_ack(receiving.acknowledgement()))
-        return sending.next_frame()
+        return self.carrier.next_frame()
 
     def frame(self, frame: Frame, now: float) -> Sequence[Effect]:
         """Take a frame of the peer."""
@@ -269,43 +310,32 @@ class SessionMachine:
             return _NOTHING
         try:
             if frame.header.kind == DATA:
-                return self._data(frame)
+                return self.carrier.data(frame)
             return self._control(frame, now)
         except (BrokenFrame, BadAcknowledgement) as broken:
             return self.broken_envelope(str(broken), now)
 
-    def _data(self, frame: Frame) -> Sequence[Effect]:
-        # hot path: once per joined write of the peer.
-        _, _, channel, stream, _, _, size, number = frame.header
-        if channel != _CHANNEL or stream != _STREAM:
-            raise BrokenFrame(f"data on channel {channel}, stream {stream}")
-        room = False
-        if frame.extensions:
-            acknowledgement = acknowledged(frame.extensions)
-            room = acknowledgement is not None and self.sending.acknowledge(acknowledgement)
-        arrival = self.receiving.accept(number, size)
-        if arrival is Arrival.GAP:
-            raise BrokenFrame(f"frame {number} came after {self.receiving.received}")
-        effects = DELIVER if arrival is Arrival.NEW else _NOTHING
-        return (Room(), *effects) if room else effects
-
     def _control(self, frame: Frame, now: float) -> Sequence[Effect]:
         kind, body = frame.header.kind, bytes(frame.body)
         if kind == ACK:
-            return self._acknowledged(frame.header.number)
+            return self.carrier.acknowledged(frame)
         if kind == HEARTBEAT:
             return self._heartbeat(body)
         if kind == HEARTBEAT_REPLY:
             return self._heartbeat_reply(body, now)
         if kind == CLOSE:
-            return self._ended(_readable(body))
+            return self._closed(frame)
+        if kind == OPEN_STREAM:
+            return self._open_stream(frame.header.channel, frame.header.stream)
         if kind == REFUSAL:
             # The initiator's last check failed, after we were done: the last word on the handshake.
             return (Disconnect(f"refused: {Refusal.decode(body)}"),)
         raise BrokenFrame(f"a frame of kind {kind} after the handshake")
 
-    def _acknowledged(self, number: int) -> Sequence[Effect]:
-        return (Room(),) if self.sending.acknowledge(number) else _NOTHING
+    def _open_stream(self, channel: int, index: int) -> Sequence[Effect]:
+        if self.streams.get((channel, index)) is None:
+            raise BrokenFrame(f"a connection was asked for channel {channel}, stream {index}")
+        return (OpenStream((channel, index)),)
 
     def _heartbeat(self, token: bytes) -> Sequence[Effect]:
         if len(token) != _TOKEN_SIZE:
@@ -330,48 +360,43 @@ class SessionMachine:
         Not to be called while the connection is backlogged, but once it is no more; the debt waits.
         """
         # hot path: once per read.
-        receiving = self.receiving
-        if receiving.due:
-            return (self._acknowledgement(),) if self.phase is Phase.CONNECTED else _NOTHING
-        # Not re-set by the next frame: the first one that is owed for is the one that waits longest.
-        if self._acknowledgement_timed or not receiving.owed_frames or self.phase is not Phase.CONNECTED:
-            return _NOTHING
-        self._acknowledgement_timed = True
-        return (SetTimer(_ACKNOWLEDGE, self._parameters.acknowledge_after),)
-
-    def _acknowledgement(self) -> Effect:
-        number = self.receiving.acknowledgement()
-        return Write(encode_frame(ACK, channel=_CHANNEL, stream=_STREAM, number=number))
+        return self.carrier.read_done() if self.phase is Phase.CONNECTED else _NOTHING
 
     def broken_envelope(self, reason: str, now: float) -> Sequence[Effect]:
         """The peer sent what no peer sends. The session may go on, but not for ever by breaking and resuming."""
+        ended = self.envelope_was_broken(reason, now)
+        return ended or (Disconnect(f"broken envelope: {reason}", broken=True),)
+
+    def envelope_was_broken(self, reason: str, now: float) -> Sequence[Effect]:
+        """Count it, on whatever connection it was."""
         parameters = self._parameters
         self._breaks = [when for when in self._breaks if now - when < parameters.broken_within]
         self._breaks.append(now)
         if len(self._breaks) >= parameters.broken_envelopes:
             return self.end(f"broken envelope: {reason}", now)
-        return (Disconnect(f"broken envelope: {reason}", broken=True),)
+        return _NOTHING
 
     def overdue(self, now: float) -> bool:
         """Whether the peer should have been heard by now, so that its life is in doubt."""
-        return now - self.last_heard > 2 * self._parameters.heartbeat_interval
+        return now - self.carrier.last_heard > 2 * self._parameters.heartbeat_interval
 
     def step(self, event: TimerFired, now: float, random: Random) -> Sequence[Effect]:
         """Take a timer that is due."""
+        if event.key == _CLOSING:
+            return self._ended(self.closing) if self.phase is Phase.CLOSING else _NOTHING
         if self.phase is not Phase.CONNECTED:
             return _NOTHING
-        if event.key == _ACKNOWLEDGE:
-            self._acknowledgement_timed = False
-            return (self._acknowledgement(),) if self.receiving.owed else _NOTHING
+        if event.key == ACKNOWLEDGE:
+            return self.carrier.pay()
         return self._check(now, random)
 
     def _check(self, now: float, random: Random) -> Sequence[Effect]:
-        parameters = self._parameters
+        parameters, carrier = self._parameters, self.carrier
         if now - self._check_due >= parameters.stall:
             # We were stopped, or something kept the node from its timers: what the peer sent meanwhile has not been
             # read yet. Without this grace a node that was stopped would take all others for dead when it goes on.
-            self.last_heard = now
-        silent_for = now - self.last_heard
+            carrier.last_heard = now
+        silent_for = now - carrier.last_heard
         if silent_for < parameters.silence:
             self._last_call = False
         elif self._last_call:
@@ -381,16 +406,16 @@ class SessionMachine:
             return [self._send_heartbeat(now), self._check_in(parameters.last_call, now)]
         effects: list[Effect] = []
         interval = parameters.heartbeat_interval
-        if now - self.last_sent >= interval * 0.75 or now - self._probe_sent >= parameters.probe_interval:
+        if now - carrier.last_sent >= interval * 0.75 or now - self._probe_sent >= parameters.probe_interval:
             effects.append(self._send_heartbeat(now))
         # What was sent last may be younger than this check: the next one is due an interval after *it*.
-        until_next = max(self.last_sent + interval - now, interval * 0.25) * random.uniform(0.9, 1.0)
+        until_next = max(carrier.last_sent + interval - now, interval * 0.25) * random.uniform(0.9, 1.0)
         effects.append(self._check_in(min(until_next, parameters.silence - silent_for), now))
         return effects
 
     def _send_heartbeat(self, now: float) -> Effect:
         self._probe += 1
-        self._probe_sent = self.last_sent = now
+        self._probe_sent = self.carrier.last_sent = now
         self._probe_answered = False
         token = self._probe.to_bytes(_TOKEN_SIZE, "big")
         return Write(encode_frame(HEARTBEAT, body_buffers=(token,)), droppable=True)

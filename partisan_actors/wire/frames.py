@@ -7,11 +7,14 @@ The format, big-endian, stable for ever:
 
 - DATA is numbered on its stream; its body is one joined write, a run of signals. All other kinds are unnumbered.
 - ACK: `number` is the cumulative number received on that channel and stream. HEARTBEAT: 8 bytes that
-  HEARTBEAT_REPLY echoes. CLOSE: the reason, utf-8, at most 1 KiB. HELLO, PROOF and REFUSAL: see `wire.handshake`.
+  HEARTBEAT_REPLY echoes. CLOSE: the reason, utf-8, at most 1 KiB. OPEN_STREAM, optional: whoever can dial is to
+  make a connection for that channel and stream. HELLO, PROOF and REFUSAL: see `wire.handshake`.
 - The flag OPTIONAL is how a later version adds a kind: a receiver that does not know the kind skips the frame.
   An unknown kind without it is a broken envelope. Flags that a receiver does not know are ignored.
 - Extensions are entries of (type u8, length u16, bytes). A receiver ignores the types that it does not know, and
   a relay passes them on untouched. Type 1, ACK_EXTENSION, is a u64: an ACK for the frame's channel and stream.
+  Type 2, LAST_FRAMES, of a CLOSE: entries of (channel u16, stream u16, number u64), the last frame of each stream
+  that may still be on its way over another connection.
 
 Promised: a frame is the same however the bytes of it were cut on the way; frames that came whole before a broken
 one are given out before the break is raised; a broken reader stays broken; frames given out are never written to
@@ -38,8 +41,10 @@ __all__ = [
     "HEARTBEAT_REPLY",
     "HELLO",
     "KINDS",
+    "LAST_FRAMES",
     "MAX_BODY",
     "MAX_FRAME",
+    "OPEN_STREAM",
     "OPTIONAL",
     "PROOF",
     "REFUSAL",
@@ -59,14 +64,16 @@ ACK = 2
 HEARTBEAT = 3
 HEARTBEAT_REPLY = 4
 CLOSE = 5
+OPEN_STREAM = 6
 HELLO = 16
 PROOF = 17
 REFUSAL = 18
-KINDS = frozenset({DATA, ACK, HEARTBEAT, HEARTBEAT_REPLY, CLOSE, HELLO, PROOF, REFUSAL})
+KINDS = frozenset({DATA, ACK, HEARTBEAT, HEARTBEAT_REPLY, CLOSE, OPEN_STREAM, HELLO, PROOF, REFUSAL})
 
 OPTIONAL = 0x01
 
 ACK_EXTENSION = 1
+LAST_FRAMES = 2
 
 _HEADER = struct.Struct(">BBHHHHIQ")
 _EXTENSION = struct.Struct(">BH")

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 
 from partisan_actors.distribution import JoinFailure, LocalIdentity, PeerParameters, Peers, Session
+from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.processes.clock import Clock, GeventClock
 from partisan_actors.processes.identity import Life
 from partisan_actors.transport import SocketTransport, Transport
@@ -81,7 +82,7 @@ class Node:
         """Note it."""
         self.log.append(("started", session.node, session.number))
 
-    def received(self, session: Session, body: memoryview | bytes) -> None:
+    def received(self, session: Session, body: memoryview | bytes, outgoing: Outgoing) -> None:
         """Note it."""
         assert ("started", session.node, session.number) in self.log
         assert session.ended is None

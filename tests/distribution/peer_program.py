@@ -10,14 +10,15 @@ import sys
 import gevent
 
 from partisan_actors.distribution import Session
+from partisan_actors.distribution.outgoing import Outgoing
 from tests.distribution.nodes import Node
 
 
 class Echo(Node):
     """Sends everything back."""
 
-    def received(self, session: Session, body: memoryview | bytes) -> None:
-        session.send(bytes(body))
+    def received(self, session: Session, body: memoryview | bytes, outgoing: Outgoing) -> None:
+        outgoing.send(bytes(body))
 
 
 def main() -> None:

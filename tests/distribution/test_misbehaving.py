@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from partisan_actors.distribution import JoinFailure, Session
+from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.processes.identity import Life
 from partisan_actors.transport import MemoryConnection
 from partisan_actors.wire.frames import ACK, CLOSE, DATA, HEARTBEAT, HEARTBEAT_REPLY, HELLO
@@ -167,8 +168,8 @@ def test_a_session_ended_from_within_a_delivery_delivers_no_more(world: World):
     one, other = world.pair(parameters=SMALL)
     received = other.received
 
-    def end_at_first(session: Session, body: bytes | memoryview) -> None:
-        received(session, body)
+    def end_at_first(session: Session, body: bytes | memoryview, outgoing: Outgoing) -> None:
+        received(session, body, outgoing)
         session.end("enough")
 
     other.received = end_at_first  # type: ignore[method-assign]

@@ -66,13 +66,13 @@ class Run:
                     self.timers.pop(key, None)
                 case Write(buffers):
                     self.written += frames_of(b"".join(buffers))
-                    self.machine.last_sent = self.now
+                    self.machine.carrier.last_sent = self.now
                 case _:
                     self.told.append((self.now, effect))
 
     def frame(self, kind: int, **fields: object) -> Sequence[Effect]:
         """Give it a frame, as one read."""
-        self.machine.last_heard = self.now
+        self.machine.carrier.last_heard = self.now
         frame = frame_of(b"".join(encode_frame(kind, **fields)))  # type: ignore[arg-type]
         effects = self.machine.frame(frame, self.now)
         self.take([effect for effect in effects if effects is not DELIVER])
@@ -90,7 +90,7 @@ class Run:
             del self.timers[key]
             self.now = due + late
             if answer and self.now - heard >= 0.5:
-                self.machine.last_heard = heard = self.now
+                self.machine.carrier.last_heard = heard = self.now
             self.take(self.machine.step(TimerFired(key), self.now, self.random))
         self.now = when
 
@@ -127,7 +127,7 @@ def test_something_is_sent_every_second_when_there_is_nothing_to_say(run: Run):
 def test_data_takes_the_place_of_heartbeats_but_for_the_round_trip_time(run: Run):
     for tenth in range(200):
         run.until(100.0 + tenth / 10, answer=True)
-        run.machine.last_sent = run.now
+        run.machine.carrier.last_sent = run.now
         if run.written and run.kinds()[-1] == HEARTBEAT:
             run.frame(HEARTBEAT_REPLY, body_buffers=(run.written[-1].body,))
     assert 4 <= len(run.written) <= 5
@@ -192,7 +192,7 @@ def test_a_silent_peer_is_found_within_five_seconds():
         run.random = Random(seed)
         run.connect()
         run.until(130.0, answer=True)
-        heard = run.machine.last_heard
+        heard = run.machine.carrier.last_heard
         run.until(140.0)
         (found,) = [when for when, effect in run.told if isinstance(effect, Silent)]
         assert 4.0 <= found - heard < 5.0
@@ -209,7 +209,7 @@ def test_the_peer_is_asked_a_last_time_before_it_is_silent(run: Run):
 def test_any_byte_is_a_sign_of_life_a_whole_frame_is_not_needed(run: Run):
     for half in range(40):
         run.until(100.0 + half / 2)
-        run.machine.last_heard = run.now  # as the driver does with every read
+        run.machine.carrier.last_heard = run.now  # as the driver does with every read
     assert not run.told
 
 
@@ -218,7 +218,7 @@ def test_who_was_stopped_itself_gives_the_others_time(run: Run):
     due = run.timers["heartbeat"]
     run.until(due + 10.0, late=10.0)
     assert not run.told, "its own clock says that it did not run"
-    assert run.machine.last_heard == due + 10.0
+    assert run.machine.carrier.last_heard == due + 10.0
     run.until(due + 20.0)
     assert [type(effect) for _, effect in run.told] == [Silent]
 
@@ -297,7 +297,7 @@ def test_room_comes_with_the_data_that_brings_it():
         run.machine.sending.offer(bytes(10))
         run.machine.next_frame()
     effects = run.data(1, extensions=encode_ack(2))
-    assert list(effects) == [Room(), *DELIVER]
+    assert list(effects) == [Room(run.machine.streams.default), *DELIVER]
 
 
 # Broken envelopes

@@ -75,7 +75,9 @@ def test_a_node_is_killed_half_way_and_every_count_is_right(tmp_path):
     lines = run(*DEMO, str(source), folder=tmp_path)
     check_moved(lines)
     check_result(lines, source)
-    assert [percent for percent, in events(lines, r" *(\d+) %  .* words/s")] == [str(ten) for ten in range(10, 101, 10)]
+    assert [percent for (percent,) in events(lines, r" *(\d+) %  .* words/s")] == [
+        str(ten) for ten in range(10, 101, 10)
+    ]
     assert events(lines, r"killed .*, (\d+) of 120 files done") == [("60",)]
     lost = events(lines, r"(\S+) was lost on left@127\.0\.0\.1; pieces to count again: (\d+)")
     assert sorted(worker for worker, _ in lost) == ["left-1", "left-2"]

@@ -1,0 +1,125 @@
+"""The sending end of one stream, as the parts above see it.
+
+Promised: `send` never waits and never calls back. One of a session that ended takes nothing more.
+
+Not known here: what carries the stream, what a signal means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from partisan_actors.distribution.bearer import Bearer
+from partisan_actors.distribution.stream import Signal
+from partisan_actors.distribution.streams import Stream
+from partisan_actors.processes.clock import Clock
+
+__all__ = ["Outgoing", "SentThrough"]
+
+
+class SentThrough(Protocol):
+    """What an outgoing stream asks of its session."""
+
+    def in_use(self, outgoing: Outgoing) -> None:
+        """It is about to get its first signal."""
+
+    def overflowed(self) -> None:
+        """It was offered more than it may keep: the session is to end."""
+
+
+class Outgoing:
+    """Signals to one stream of a session."""
+
+    __slots__ = ("_clock", "_offer", "_sending", "_session", "_used", "_waiting", "bearer", "ended", "stream")
+
+    def __init__(self, session: SentThrough, stream: Stream, bearer: Bearer, clock: Clock, used: bool) -> None:
+        """Begin.
+
+        Args:
+            bearer: what carries it; may be replaced.
+            used: its session need not be told of its first signal.
+        """
+        self.stream = stream
+        self.bearer = bearer
+        self.ended = False  # with its session
+        self._session = session
+        self._clock = clock
+        self._sending = stream.sending
+        self._used = used
+        self._offer: Callable[[Signal], bool] = stream.sending.offer if used else self._first_offer
+        self._waiting: list[Callable[[], None]] = []  # told when there is room
+
+    def __repr__(self) -> str:
+        return f"<Outgoing {self.stream!r}>"
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of signals that no frame has taken yet."""
+        return self._sending.unsent
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes of signals in frames that the peer has not acknowledged."""
+        return self._sending.unacknowledged
+
+    @property
+    def congested(self) -> bool:
+        """Whether senders should wait: from the high watermark on until the low one. Never once it ended."""
+        return self._sending.congested and not self.ended
+
+    def send(self, signal: Signal) -> bool:
+        """Queue one signal, whatever is queued already; False when the session has ended, or ends by this.
+
+        Args:
+            signal: its bytes, or a tuple of buffers that are its bytes together. They must not change any more.
+
+        Raises: NotSendable for one that is larger than a frame.
+        """
+        # hot path: once per message; 0.3 us.
+        if self._offer(signal) and not self._look_up():
+            return False
+        bearer = self.bearer
+        if not bearer.waits_for_flush:
+            bearer.dirty()
+        return True
+
+    def when_room(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, later, when the stream is not congested any more, or its session has ended."""
+        if self.congested:
+            self._waiting.append(callback)
+        else:
+            self._clock.call_soon(callback)
+
+    def tell_room(self) -> None:
+        """There is room again."""
+        waiting, self._waiting = self._waiting, []
+        for callback in waiting:
+            self._clock.call_soon(callback)
+
+    def end(self) -> None:
+        """Take nothing any more."""
+        self.ended = True
+        self._offer = _take_nothing
+        self.tell_room()
+
+    def _first_offer(self, signal: Signal) -> bool:
+        self._offer = self._sending.offer
+        self._session.in_use(self)
+        return self._offer(signal)
+
+    def _look_up(self) -> bool:
+        """`offer` wants to be looked at; whether it took the signal."""
+        if self.ended:
+            return False
+        if self._sending.overflowed:
+            self._session.overflowed()
+            return False
+        if not self.bearer.backlogged:
+            self.bearer.write_frames()
+        return True
+
+
+def _take_nothing(signal: Signal) -> bool:
+    """The `offer` of a stream that ended."""
+    return True

@@ -1,0 +1,79 @@
+"""The streams of one session: which there are, and both ends that this node has of each.
+
+Not known here: what carries them. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+from partisan_actors.distribution.channels import AgreedChannel
+from partisan_actors.distribution.stream import ReceivingStream, SendingStream, StreamParameters
+
+__all__ = ["DEFAULT", "ONLY", "SYSTEM", "Stream", "StreamId", "Streams"]
+
+StreamId: TypeAlias = tuple[int, int]
+"""The number of a channel, and the index of the stream in it."""
+
+SYSTEM: StreamId = (0, 0)
+DEFAULT: StreamId = (1, 0)
+ONLY: StreamId = (0, 0)
+"""The one stream with a peer of before channels."""
+
+
+class Stream:
+    """What this node sends on one stream, and what it gets."""
+
+    __slots__ = ("id", "receiving", "sending")
+
+    def __init__(self, parameters: StreamParameters, stream_id: StreamId) -> None:
+        self.id = stream_id
+        self.sending = SendingStream(parameters, *stream_id)
+        self.receiving = ReceivingStream(parameters)
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.id[0]}.{self.id[1]}>"
+
+
+class Streams:
+    """Those of one session, made when they are first asked for: a channel may have hundreds, and use none."""
+
+    __slots__ = ("_channels", "_made", "default", "system")
+
+    def __init__(self, channels: Mapping[str, AgreedChannel], default: StreamParameters) -> None:
+        """Begin with those that the first connection carries.
+
+        Args:
+            channels: what the two nodes agreed on; none with a peer of before channels.
+            default: the limits of the default stream.
+        """
+        self._channels = {channel.number: channel for channel in channels.values()}
+        self.default = Stream(default, DEFAULT if channels else ONLY)
+        # With a peer of before channels, everything is on one stream.
+        self.system = Stream(StreamParameters(), SYSTEM) if channels else self.default
+        self._made = {stream.id: stream for stream in (self.system, self.default)}
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(list(self._made.values()))
+
+    def get(self, stream_id: StreamId) -> Stream | None:
+        """That stream, or None when the two nodes have none of that number."""
+        stream = self._made.get(stream_id)
+        if stream is not None:
+            return stream
+        channel = self._channels.get(stream_id[0])
+        if channel is None or not 0 <= stream_id[1] < channel.streams:
+            return None
+        stream = self._made[stream_id] = Stream(channel.channel.stream_parameters, stream_id)
+        return stream
+
+    def received(self, stream_id: StreamId) -> int:
+        """The last frame that came of a stream; what a stranger asks makes none."""
+        stream = self._made.get(stream_id)
+        return stream.receiving.received if stream is not None else 0
+
+    def priority(self, stream_id: StreamId) -> int:
+        """That of the stream's channel."""
+        channel = self._channels.get(stream_id[0])
+        return channel.channel.priority if channel is not None else 0
