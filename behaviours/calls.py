@@ -84,12 +84,18 @@ def call(
     made = Request(process, dest, request)
     options = DEFAULT_OPTIONS
     if channel is not None or partition_key is not None:
-        check_delivery(channel)
+        _check_channel(process, channel)
         options = SendOptions(channel, partition_key)
     _exchange(process, made, timeout, options)
     if made.state == REPLIED:
         return made.value
     raise error_of(made)
+
+
+def _check_channel(process: Process, channel: str | None) -> None:
+    check_delivery(process.runtime, channel)
+    if channel is not None and process.runtime.channels[channel]:
+        raise ActorError(f"channel {channel!r} is monotonic and takes no calls: it may drop a request for a newer one")
 
 
 def system_call(dest: Any, request: tuple[Any, ...], timeout: float | None = 5.0) -> Any:
@@ -184,7 +190,7 @@ def cast(
     except AttributeError:
         runtime = current_process().runtime  # tells what is wrong
     if channel is not None:
-        check_delivery(channel)
+        check_delivery(runtime, channel)
     if type(dest) is Pid and dest.home is runtime.home and runtime.check_message is None and runtime.closed is None:
         target = runtime.processes.get(dest.serial)
         if target is None:
@@ -209,7 +215,7 @@ def send_request(dest: Any, request: Any, *, channel: str | None = None, partiti
     """Make a request and go on; the answer comes as a message (OTP: `gen_server:send_request/2`)."""
     process = current_process()
     process.check_exiting()
-    check_delivery(channel)
+    _check_channel(process, channel)
     made = RequestId(process, dest, request)
     _send_request(process, made, SendOptions(channel, partition_key))
     return made

@@ -86,7 +86,7 @@ class Cluster:
         default = settings.channels[0].stream_parameters
         parameters = PeerParameters(session=SessionParameters(stream=default))
         self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters)
-        self.remote = RemoteProcesses(runtime, self.codec)
+        self.remote = RemoteProcesses(runtime, self.codec, settings.channels)
         spawning = Spawning(runtime, self.remote, settings.spawnable)
         self._overlay = settings.topology.overlay(home.node)
         self._overlay_timers = KeyedTimers(runtime.clock, self._overlay_timer)
@@ -102,6 +102,7 @@ class Cluster:
         self.naming = Naming(
             runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
         )
+        runtime.channels = {channel.name: channel.monotonic for channel in settings.channels}
         runtime.router = ClusterRouter(self.remote, spawning, self.naming, self.members)
         runtime.scheduler.dirty = self.peers.dirty
         runtime.scheduler.flush = self.peers.flush

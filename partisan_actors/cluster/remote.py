@@ -10,27 +10,33 @@ hub, in their order. A payload that cannot be decoded costs that message only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 
 from partisan_actors.cluster.ties import RemoteWatch, Ties
+from partisan_actors.cluster.ways import Ways, name_flow
+from partisan_actors.distribution.channels import Channel
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.errors import NotSendable, WouldBlock
 from partisan_actors.processes.crash_report import shortened
 from partisan_actors.processes.identity import Life, Pid, Remote
-from partisan_actors.processes.ports import SendOptions
+from partisan_actors.processes.ports import DEFAULT_OPTIONS, SendOptions
 from partisan_actors.processes.process import NOT_EXITING, Monitor, Process
 from partisan_actors.processes.requests import Cast, RemoteCaller, RemoteSystemCaller, Request, SystemRequest
 from partisan_actors.processes.runtime import Runtime, process_of_greenlet
 from partisan_actors.processes.scheduler import RUNNING
 from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec, DecodeError
+from partisan_actors.wire.partition import partition_number
 from partisan_actors.wire.signals import Signal, encode_signal, signals_of
 
 __all__ = ["RemoteProcesses"]
+
+KEPT_KEYS = 4096
+"""Partition keys of which the flow is remembered."""
 
 LOG_LINES = 20
 LOG_SECONDS = 10.0
@@ -40,9 +46,11 @@ LOG_SECONDS = 10.0
 class RemoteProcesses:
     """Processes of other nodes, as those of this one see them."""
 
-    def __init__(self, runtime: Runtime, codec: Codec) -> None:
+    def __init__(self, runtime: Runtime, codec: Codec, channels: Sequence[Channel]) -> None:
         self.runtime = runtime
         self.codec = codec
+        self._channels = {channel.name: channel for channel in channels}
+        self._key_flows: dict[Any, int] = {}  # partition keys used lately, and their flows
         self._ties: dict[Session, Ties] = {}
         self._ties_by_node: dict[str, Ties] = {}
         self.spawn_requested: Callable[[Ties, RemoteCaller], None] | None = None
@@ -71,7 +79,8 @@ class RemoteProcesses:
         """There may be ties over it from now on."""
         # The peer's life as decoded pids name it, so that one look tells whether they are of this life.
         peer = self.codec.intern(session.peer)
-        ties = Ties(session, peer, self.codec.encode, self.encode_reason, self._hold_answer)
+        ways = Ways(session, self._channels)
+        ties = Ties(session, peer, ways, self.codec.encode, self.encode_reason, self._hold_answer)
         self._ties[session] = self._ties_by_node[session.node] = ties
 
     def session_ended(self, session: Session) -> None:
@@ -109,34 +118,55 @@ class RemoteProcesses:
         ties = self.ties_to(dest)
         if isinstance(ties, str):
             return
-        session = ties.session
-        if session.congested:
-            self._wait_for_room(sender, session, options.nosuspend, None)
         to, name = _address(dest)
-        session.send(encode_signal(kind, to, sender.pid.serial, 0, payload, name))
+        way = self._way(ties, sender, to, name, options)
+        if way.congested:
+            self._wait_for_room(sender, way, ties, options.nosuspend, None)
+        way.send(encode_signal(kind, to, sender.pid.serial, 0, payload, name))
+
+    def _way(self, ties: Ties, sender: Process, to: int, name: str | None, options: SendOptions) -> Outgoing:
+        """The stream that the flow of a message travels on. Raises ActorError, TypeError, NotSendable."""
+        if options is DEFAULT_OPTIONS:
+            return ties.ways.usual(sender.pid.serial + (to if name is None else name_flow(name)))
+        if options.partition_key is not None:
+            flow = self._key_flow(options.partition_key)
+        else:
+            flow = sender.pid.serial + (to if name is None else name_flow(name))
+        return ties.ways.usual(flow) if options.channel is None else ties.ways.on(options.channel, flow)
+
+    def _key_flow(self, key: Any) -> int:
+        flow = self._key_flows.get(key)
+        if flow is None:
+            flow = partition_number(key, self.codec.encode)
+            if len(self._key_flows) >= KEPT_KEYS:
+                self._key_flows.clear()
+            self._key_flows[key] = flow
+        return flow
 
     def check(self, message: Any) -> None:
         """Raise NotSendable where `send` would."""
         self.codec.check(message.request if type(message) is Cast else message)
 
-    def _wait_for_room(self, sender: Process, session: Session, nosuspend: bool, deadline: float | None) -> bool:
+    def _wait_for_room(
+        self, sender: Process, way: Outgoing, ties: Ties, nosuspend: bool, deadline: float | None
+    ) -> bool:
         """Wait while the stream is full; False when the time is up."""
-        while session.congested:
+        while way.congested:
             if nosuspend:
-                raise WouldBlock(f"what is unsent to {session.peer.node} is above the high watermark")
+                raise WouldBlock(f"what is unsent to {ties.peer.node} is above the high watermark")
             if sender.exiting is not NOT_EXITING:
                 return True  # a last word from a `finally` block is not held up
             if deadline is not None and self.runtime.clock.now() >= deadline:
                 return False
-            session.when_room(sender.wake)
+            way.when_room(sender.wake)
             sender.wait(deadline)
         return True
 
-    def _hold_answer(self, session: Session) -> None:
+    def _hold_answer(self, ties: Ties, way: Outgoing) -> None:
         process = process_of_greenlet()
         if process is None or process.runtime is not self.runtime or process.status != RUNNING:
             return
-        self._wait_for_room(process, session, nosuspend=False, deadline=None)
+        self._wait_for_room(process, way, ties, nosuspend=False, deadline=None)
 
     def request(self, request: Request, dest: Pid | Remote, options: SendOptions) -> None:
         """Send a request; its outcome arrives through it."""
@@ -145,27 +175,31 @@ class RemoteProcesses:
         if isinstance(ties, str):
             request.down(ties)
             return
-        session, caller = ties.session, request.caller
-        if session.congested and not self._wait_for_room(caller, session, options.nosuspend, request.deadline):
+        caller = request.caller
+        to, name = _address(dest)
+        way = self._way(ties, caller, to, name, options)
+        if way.congested and not self._wait_for_room(caller, way, ties, options.nosuspend, request.deadline):
             return  # its caller sees that the time is up
         kind = signals.SYSTEM_CALL if isinstance(request, SystemRequest) else signals.CALL
-        to, name = _address(dest)
-        self.send_request(ties, request, kind, to, name, payload)
+        self.send_request(ties, way, request, kind, to, name, payload)
 
-    def send_request(self, ties: Ties, request: Request, kind: int, to: int, name: str | None, payload: bytes) -> None:
+    def send_request(
+        self, ties: Ties, way: Outgoing, request: Request, kind: int, to: int, name: str | None, payload: bytes
+    ) -> None:
         """Send any kind of signal that is answered by REPLY or CALL_FAILED."""
         if ties.watches is None:
             request.down("noconnection")  # the session ended while the sender waited for room
             return
         request.target = ties
-        ties.watches[request] = None
-        ties.session.send(encode_signal(kind, to, request.caller.pid.serial, request.numbered(), payload, name))
+        ties.watches[request] = way
+        way.send(encode_signal(kind, to, request.caller.pid.serial, request.numbered(), payload, name))
 
     def exit(self, sender: Pid, dest: Pid, reason: Any) -> None:
         """Send an exit signal."""
         ties = self.ties_to(dest)
         if isinstance(ties, Ties):
-            ties.send_reason(signals.EXIT, dest.serial, sender.serial, 0, reason)
+            way = ties.ways.usual(sender.serial + dest.serial)
+            ties.send_reason(way, signals.EXIT, dest.serial, sender.serial, 0, reason)
 
     def link(self, process: Process, pid: Pid) -> None:
         """Set up the far end of a link that stands on this side; a dead or unreachable one breaks it."""
@@ -176,21 +210,22 @@ class RemoteProcesses:
             return
         number = self.runtime.new_serial()
         ties.links.setdefault((process, pid.serial), set()).add(number)
-        ties.send(signals.LINK, pid.serial, process.pid.serial, number)
+        ties.send(_link_way(ties, process, pid), signals.LINK, pid.serial, process.pid.serial, number)
 
     def unlink(self, process: Process, pid: Pid) -> None:
         """Take down the far end."""
         ties = self.ties_to(pid)
         numbers = ties.links.pop((process, pid.serial), None) if isinstance(ties, Ties) else None
-        if numbers is not None:
+        if numbers is not None and isinstance(ties, Ties):
             payload = self.codec.encode(tuple(numbers))
-            ties.send(signals.UNLINK, pid.serial, process.pid.serial, 0, payload)  # type: ignore[union-attr]
+            ties.send(_link_way(ties, process, pid), signals.UNLINK, pid.serial, process.pid.serial, 0, payload)
 
     def link_exit(self, process: Process, pid: Pid, reason: Any) -> None:
         """Tell the far end that `process` has ended."""
         ties = self.ties_to(pid)
         if isinstance(ties, Ties) and ties.links.pop((process, pid.serial), None) is not None:
-            ties.send_reason(signals.LINK_EXIT, pid.serial, process.pid.serial, 0, reason)
+            way = _link_way(ties, process, pid)
+            ties.send_reason(way, signals.LINK_EXIT, pid.serial, process.pid.serial, 0, reason)
 
     def monitor(self, monitor: Monitor, dest: Pid | Remote) -> None:
         """Set up a monitor."""
@@ -199,18 +234,19 @@ class RemoteProcesses:
             monitor.down(ties if isinstance(ties, str) else "noconnection")
             return
         monitor.tied = ties
-        ties.watches[monitor] = None
-        ties.monitors[monitor.ref.serial] = monitor
         to, name = _address(dest)
-        ties.session.send(encode_signal(signals.MONITOR, to, monitor.watcher.pid.serial, monitor.ref.serial, b"", name))
+        way = self._way(ties, monitor.watcher, to, name, DEFAULT_OPTIONS)
+        ties.watches[monitor] = way
+        ties.monitors[monitor.ref.serial] = monitor
+        way.send(encode_signal(signals.MONITOR, to, monitor.watcher.pid.serial, monitor.ref.serial, b"", name))
 
     def demonitor(self, monitor: Monitor) -> None:
         """Take a monitor off."""
         ties = monitor.tied
         if isinstance(ties, Ties) and ties.monitors.pop(monitor.ref.serial, None) is not None:
-            if ties.watches is not None:
-                ties.watches.pop(monitor, None)
-            ties.send(signals.DEMONITOR, 0, monitor.watcher.pid.serial, monitor.ref.serial)
+            way = ties.watches.pop(monitor, None) if ties.watches is not None else None
+            if way is not None:
+                ties.send(way, signals.DEMONITOR, 0, monitor.watcher.pid.serial, monitor.ref.serial)
 
     def encode_reason(self, reason: Any) -> bytes:
         """An exit reason as bytes; one that cannot be sent crosses as its repr (api: "Exit reasons")."""
@@ -226,13 +262,14 @@ class RemoteProcesses:
         payload = self.codec.encode(value)
         ties = self.ties_to(caller.pid)
         if isinstance(ties, Ties):
-            ties.send(signals.REPLY, caller.pid.serial, 0, caller.number, payload)
+            ties.send(ties.ways.usual(caller.pid.serial), signals.REPLY, caller.pid.serial, 0, caller.number, payload)
 
     def fail(self, caller: RemoteCaller, reason: Any) -> None:
         """Say that there will be no answer."""
         ties = self.ties_to(caller.pid)
         if isinstance(ties, Ties):
-            ties.fail(caller, reason)
+            way = ties.ways.usual(caller.pid.serial)
+            ties.send_reason(way, signals.CALL_FAILED, caller.pid.serial, 0, caller.number, reason)
 
     def settled(self, caller: RemoteCaller) -> None:
         """Nothing is kept for it here."""
@@ -255,6 +292,7 @@ class RemoteProcesses:
             BrokenFrame: the envelope is broken; the connection is to end.
         """
         ties = self._ties[session]
+        ties.arrival = outgoing
         handlers = self._handlers
         for signal in signals_of(body):
             handler = handlers.get(signal.kind)
@@ -270,7 +308,7 @@ class RemoteProcesses:
         self._log_undecodable(ties, signal, error)
         reason = ("undecodable", str(error))
         if signal.kind in (signals.CALL, signals.SYSTEM_CALL, signals.SPAWN):
-            ties.send_reason(signals.CALL_FAILED, signal.sender, 0, signal.ref, reason)
+            ties.send_reason(ties.arrival, signals.CALL_FAILED, signal.sender, 0, signal.ref, reason)
         elif signal.kind in (signals.REPLY, signals.CALL_FAILED):
             request = self.runtime.requests.pop(signal.ref, None)
             if request is not None:
@@ -319,10 +357,10 @@ class RemoteProcesses:
         payload = self.codec.decode(signal.payload)
         process = self._receiver(signal)
         if process is None:
-            ties.send_reason(signals.CALL_FAILED, signal.sender, 0, signal.ref, "noproc")
+            ties.send_reason(ties.arrival, signals.CALL_FAILED, signal.sender, 0, signal.ref, "noproc")
             return
         kind = RemoteCaller if signal.kind == signals.CALL else RemoteSystemCaller
-        caller = kind(ties, Pid(ties.peer, signal.sender), signal.ref, payload)
+        caller = kind(ties, Pid(ties.peer, signal.sender), signal.ref, payload, ties.arrival)
         caller.target = process
         ties.callers[caller.number] = caller
         process.add_watch(caller)
@@ -351,7 +389,7 @@ class RemoteProcesses:
     def _on_link(self, ties: Ties, signal: Signal) -> None:
         process = self.runtime.processes.get(signal.to)
         if process is None:
-            ties.send_reason(signals.LINK_EXIT, signal.sender, signal.to, 0, "noproc")
+            ties.send_reason(ties.arrival, signals.LINK_EXIT, signal.sender, signal.to, 0, "noproc")
             return
         pid = Pid(ties.peer, signal.sender)
         ties.links.setdefault((process, pid.serial), set()).add(-signal.ref)
@@ -389,13 +427,13 @@ class RemoteProcesses:
     def _on_monitor(self, ties: Ties, signal: Signal) -> None:
         process = self._receiver(signal)
         if process is None:
-            ties.send_reason(signals.DOWN, signal.sender, signal.to, signal.ref, "noproc")
+            ties.send_reason(ties.arrival, signals.DOWN, signal.sender, signal.to, signal.ref, "noproc")
             return
-        self.watch(ties, process, signal.sender, signal.ref)
+        self.watch(ties, process, signal.sender, signal.ref, ties.arrival)
 
-    def watch(self, ties: Ties, process: Process, watcher: int, ref: int) -> None:
-        """Let process `watcher` of the other node know, by `ref`, when `process` ends."""
-        remote = RemoteWatch(ties, process, watcher, ref)
+    def watch(self, ties: Ties, process: Process, watcher: int, ref: int, way: Outgoing) -> None:
+        """Let process `watcher` of the other node know, by `ref` and that way, when `process` ends."""
+        remote = RemoteWatch(ties, process, watcher, ref, way)
         ties.remote_watches[ref] = remote
         process.add_watch(remote)
 
@@ -421,12 +459,16 @@ class RemoteProcesses:
 
     def _on_spawn(self, ties: Ties, signal: Signal) -> None:
         payload = self.codec.decode(signal.payload)
-        caller = RemoteCaller(ties, Pid(ties.peer, signal.sender), signal.ref, payload)
+        caller = RemoteCaller(ties, Pid(ties.peer, signal.sender), signal.ref, payload, ties.arrival)
         ties.callers[caller.number] = caller
         if self.spawn_requested is None:
             caller.down("noproc")
         else:
             self.spawn_requested(ties, caller)
+
+
+def _link_way(ties: Ties, process: Process, pid: Pid) -> Outgoing:
+    return ties.ways.usual(process.pid.serial + pid.serial)
 
 
 def _address(dest: Pid | Remote) -> tuple[int, str | None]:

@@ -57,7 +57,8 @@ class Spawning:
         request = Request(process, node, wanted)
         try:
             payload = self._remote.codec.encode(wanted)
-            self._remote.send_request(ties, request, signals.SPAWN, 0, None, payload)
+            way = ties.ways.usual(process.pid.serial)
+            self._remote.send_request(ties, way, request, signals.SPAWN, 0, None, payload)
             while request.state == PENDING:
                 process.wait()
             pid = _outcome(request, node, dotted)
@@ -84,7 +85,7 @@ class Spawning:
         process.monitors[ref.serial] = monitor
         ties.monitors[ref.serial] = monitor
         if ties.watches is not None:
-            ties.watches[monitor] = None
+            ties.watches[monitor] = ties.ways.usual(process.pid.serial)
         return monitor
 
     def _expected(self, monitor: Monitor, pid: Pid) -> Ref:
@@ -128,11 +129,12 @@ class Spawning:
                 self._runtime.link(made, caller.pid)
             pid = made.pid
         if wanted["monitor"] is not None and pid is not None:
+            way = ties.ways.usual(caller.pid.serial + pid.serial)
             started = self._runtime.process(pid)
             if started is None:
-                ties.send_reason(signals.DOWN, caller.pid.serial, pid.serial, wanted["monitor"], "noproc")
+                ties.send_reason(way, signals.DOWN, caller.pid.serial, pid.serial, wanted["monitor"], "noproc")
             else:
-                self._remote.watch(ties, started, caller.pid.serial, wanted["monitor"])
+                self._remote.watch(ties, started, caller.pid.serial, wanted["monitor"], way)
         if not isinstance(target, type) and made.status == QUEUED:
             made.make_ready()  # not before: its first step finds its name, and its end is told
         return pid

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from partisan_actors.cluster.ways import Ways
 from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.processes.identity import Life, Pid
 from partisan_actors.processes.process import Monitor, Process
 from partisan_actors.processes.requests import RemoteCaller, Request
@@ -22,10 +24,11 @@ __all__ = ["RemoteWatch", "Ties"]
 class RemoteWatch:
     """A process of the other node that monitors one of ours."""
 
-    __slots__ = ("_ties", "ref", "target", "watcher")
+    __slots__ = ("_ties", "_way", "ref", "target", "watcher")
 
-    def __init__(self, ties: Ties, target: Process, watcher: int, ref: int) -> None:
+    def __init__(self, ties: Ties, target: Process, watcher: int, ref: int, way: Outgoing) -> None:
         self._ties = ties
+        self._way = way
         self.target = target
         self.watcher = watcher
         self.ref = ref
@@ -38,7 +41,7 @@ class RemoteWatch:
     def down(self, reason: Any) -> None:
         """Send the DOWN."""
         self._ties.remote_watches.pop(self.ref, None)
-        self._ties.send_reason(DOWN, self.watcher, self.target.pid.serial, self.ref, reason)
+        self._ties.send_reason(self._way, DOWN, self.watcher, self.target.pid.serial, self.ref, reason)
 
 
 class Ties:
@@ -48,6 +51,7 @@ class Ties:
         "_encode",
         "_encode_reason",
         "_wait_for_room",
+        "arrival",
         "callers",
         "links",
         "monitors",
@@ -55,23 +59,27 @@ class Ties:
         "remote_watches",
         "session",
         "watches",
+        "ways",
     )
 
     def __init__(
         self,
         session: Session,
         peer: Life,
+        ways: Ways,
         encode: Callable[[Any], bytes],
         encode_reason: Callable[[Any], bytes],
-        wait_for_room: Callable[[Session], None],
+        wait_for_room: Callable[[Ties, Outgoing], None],
     ) -> None:
         self.session = session
+        self.ways = ways
+        self.arrival = session.default  # the way back on the stream that what is handled now came on
         self.peer = peer
         self._encode = encode
         self._encode_reason = encode_reason
         self._wait_for_room = wait_for_room
-        # Monitors and requests of our processes on theirs: told "noconnection" at the end.
-        self.watches: dict[Any, None] | None = {}
+        # Monitors and requests of our processes on theirs, told "noconnection" at the end, and the way they went.
+        self.watches: dict[Any, Outgoing] | None = {}
         self.monitors: dict[int, Monitor] = {}  # the monitors among them, by ref
         # Ours and the serial of theirs, and the numbers under which they were linked: those that we gave, and below
         # zero those that they gave.
@@ -79,27 +87,27 @@ class Ties:
         self.remote_watches: dict[int, RemoteWatch] = {}  # their monitors on ours, by their ref
         self.callers: dict[int, RemoteCaller] = {}  # their requests to ours, unanswered, by their number
 
-    def send(self, kind: int, to: int, sender: int = 0, ref: int = 0, payload: bytes = b"") -> None:
+    def send(self, way: Outgoing, kind: int, to: int, sender: int = 0, ref: int = 0, payload: bytes = b"") -> None:
         """Send one of the runtime's own signals: never suspended."""
-        self.session.send(encode_signal(kind, to, sender, ref, payload))
+        way.send(encode_signal(kind, to, sender, ref, payload))
 
-    def send_reason(self, kind: int, to: int, sender: int, ref: int, reason: Any) -> None:
+    def send_reason(self, way: Outgoing, kind: int, to: int, sender: int, ref: int, reason: Any) -> None:
         """Send a signal whose payload is an exit reason."""
-        self.send(kind, to, sender, ref, self._encode_reason(reason))
+        self.send(way, kind, to, sender, ref, self._encode_reason(reason))
 
     # Answers.
 
     def reply(self, caller: RemoteCaller, value: Any) -> None:
         """Send an answer, when there is room for it. Raises NotSendable."""
         payload = self._encode(value)
-        if self.session.congested:
+        if caller.way.congested:
             # A program's data as any other: a hundred answers of 1 MiB at once would be the session's end.
-            self._wait_for_room(self.session)
-        self.send(REPLY, caller.pid.serial, 0, caller.number, payload)
+            self._wait_for_room(self, caller.way)
+        self.send(caller.way, REPLY, caller.pid.serial, 0, caller.number, payload)
 
     def fail(self, caller: RemoteCaller, reason: Any) -> None:
         """Say that there will be no answer."""
-        self.send_reason(CALL_FAILED, caller.pid.serial, 0, caller.number, reason)
+        self.send_reason(caller.way, CALL_FAILED, caller.pid.serial, 0, caller.number, reason)
 
     def settled(self, caller: RemoteCaller) -> None:
         """It has been answered."""
@@ -113,8 +121,7 @@ class Ties:
         A request carries its own monitor, so this takes that off.
         """
         if self.watches is not None and request in self.watches:
-            del self.watches[request]
-            self.send(DEMONITOR, 0, request.pid.serial, request.numbered())
+            self.send(self.watches.pop(request), DEMONITOR, 0, request.pid.serial, request.numbered())
 
     # The end.
 

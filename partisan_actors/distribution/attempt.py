@@ -51,8 +51,11 @@ class AttemptOwner(Protocol):
     clock: Clock
     transport: Transport
 
-    def hello_to(self, node: str | None, purpose: Purpose, stream: StreamId = SYSTEM) -> Hello:
-        """What to say to `node`, None when it is not known who answers, on a connection for `stream`."""
+    def hello_to(self, node: str | None, purpose: Purpose, stream: StreamId = SYSTEM, round_trip: float = 0.0) -> Hello:
+        """What to say to `node`, None when it is not known who answers, on a connection for `stream`.
+
+        `round_trip`: seconds that it took to connect.
+        """
 
     def dialled(self, connection: Connection, hello: Hello, prove_within: float, attempt: Attempt) -> Link:
         """A connection is there: make its link."""
@@ -67,7 +70,7 @@ class AttemptOwner(Protocol):
 class Attempt:
     """Dials when made."""
 
-    __slots__ = ("_dial", "_done", "_owner", "_purpose", "_until", "address", "expected", "link", "stream")
+    __slots__ = ("_began", "_dial", "_done", "_owner", "_purpose", "_until", "address", "expected", "link", "stream")
 
     def __init__(
         self,
@@ -94,7 +97,8 @@ class Attempt:
         self._owner = owner
         self._purpose = purpose
         self._done: Callable[[Outcome], None] | None = done
-        self._until = owner.clock.now() + timeout
+        self._began = owner.clock.now()
+        self._until = self._began + timeout
         owner.attempt_began(self)
         self._dial = owner.transport.dial(address, timeout, self._connected, self._failed)
 
@@ -130,8 +134,9 @@ class Attempt:
             done(Failed(f"closed during the handshake: {reason}"))
 
     def _connected(self, connection: Connection) -> Link:
-        remaining = max(self._until - self._owner.clock.now(), 0.1)
-        hello = self._owner.hello_to(self.expected, self._purpose, self.stream)
+        now = self._owner.clock.now()
+        remaining = max(self._until - now, 0.1)
+        hello = self._owner.hello_to(self.expected, self._purpose, self.stream, now - self._began)
         self.link = self._owner.dialled(connection, hello, remaining, self)
         return self.link
 

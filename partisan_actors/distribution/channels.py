@@ -38,6 +38,9 @@ STREAMS_FEATURE = 1 << 0
 AUTO_STREAMS = 16
 """The streams of a channel with `parallelism="auto"` where the round trip is long."""
 
+# Seconds. Below it a connection's window of 4 MiB lets more through than a process can send: 800 MB/s.
+_LONG_ROUND_TRIP = 0.005
+
 _MONOTONIC = 1 << 0
 _AUTO = 0
 _MAX_STREAMS = 256
@@ -114,7 +117,8 @@ class AgreedChannel:
     """A channel that two nodes have in common."""
 
     number: int
-    streams: int
+    streams: int  # what the peer may use
+    used: int  # what both do use, so that a flow and its answers meet on the same one
     channel: Channel  # as this node declares it
 
     @property
@@ -162,7 +166,7 @@ def declared(channels: Iterable[Channel]) -> tuple[tuple[str, int, int], ...]:
 
 
 def agree_channels(
-    mine: Sequence[Channel], theirs: Sequence[tuple[str, int, int]], features: int
+    mine: Sequence[Channel], theirs: Sequence[tuple[str, int, int]], features: int, round_trip: float
 ) -> dict[str, AgreedChannel]:
     """The channels that two nodes have, by name, the same at both ends; none where one of them knows no channels.
 
@@ -170,16 +174,23 @@ def agree_channels(
         mine: this node's.
         theirs: what the peer's hello says.
         features: the bits that both have.
+        round_trip: seconds, as the one that dialled first has measured and said it.
     """
     if not features & STREAMS_FEATURE:
         return {}
-    streams = {name: count or AUTO_STREAMS for name, count, _ in theirs}
-    streams.setdefault(DEFAULT_CHANNEL, 1)
+    counts = {name: count for name, count, _ in theirs}
+    counts.setdefault(DEFAULT_CHANNEL, 1)
     common = sorted(
-        (channel for channel in mine if channel.name in streams),
+        (channel for channel in mine if channel.name in counts),
         key=lambda channel: (channel.name != DEFAULT_CHANNEL, channel.name),
     )
     return {
-        channel.name: AgreedChannel(number, min(channel.streams, streams[channel.name]), channel)
+        channel.name: _agreed(number, channel, counts[channel.name], round_trip)
         for number, channel in enumerate(common, 1)
     }
+
+
+def _agreed(number: int, channel: Channel, theirs: int, round_trip: float) -> AgreedChannel:
+    streams = min(channel.streams, theirs or AUTO_STREAMS)
+    automatic = channel.parallelism == "auto" or theirs == _AUTO
+    return AgreedChannel(number, streams, 1 if automatic and round_trip < _LONG_ROUND_TRIP else streams, channel)

@@ -8,6 +8,7 @@ Not known here: what becomes of a connection.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable
 from typing import Protocol
@@ -20,6 +21,7 @@ from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.ports import LocalIdentity
 from partisan_actors.distribution.streams import SYSTEM, StreamId
 from partisan_actors.wire.handshake import Hello, Purpose, Refusal, RefusalCode
+from partisan_actors.wire.hello import encode_round_trip
 
 __all__ = ["Greeter", "GreeterOwner"]
 
@@ -61,9 +63,11 @@ class Greeter:
         self._turn += 1
         return self._turn
 
-    def hello_to(self, node: str | None, purpose: Purpose, stream: StreamId = SYSTEM) -> Hello:
-        """What to say to `node`, or to whoever answers, on a connection for `stream`."""
-        return self._hello(node, self._owner.session(node) if node is not None else None, purpose, stream)
+    def hello_to(self, node: str | None, purpose: Purpose, stream: StreamId = SYSTEM, round_trip: float = 0.0) -> Hello:
+        """What to say to `node`, or to whoever answers, on a connection for `stream`, made in `round_trip` seconds."""
+        session = self._owner.session(node) if node is not None else None
+        hello = self._hello(node, session, purpose, stream)
+        return dataclasses.replace(hello, extensions=(encode_round_trip(round_trip),))
 
     def greet(self, link: Link, peer: Hello) -> Hello | Refusal:
         """Answer one that dialled us; nothing of it is proven."""

@@ -220,9 +220,9 @@ class Peers:
 
     # For attempts, diallers and contacts
 
-    def hello_to(self, node: str | None, purpose: Purpose, stream: StreamId = SYSTEM) -> Hello:
-        """What to say to `node`, or to whoever answers, on a connection for `stream`."""
-        return self._greeter.hello_to(node, purpose, stream)
+    def hello_to(self, node: str | None, purpose: Purpose, stream: StreamId = SYSTEM, round_trip: float = 0.0) -> Hello:
+        """What to say to `node`, or to whoever answers, on a connection for `stream`, made in `round_trip` seconds."""
+        return self._greeter.hello_to(node, purpose, stream, round_trip)
 
     def dialled(self, connection: Connection, hello: Hello, prove_within: float, attempt: Attempt) -> Link:
         """One of ours has reached somebody."""
@@ -312,7 +312,7 @@ class Peers:
             link.close("the node is closing")
             return None
         if not resumed or session is None:
-            session = self._new_session(mine, peer, number)
+            session = self._new_session(link, mine, peer, number)
             self._sessions[peer.node] = session
         self.acquaintances.remember(peer.life, number)
         # What it said it has received is of the session that it holds.
@@ -325,8 +325,11 @@ class Peers:
                 self._tell(self._events.session_started, session)
         return session
 
-    def _new_session(self, mine: Hello, peer: Hello, number: int) -> Session:
-        channels = agree_channels(self.identity.channels, peer.channels, mine.features & peer.features)
+    def _new_session(self, link: Link, mine: Hello, peer: Hello, number: int) -> Session:
+        # Who dialled has measured it, and said so; so both take the same.
+        round_trip = (mine if link.dialled else peer).round_trip
+        features = mine.features & peer.features
+        channels = agree_channels(self.identity.channels, peer.channels, features, round_trip)
         # Of two that can both be dialled, the one with the smaller name makes the streams' connections.
         dials = bool(peer.addresses) and (not mine.addresses or mine.node < peer.node)
         return Session(self, peer, number, self.parameters.session, channels, dials)

@@ -192,9 +192,9 @@ def send(
     """
     # hot path: a local pid with no options takes the first branch.
     process = current_process()
-    if ack or causal is not None or channel is not None:
-        check_delivery(channel, ack, causal)
     runtime = process.runtime
+    if ack or causal is not None or channel is not None:
+        check_delivery(runtime, channel, ack, causal)
     if type(dest) is Pid and dest.home is runtime.home:
         target: Any = runtime.processes.get(dest.serial)
     else:
@@ -202,6 +202,8 @@ def send(
     if target is None:
         return None
     if isinstance(target, Process):
+        if partition_key is not None:
+            hash(partition_key)  # refused here as it is on the way to another node
         if runtime.check_message is not None:
             runtime.check_message(message)
         if target.max_mailbox is not None:
@@ -215,16 +217,19 @@ def send(
     return None
 
 
-def check_delivery(channel: str | None, ack: bool = False, causal: str | None = None) -> None:
-    """Refuse what this version cannot promise, rather than promise it in silence.
+def check_delivery(runtime: Runtime, channel: str | None, ack: bool = False, causal: str | None = None) -> None:
+    """Refuse what this node cannot promise, rather than promise it in silence.
 
     Raises:
         ActorError: acknowledged or causal delivery, or a channel that the node does not have.
     """
     if ack or causal is not None:
         raise ActorError("acknowledged and causal delivery (ack=True, causal=...) are not in this version")
-    if channel is not None and channel != "default":
-        raise ActorError(f'there is no channel {channel!r}: this version has one, "default"')
+    if channel is not None and channel not in runtime.channels:
+        raise ActorError(
+            f"{runtime.home.node} has no channel {channel!r}, only {', '.join(map(repr, runtime.channels))}: "
+            f"declare it, Node(..., channels=(Channel({channel!r}), ...))"
+        )
 
 
 def _wait_for_room(process: Process, target: Process, nosuspend: bool) -> None:

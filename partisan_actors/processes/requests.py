@@ -189,10 +189,11 @@ class RemoteCaller(Caller):
     """The handle of a request that another node made: (pid, number) is all that is known here."""
 
     __match_args__ = ("payload",)
-    __slots__ = ("_answers", "answered", "number", "payload", "pid", "target")
+    __slots__ = ("_answers", "answered", "number", "payload", "pid", "target", "way")
 
-    def __init__(self, answers: Answers, pid: Pid, number: int, payload: Any = None) -> None:
+    def __init__(self, answers: Answers, pid: Pid, number: int, payload: Any = None, way: Any = None) -> None:
         self._answers = answers
+        self.way = way  # which of its ways to the caller's node the answer is to take; `answers` knows what it means
         self.pid = pid
         self.number = number
         self.payload = payload

@@ -23,12 +23,15 @@ from partisan_actors.wire.frames import (
     iterate_extensions,
 )
 
-__all__ = ["MAX_HANDSHAKE_BODY", "PROTOCOL", "Hello", "Purpose", "Refusal", "RefusalCode"]
+__all__ = ["MAX_HANDSHAKE_BODY", "PROTOCOL", "Hello", "Purpose", "Refusal", "RefusalCode", "encode_round_trip"]
 
 PROTOCOL = 1
 
 # A handshake frame is at most HANDSHAKE_LIMIT with its header.
 MAX_HANDSHAKE_BODY = HANDSHAKE_LIMIT - HEADER_SIZE
+
+# A hello's extension: the microseconds that it took to connect, u32.
+ROUND_TRIP = 1
 
 _NONCE_SIZE = 32
 _MAX_REFUSAL_TEXT = 512
@@ -158,6 +161,14 @@ class Hello:
             raise ValueError(f"session number {max(self.session, self.last_session)} is beyond {_MAX_SESSION}")
 
     @property
+    def round_trip(self) -> float:
+        """Seconds that it took who dialled to connect; 0 where it does not say."""
+        for kind, data in self.extensions:
+            if kind == ROUND_TRIP and len(data) == 4:
+                return int.from_bytes(data, "big") / 1_000_000
+        return 0.0
+
+    @property
     def life(self) -> Life:
         """The node life that it speaks for."""
         return Life(self.node, self.epoch, self.bits)
@@ -215,6 +226,11 @@ class Hello:
             )  # fmt: skip
         except ValueError as error:
             raise BrokenFrame(f"hello: {error}") from None
+
+
+def encode_round_trip(seconds: float) -> tuple[int, bytes]:
+    """The extension of a hello that says how long it took to connect."""
+    return ROUND_TRIP, min(max(int(seconds * 1_000_000), 0), 0xFFFFFFFF).to_bytes(4, "big")
 
 
 def _encode_text(text: str) -> bytes:

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 
 from partisan_actors.distribution import JoinFailure, LocalIdentity, PeerParameters, Peers, Session
+from partisan_actors.distribution.channels import Channel, declare_channels
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.processes.clock import Clock, GeventClock
 from partisan_actors.processes.identity import Life
@@ -46,6 +47,7 @@ class Node:
         cookies: Sequence[bytes] = (COOKIE,),
         parameters: PeerParameters | None = None,
         protocol: tuple[int, int] = (PROTOCOL, PROTOCOL),
+        channels: Sequence[Channel] = (),
         listen: str | None = "127.0.0.1:0",
     ) -> None:
         self.clock = clock if clock is not None else GeventClock(seed=1)
@@ -53,9 +55,11 @@ class Node:
         self.name = name
         self.log: list[tuple[str, object, object]] = []  # everything, in order
         self.bodies: list[bytes] = []
+        self.by_stream: dict[tuple[int, int], list[bytes]] = {}  # the same, by stream
         self.refused_by_us: dict[str, str] = {}
         self.listening: list[str] = []
-        identity = LocalIdentity(self.life, topology, addresses=lambda: self.listening, protocol=protocol)
+        declared = declare_channels(channels)
+        identity = LocalIdentity(self.life, topology, declared, addresses=lambda: self.listening, protocol=protocol)
         transport = transport if transport is not None else SocketTransport(self.clock)
         self.peers = Peers(identity, keys_of(*cookies), self.clock, transport, self, parameters)
         if listen is not None:
@@ -87,6 +91,7 @@ class Node:
         assert ("started", session.node, session.number) in self.log
         assert session.ended is None
         self.bodies.append(bytes(body))
+        self.by_stream.setdefault(outgoing.stream.id, []).append(bytes(body))
 
     def session_ended(self, session: Session, reason: str) -> None:
         """Note it."""

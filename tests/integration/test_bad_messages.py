@@ -101,7 +101,9 @@ class Pair:
         request = RequestId(current_process(), self.echo, "made by hand")
         remote = cluster_of(self.here).remote
         to = self.echo.serial if to is None else to
-        remote.send_request(remote.ties_to(self.there.name), request, kind, to, None, payload)  # type: ignore[arg-type]
+        ties = remote.ties_to(self.there.name)
+        assert not isinstance(ties, str)
+        remote.send_request(ties, ties.session.default, request, kind, to, None, payload)
         return request
 
 
