@@ -108,7 +108,8 @@ class Attempt:
             return
         self._dial.cancel()
         if self.link is not None:
-            self.link.close("cancelled")
+            # With our hello read there, it is known who gave up; a reset would look like a stranger's.
+            self.link.close("cancelled", flush=True)
 
     def answered_by(self) -> Hello | None:
         """The hello of the other end, once it came."""

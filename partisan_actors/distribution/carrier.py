@@ -22,9 +22,20 @@ from typing import NamedTuple, TypeAlias
 from partisan_actors.distribution.machine import SetTimer
 from partisan_actors.distribution.stream import Arrival, Buffer
 from partisan_actors.distribution.streams import Stream, Streams
-from partisan_actors.wire.frames import ACK, DATA, BrokenFrame, Frame, acknowledged, encode_ack, encode_frame
+from partisan_actors.wire.frames import (
+    ACK,
+    DATA,
+    FRAGMENT,
+    BrokenFrame,
+    Frame,
+    Header,
+    acknowledged,
+    encode_ack,
+    encode_frame,
+    fragment_of,
+)
 
-__all__ = ["ACKNOWLEDGE", "DELIVER", "Carrier", "Deliver", "Room", "Write"]
+__all__ = ["ACKNOWLEDGE", "DELIVER", "Carrier", "Deliver", "DeliverWhole", "Room", "Write"]
 
 ACKNOWLEDGE = "acknowledge"
 """The key of the timer that pays what is owed."""
@@ -32,6 +43,13 @@ ACKNOWLEDGE = "acknowledge"
 
 class Deliver(NamedTuple):
     """Hand up the body of the frame that was just taken."""
+
+
+class DeliverWhole(NamedTuple):
+    """Hand up a signal whose last piece has come."""
+
+    stream: Stream
+    body: memoryview
 
 
 class Room(NamedTuple):
@@ -51,7 +69,7 @@ class Write(NamedTuple):
     droppable: bool = False
 
 
-Effect: TypeAlias = Deliver | Room | Write | SetTimer
+Effect: TypeAlias = Deliver | DeliverWhole | Room | Write | SetTimer
 
 _NOTHING: Sequence[Effect] = ()
 
@@ -197,8 +215,19 @@ class Carrier:
             self.duplicates += 1
         if stream not in self._owing:
             self._owing.append(stream)
-        effects: Sequence[Effect] = DELIVER if arrival is Arrival.NEW else _NOTHING
+        if frame.header.flags & FRAGMENT:
+            effects = self._piece(stream, frame) if arrival is Arrival.NEW else _NOTHING
+        else:
+            effects = DELIVER if arrival is Arrival.NEW else _NOTHING
         return (Room(stream), *effects) if room else effects
+
+    def _piece(self, stream: Stream, frame: Frame) -> Sequence[Effect]:
+        whole = stream.assembly.add(fragment_of(frame.extensions), frame.body, frame.header.number)
+        return _NOTHING if whole is None else (DeliverWhole(stream, whole),)
+
+    def place(self, header: Header, extensions: bytes) -> memoryview | None:
+        """Where the body of a fragment is to be received; see `FrameReader.place_fragments`."""
+        return self._streams.place(header, extensions)
 
     def acknowledged(self, frame: Frame) -> Sequence[Effect]:
         """Take an ACK frame. Raises BrokenFrame, BadAcknowledgement."""

@@ -101,8 +101,10 @@ class Channel:
     def stream_parameters(self) -> StreamParameters:
         """The limits of each of its streams; those that a program does not set go along with those that it does."""
         usual = StreamParameters()
+        joined = min(usual.joined, self.high_watermark)
         return StreamParameters(
-            joined=min(usual.joined, self.high_watermark),
+            joined=joined,
+            fragment=min(usual.fragment or joined, joined),
             low_watermark=self.low_watermark,
             high_watermark=self.high_watermark,
             hard_limit=max(usual.hard_limit, 2 * self.high_watermark),

@@ -172,6 +172,7 @@ class Link:
         """Carry the frames of `bearer` from now on."""
         self.bearer = bearer
         self._reader.set_limit(self.max_frame)
+        self._reader.place_fragments(bearer.carrier.place)
 
     def close(self, reason: str, *, flush: bool = False) -> None:
         """Close the connection; nothing that still arrives counts."""

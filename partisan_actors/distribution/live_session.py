@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from partisan_actors.distribution.bearer import Bearer
-from partisan_actors.distribution.carrier import Deliver, Room, Write
+from partisan_actors.distribution.carrier import Deliver, DeliverWhole, Room, Write
 from partisan_actors.distribution.channels import AgreedChannel
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
@@ -103,7 +103,7 @@ class Session:
         self.system = self.default
         if streams.system is not streams.default:
             self.system = Outgoing(self, streams.system, self.first, owner.clock, used=True)
-        self.send: Callable[[Signal], bool] = self.default.send  # see there
+        self.send: Callable[[Signal], bool] = self.default.send  # of flow 0
         self.connections = StreamConnections(owner, self, dials, parameters)
         self._timers = KeyedTimers(owner.clock, self._timer_fired)
 
@@ -259,11 +259,14 @@ class Session:
 
     def deliver(self, frame: Frame) -> None:
         """Hand the body of a frame up, whatever connection brought it."""
-        # hot path: once per joined write of the peer.
         header = frame.header
-        stream = (header.channel, header.stream)
+        self.deliver_body((header.channel, header.stream), frame.body)
+
+    def deliver_body(self, stream: StreamId, body: bytes | memoryview) -> None:
+        """Hand up what came on a stream."""
+        # hot path: once per joined write of the peer.
         outgoing = self.default if stream == self.default.stream.id else self.outgoing(stream)
-        self._owner.session_received(self, frame.body, outgoing)
+        self._owner.session_received(self, body, outgoing)
         if self.machine.closing:
             self.perform(self.machine.look_at_end())
 
@@ -274,6 +277,8 @@ class Session:
             if kind is Deliver:
                 assert frame is not None
                 self.deliver(frame)
+            elif kind is DeliverWhole:
+                self.deliver_body(effect.stream.id, effect.body)
             elif kind is Write:
                 self.first.write(effect)
             elif kind is SetTimer:

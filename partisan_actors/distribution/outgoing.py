@@ -47,7 +47,7 @@ class Outgoing:
         self._clock = clock
         self._sending = stream.sending
         self._used = used
-        self._offer: Callable[[Signal], bool] = stream.sending.offer if used else self._first_offer
+        self._offer: Callable[[Signal, int], bool] = stream.sending.offer if used else self._first_offer
         self._waiting: list[Callable[[], None]] = []  # told when there is room
 
     def __repr__(self) -> str:
@@ -68,16 +68,17 @@ class Outgoing:
         """Whether senders should wait: from the high watermark on until the low one. Never once it ended."""
         return self._sending.congested and not self.ended
 
-    def send(self, signal: Signal) -> bool:
+    def send(self, signal: Signal, flow: int = 0) -> bool:
         """Queue one signal, whatever is queued already; False when the session has ended, or ends by this.
 
         Args:
             signal: its bytes, or a tuple of buffers that are its bytes together. They must not change any more.
+            flow: signals of one flow arrive in the order sent; a large one of another flow may be passed.
 
         Raises: NotSendable for one that is larger than a frame.
         """
         # hot path: once per message; 0.3 us.
-        if self._offer(signal) and not self._look_up():
+        if self._offer(signal, flow) and not self._look_up():
             return False
         bearer = self.bearer
         if not bearer.waits_for_flush:
@@ -103,10 +104,10 @@ class Outgoing:
         self._offer = _take_nothing
         self.tell_room()
 
-    def _first_offer(self, signal: Signal) -> bool:
+    def _first_offer(self, signal: Signal, flow: int) -> bool:
         self._offer = self._sending.offer
         self._session.in_use(self)
-        return self._offer(signal)
+        return self._offer(signal, flow)
 
     def _look_up(self) -> bool:
         """`offer` wants to be looked at; whether it took the signal."""
@@ -120,6 +121,6 @@ class Outgoing:
         return True
 
 
-def _take_nothing(signal: Signal) -> bool:
+def _take_nothing(signal: Signal, flow: int) -> bool:
     """The `offer` of a stream that ended."""
     return True

@@ -32,7 +32,7 @@ from random import Random
 from struct import Struct
 from typing import NamedTuple
 
-from partisan_actors.distribution.carrier import ACKNOWLEDGE, DELIVER, Carrier, Deliver, Room, Write
+from partisan_actors.distribution.carrier import ACKNOWLEDGE, DELIVER, Carrier, Deliver, DeliverWhole, Room, Write
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.distribution.stream import (
     BadAcknowledgement,
@@ -157,7 +157,7 @@ class Ended(NamedTuple):
     reason: str
 
 
-Effect = Deliver | Write | Room | Silent | Disconnect | OpenStream | Ended | SetTimer | CancelTimer
+Effect = Deliver | DeliverWhole | Write | Room | Silent | Disconnect | OpenStream | Ended | SetTimer | CancelTimer
 
 _NOTHING: Sequence[Effect] = ()
 

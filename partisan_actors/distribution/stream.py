@@ -23,8 +23,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from partisan_actors.distribution.flows import Buffer, FlowQueue, Signal, size_of
 from partisan_actors.errors import NotSendable
-from partisan_actors.wire.frames import DATA, MAX_BODY, encode_frame
+from partisan_actors.wire.frames import DATA, FRAGMENT, MAX_BODY, encode_frame
 
 __all__ = [
     "Arrival",
@@ -36,16 +37,19 @@ __all__ = [
     "StreamParameters",
 ]
 
-Buffer = bytes | bytearray | memoryview
-Signal = bytes | tuple[Buffer, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class StreamParameters:
     """The limits of one stream. All sizes are bytes of signals, frame headers not counted."""
 
     joined: int = 256 << 10
-    """What one frame joins; a bigger signal travels in a frame of its own."""
+    """What one frame joins."""
+
+    fragment: int | None = 64 << 10
+    """A larger signal travels in pieces of so much; None for a peer that does not know them: in a frame of its own."""
+
+    fragmented: int = 16
+    """Large signals that take turns; the receiver has memory for all of them."""
 
     low_watermark: int = 4 << 20
     high_watermark: int = 8 << 20
@@ -69,6 +73,10 @@ class StreamParameters:
                 f"low_watermark ({self.low_watermark}), high_watermark ({self.high_watermark}) and "
                 f"hard_limit ({self.hard_limit}) must be in that order"
             )
+        if self.fragment is not None and not 0 < self.fragment <= self.joined:
+            raise ValueError(f"fragment ({self.fragment}) must be above 0 and at most joined ({self.joined})")
+        if self.fragmented < 1:
+            raise ValueError(f"fragmented ({self.fragmented}) must be above 0")
         if self.largest < self.joined:
             raise ValueError(f"largest ({self.largest}) must be at least joined ({self.joined})")
         if self.owed_frames < 1 or self.owed_bytes < 1:
@@ -99,17 +107,14 @@ class SendingStream:
         "_queue",
         "_rewound",
         "_stream",
-        "_tuples",
         "acknowledged",
         "congested",
         "overflowed",
         "resent",
         "unacknowledged",
-        "unsent",
     )
 
     def __init__(self, parameters: StreamParameters, channel: int = 0, stream: int = 0) -> None:
-        self.unsent = 0  # bytes that were offered and are in no frame yet
         self.unacknowledged = 0  # bytes in frames that are kept
         self.acknowledged = 0  # the highest number known to have arrived
         self.congested = False  # at the high watermark, and not back at the low one
@@ -118,8 +123,7 @@ class SendingStream:
         self._parameters = parameters
         self._channel = channel
         self._stream = stream
-        self._queue: deque[Signal] = deque()
-        self._tuples = 0  # how many of the queued signals are tuples
+        self._queue = FlowQueue(parameters.fragment, parameters.fragmented, parameters.largest)
         self._number = 0  # the last one given
         self._kept: deque[_Kept] = deque()  # given and not acknowledged, in order
         self._rewound: deque[_Kept] = deque()  # the tail of `_kept` that the present connection has not carried yet
@@ -135,38 +139,43 @@ class SendingStream:
             self._held = held
             self._look_again()
 
-    def offer(self, signal: Signal) -> bool:
+    def offer(self, signal: Signal, flow: int = 0) -> bool:
         """Queue a signal; True when the caller should look up: a whole frame is ready, or `overflowed` or `congested`.
 
-        The buffers of a tuple are one signal; none of them may change afterwards.
+        The buffers of a tuple are one signal; none of them may change afterwards. Signals of one flow arrive in the
+        order offered; a large one of another flow may be passed.
 
-        Raises: NotSendable for one that is larger than a frame.
+        Raises: NotSendable for one that is larger than `largest`.
         """
         # hot path: once per message; 0.2 us.
-        self._queue.append(signal)
-        if type(signal) is bytes:
-            unsent = self.unsent = self.unsent + len(signal)
+        queue = self._queue
+        if type(signal) is bytes and (size := len(signal)) <= queue.plain:
+            queue.append(signal)
+            size = queue.size = queue.size + size
         else:
-            self._tuples += 1
-            unsent = self.unsent = self.unsent + _size(signal)
-        return unsent >= self._attention and self._offered(signal)
+            size = self._put(signal, flow)
+        return size >= self._attention and self._offered(signal, flow)
 
-    def _offered(self, signal: Signal) -> bool:
-        size = _size(signal)
+    def _put(self, signal: Signal, flow: int) -> int:
+        size = size_of(signal)
         if size > self._parameters.largest:
-            self._take_back(size)
             raise NotSendable(f"a message of {size} bytes; the limit is {self._parameters.largest}")
+        self._queue.put(signal, size, flow)
+        return self._queue.size
+
+    def _offered(self, signal: Signal, flow: int) -> bool:
         # The limit is looked at without this signal: a large one alone must not end a session that is idle.
-        if self.buffered - size >= self._parameters.hard_limit:
-            self._take_back(size)
+        if self.buffered - size_of(signal) >= self._parameters.hard_limit:
+            self._queue.take_back(flow)
             self.overflowed = True
         elif self.buffered >= self._parameters.high_watermark:
             self.congested = True
         return True
 
-    def _take_back(self, size: int) -> None:
-        self._tuples -= isinstance(self._queue.pop(), tuple)
-        self.unsent -= size
+    @property
+    def unsent(self) -> int:
+        """Bytes that were offered and are in no frame yet."""
+        return self._queue.size
 
     @property
     def buffered(self) -> int:
@@ -195,18 +204,18 @@ class SendingStream:
             return self._rewound.popleft().buffers
         if not self._queue:
             return None
-        size, parts = self._take()
+        size, parts, where = self._queue.take(self._parameters.joined)
         self._number += 1
         buffers: Sequence[Buffer] = encode_frame(
             DATA,
+            flags=FRAGMENT if where else 0,
             channel=self._channel,
             stream=self._stream,
             number=self._number,
-            extensions=extensions,
+            extensions=extensions + where,
             body_buffers=parts,
         )
         self._kept.append(_Kept(self._number, size, buffers))
-        self.unsent -= size
         self.unacknowledged += size
         if self._held or self.unacknowledged > self._calm:
             self._look_again()
@@ -216,30 +225,6 @@ class SendingStream:
     def rewinding(self) -> bool:
         """Whether the next frame is one written before."""
         return bool(self._rewound)
-
-    def _take(self) -> tuple[int, list[Buffer]]:
-        """The signals of one frame: as many as fit, and one at least."""
-        queue, limit = self._queue, self._parameters.joined
-        if self.unsent <= limit and not self._tuples:
-            # hot path: what nearly always is; no step for each signal.
-            everything: list[Buffer] = list(queue)  # type: ignore[arg-type]
-            queue.clear()
-            return self.unsent, everything
-        size = 0
-        parts: list[Buffer] = []
-        while queue:
-            signal = queue[0]
-            length = len(signal) if type(signal) is bytes else _size(signal)
-            if parts and size + length > limit:
-                break
-            size += length
-            if isinstance(signal, tuple):
-                self._tuples -= 1
-                parts.extend(signal)
-            else:
-                parts.append(signal)
-            queue.popleft()
-        return size, parts
 
     def acknowledge(self, number: int) -> bool:
         """Forget what the receiver has, up to `number`; True when that ends a congestion.
@@ -281,10 +266,6 @@ class SendingStream:
         parameters = self._parameters
         room = max(parameters.high_watermark - self.unacknowledged, 0)
         self._attention = room if self._held else min(parameters.joined, room)
-
-
-def _size(signal: Signal) -> int:
-    return len(signal) if type(signal) is bytes else sum(map(len, signal))  # type: ignore[arg-type]
 
 
 class Arrival(enum.Enum):

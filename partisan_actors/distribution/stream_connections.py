@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from partisan_actors.distribution.attempt import Attempt, AttemptOwner, Outcome, Succeeded
 from partisan_actors.distribution.bearer import Bearer, BearerOwner
-from partisan_actors.distribution.carrier import ACKNOWLEDGE, Carrier, Deliver, Room, Write
+from partisan_actors.distribution.carrier import ACKNOWLEDGE, Carrier, Deliver, DeliverWhole, Room, Write
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.distribution.outgoing import Outgoing
@@ -117,6 +117,8 @@ class StreamConnection:
                 case Deliver():
                     assert frame is not None
                     self.deliver(frame)
+                case DeliverWhole(stream, body):
+                    self._connections.session.deliver_body(stream.id, body)
                 case Write():
                     self._bearer.write(effect)
                 case SetTimer(key, seconds):

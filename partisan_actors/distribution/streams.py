@@ -6,10 +6,13 @@ Not known here: what carries them. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
+from partisan_actors.distribution.assembly import Assembly
 from partisan_actors.distribution.channels import AgreedChannel
 from partisan_actors.distribution.stream import ReceivingStream, SendingStream, StreamParameters
+from partisan_actors.wire.frames import BrokenFrame, Header, fragment_of
 
 __all__ = ["DEFAULT", "ONLY", "SYSTEM", "Stream", "StreamId", "Streams"]
 
@@ -25,12 +28,13 @@ ONLY: StreamId = (0, 0)
 class Stream:
     """What this node sends on one stream, and what it gets."""
 
-    __slots__ = ("id", "receiving", "sending")
+    __slots__ = ("assembly", "id", "receiving", "sending")
 
     def __init__(self, parameters: StreamParameters, stream_id: StreamId) -> None:
         self.id = stream_id
         self.sending = SendingStream(parameters, *stream_id)
         self.receiving = ReceivingStream(parameters)
+        self.assembly = Assembly()
 
     def __repr__(self) -> str:
         return f"<Stream {self.id[0]}.{self.id[1]}>"
@@ -49,7 +53,9 @@ class Streams:
             default: the limits of the default stream.
         """
         self._channels = {channel.number: channel for channel in channels.values()}
-        self.default = Stream(default, DEFAULT if channels else ONLY)
+        # What knows no channels knows no pieces either.
+        limits = default if channels else replace(default, fragment=None)
+        self.default = Stream(limits, DEFAULT if channels else ONLY)
         # With a peer of before channels, everything is on one stream.
         self.system = Stream(StreamParameters(), SYSTEM) if channels else self.default
         self._made = {stream.id: stream for stream in (self.system, self.default)}
@@ -72,6 +78,17 @@ class Streams:
         """The last frame that came of a stream; what a stranger asks makes none."""
         stream = self._made.get(stream_id)
         return stream.receiving.received if stream is not None else 0
+
+    def place(self, header: Header, extensions: bytes) -> memoryview | None:
+        """Where the body of a fragment is to be received; None where that is of no use."""
+        stream = self.get((header.channel, header.stream))
+        if stream is None or header.number <= stream.receiving.received:
+            return None
+        try:
+            piece = fragment_of(extensions)
+        except BrokenFrame:
+            return None
+        return stream.assembly.place(piece, header.body_length, header.number)
 
     def priority(self, stream_id: StreamId) -> int:
         """That of the stream's channel."""

@@ -9,6 +9,8 @@ The format, big-endian, stable for ever:
 - ACK: `number` is the cumulative number received on that channel and stream. HEARTBEAT: 8 bytes that
   HEARTBEAT_REPLY echoes. CLOSE: the reason, utf-8, at most 1 KiB. OPEN_STREAM, optional: whoever can dial is to
   make a connection for that channel and stream. HELLO, PROOF and REFUSAL: see `wire.handshake`.
+- The flag FRAGMENT, of DATA: the body is a piece of a signal that is too large for a joined write. Extension type 3
+  says of which, a number that the sender gives, where the piece belongs, and how long the signal is: three u32.
 - The flag OPTIONAL is how a later version adds a kind: a receiver that does not know the kind skips the frame.
   An unknown kind without it is a broken envelope. Flags that a receiver does not know are ignored.
 - Extensions are entries of (type u8, length u16, bytes). A receiver ignores the types that it does not know, and
@@ -27,7 +29,7 @@ Not known here: sockets, sessions, and what routing and bodies mean.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "ACK_EXTENSION",
     "CLOSE",
     "DATA",
+    "FRAGMENT",
     "HANDSHAKE_LIMIT",
     "HEADER_SIZE",
     "HEARTBEAT",
@@ -49,13 +52,16 @@ __all__ = [
     "PROOF",
     "REFUSAL",
     "BrokenFrame",
+    "Fragment",
     "Frame",
     "FrameReader",
     "Header",
     "acknowledged",
     "encode_ack",
     "encode_extension",
+    "encode_fragment",
     "encode_frame",
+    "fragment_of",
     "iterate_extensions",
 ]
 
@@ -71,13 +77,17 @@ REFUSAL = 18
 KINDS = frozenset({DATA, ACK, HEARTBEAT, HEARTBEAT_REPLY, CLOSE, OPEN_STREAM, HELLO, PROOF, REFUSAL})
 
 OPTIONAL = 0x01
+FRAGMENT = 0x02
 
 ACK_EXTENSION = 1
 LAST_FRAMES = 2
+FRAGMENT_EXTENSION = 3
 
 _HEADER = struct.Struct(">BBHHHHIQ")
 _EXTENSION = struct.Struct(">BH")
 _ACK = struct.Struct(">BHQ")
+_FRAGMENT = struct.Struct(">BHIII")
+_PIECE = struct.Struct(">III")
 
 HEADER_SIZE = _HEADER.size
 # Both are of whole frames, header included: for a peer that has not proved itself, and for one that has.
@@ -90,6 +100,9 @@ _READ_SIZE = 256 << 10
 # Above this a body that is not there yet gets a buffer of its own: the copy out of the shared one would cost more
 # than the read that the sharing saves.
 _SHARED_BODY = 64 << 10
+# What is read of a frame behind a fragment with more to come. The next piece has its place already, and what is read
+# too far has to be copied there: of 64 KiB, 4 KiB so. The second call of recv costs 1 us.
+_AHEAD = 4 << 10
 # First piece of such a buffer. A body of 1 MiB and what surrounds it is received without being moved.
 _FIRST_PIECE = 2 << 20
 _GROWTH = 4
@@ -215,6 +228,40 @@ def acknowledged(extensions: bytes) -> int | None:
     return None
 
 
+class Fragment(NamedTuple):
+    """Which piece of which signal a frame has."""
+
+    message: int
+    offset: int
+    total: int
+
+
+def encode_fragment(message: int, offset: int, total: int) -> bytes:
+    """The extension of a frame whose body is a piece of a signal."""
+    return _FRAGMENT.pack(FRAGMENT_EXTENSION, _PIECE.size, message, offset, total)
+
+
+def fragment_of(extensions: bytes) -> Fragment:
+    """What the FRAGMENT_EXTENSION says. Raises BrokenFrame where there is none, or it is cut short."""
+    for kind, data in iterate_extensions(extensions):
+        if kind == FRAGMENT_EXTENSION and len(data) == _PIECE.size:
+            return Fragment(*_PIECE.unpack(data))
+    raise BrokenFrame("a fragment that does not say of what")
+
+
+class _Placed:
+    """A fragment that is received straight into its place, and how much of it is there."""
+
+    __slots__ = ("extensions", "filled", "header", "place", "routing")
+
+    def __init__(self, header: Header, routing: bytes, extensions: bytes, place: memoryview, filled: int) -> None:
+        self.header = header
+        self.routing = routing
+        self.extensions = extensions
+        self.place = place
+        self.filled = filled
+
+
 class _Large:
     """A frame whose body is received straight into a buffer of its own, and how much of it is there."""
 
@@ -246,11 +293,13 @@ class FrameReader:
     held before that proof was checked: after `set_limit`, `received(0)` gives what had to wait for it.
     """
 
-    __slots__ = ("_broken", "_end", "_large", "_limit", "_shared", "_skip", "_start", "_view")
+    __slots__ = ("_broken", "_end", "_large", "_limit", "_more", "_place", "_shared", "_skip", "_start", "_view")
 
     def __init__(self, limit: int = HANDSHAKE_LIMIT) -> None:
         self._broken: str | None = None
-        self._large: _Large | None = None
+        self._large: _Large | _Placed | None = None
+        self._place: Callable[[Header, bytes], memoryview | None] | None = None
+        self._more = False  # the last fragment was not the last of its signal
         self._shared = bytearray()
         self._view = memoryview(self._shared)
         # What was received and not given out yet lies between these two.
@@ -277,19 +326,36 @@ class FrameReader:
         self._shared, self._view = shared, memoryview(shared)
         self._start, self._end = 0, waiting
 
+    def place_fragments(self, place: Callable[[Header, bytes], memoryview | None]) -> None:
+        """Receive the body of each fragment into what `place(header, extensions)` gives, if it gives anything.
+
+        It is to be as long as the body. What it gives is written to before the frame is given out.
+        """
+        self._place = place
+
     def buffer(self) -> memoryview:
         """Where the next bytes go; never empty. Raises BrokenFrame once the reader is broken."""
         if self._broken is not None:
             raise BrokenFrame(self._broken)
         large = self._large
         if large is not None:
-            return memoryview(large.body)[large.filled :]
+            return (large.place if type(large) is _Placed else memoryview(large.body))[large.filled :]  # type: ignore[union-attr]
         if self._start and self._end * 2 > len(self._shared):
             # Overlapping views are moved correctly by CPython (memmove).
             waiting = self._end - self._start
             self._view[:waiting] = self._view[self._start : self._end]
             self._start, self._end = 0, waiting
+        if self._more:
+            return self._view[self._end : self._end + self._rest() + _AHEAD]
         return self._view[self._end :]
+
+    def _rest(self) -> int:
+        """How much of the frame that has begun is still to come, as far as its header says."""
+        start, waiting = self._start, self._end - self._start
+        if waiting < HEADER_SIZE:
+            return 0
+        header = Header._make(_HEADER.unpack_from(self._view, start))
+        return max(HEADER_SIZE + header.routing_length + header.extensions_length + header.body_length - waiting, 0)
 
     def received(self, count: int) -> list[Frame]:
         """The frames that became whole with `count` more bytes in the last buffer, in order.
@@ -299,7 +365,9 @@ class FrameReader:
         if self._broken is not None:
             raise BrokenFrame(self._broken)
         if self._large is not None:
-            return self._received_large(self._large, count)
+            if type(self._large) is _Placed:
+                return self._received_placed(self._large, count)
+            return self._received_large(self._large, count)  # type: ignore[arg-type]
         end = self._end + count
         if count < 0 or end > len(self._shared):
             raise ValueError(f"{count} bytes cannot have been put into a buffer of {len(self._shared) - self._end}")
@@ -323,6 +391,31 @@ class FrameReader:
         self._large = None
         return [Frame(large.header, large.routing, large.extensions, memoryview(large.body).toreadonly())]
 
+    def _received_placed(self, placed: _Placed, count: int) -> list[Frame]:
+        filled = placed.filled + count
+        if count < 0 or filled > len(placed.place):
+            raise ValueError(f"{count} bytes cannot have been put into {len(placed.place) - placed.filled}")
+        placed.filled = filled
+        if filled < len(placed.place):
+            return []
+        self._large = None
+        return [Frame(placed.header, placed.routing, placed.extensions, placed.place)]
+
+    def _fragment(self, header: Header, start: int, body: int, stop: int, end: int) -> Frame | None:
+        """A fragment that begins at `start`, given out when it is whole; None while it is not, or has no place."""
+        extensions = bytes(self._view[body - header.extensions_length : body])
+        self._more = _more_follows(header, extensions)
+        place = self._place(header, extensions) if self._place is not None else None
+        if place is None:
+            return None
+        routing = bytes(self._view[start + HEADER_SIZE : start + HEADER_SIZE + header.routing_length])
+        present = min(stop, end) - body
+        place[:present] = self._view[body : body + present]
+        if stop > end:
+            self._large = _Placed(header, routing, extensions, place, present)
+            return None
+        return Frame(header, routing, extensions, place)
+
     def _cut(self) -> list[Frame]:
         # hot path: one body and local names; 1 to 1.5 µs for a small frame, half of it the two tuples and the copies.
         frames: list[Frame] = []
@@ -343,6 +436,15 @@ class FrameReader:
                 self._skip = max(stop - end, 0)
                 start = min(stop, end)
                 continue
+            if flags & FRAGMENT and body <= end:
+                fragment = self._fragment(header, start, body, stop, end)
+                if fragment is not None:
+                    frames.append(fragment)
+                    start = stop
+                    continue
+                if self._large is not None:
+                    start = end
+                    break
             if stop > end:
                 if body_length > _SHARED_BODY and body <= end:
                     routing = bytes(view[start + HEADER_SIZE : extensions])
@@ -371,3 +473,11 @@ class FrameReader:
         self._shared = bytearray()
         self._view = memoryview(self._shared)
         raise BrokenFrame(self._broken)
+
+
+def _more_follows(header: Header, extensions: bytes) -> bool:
+    try:
+        fragment = fragment_of(extensions)
+    except BrokenFrame:
+        return False
+    return fragment.offset + header.body_length < fragment.total

@@ -39,7 +39,8 @@ def test_what_is_sent_before_the_next_flush_leaves_in_one_frame(world: World):
 def test_a_whole_frame_leaves_at_once(world: World):
     one, other = world.pair()
     sent = one.peers.counters.frames_sent
-    one.session(other).send(bytes(256 << 10))
+    for _ in range(4):
+        one.session(other).send(bytes(64 << 10))
     assert one.peers.counters.frames_sent == sent + 1
 
 

@@ -273,7 +273,7 @@ def test_a_frame_that_comes_twice_is_delivered_once_and_acknowledged_again(run: 
 
 
 def test_room_is_told_when_acknowledgements_bring_it():
-    stream = StreamParameters(joined=10, low_watermark=10, high_watermark=20, hard_limit=100)
+    stream = StreamParameters(joined=10, fragment=None, low_watermark=10, high_watermark=20, hard_limit=100)
     run = Run(SessionParameters(stream=stream))
     run.connect()
     for _ in range(3):
@@ -290,7 +290,7 @@ def test_room_is_told_when_acknowledgements_bring_it():
 
 
 def test_room_comes_with_the_data_that_brings_it():
-    stream = StreamParameters(joined=10, low_watermark=10, high_watermark=20, hard_limit=100)
+    stream = StreamParameters(joined=10, fragment=None, low_watermark=10, high_watermark=20, hard_limit=100)
     run = Run(SessionParameters(stream=stream))
     run.connect()
     for _ in range(2):

@@ -20,7 +20,14 @@ from partisan_actors.wire.frames import ACK, DATA, MAX_FRAME, acknowledged, enco
 from tests.distribution.cutting import frame_of, frames_of
 
 SMALL = StreamParameters(
-    joined=100, low_watermark=200, high_watermark=400, hard_limit=1000, largest=600, owed_frames=3, owed_bytes=300
+    joined=100,
+    fragment=None,
+    low_watermark=200,
+    high_watermark=400,
+    hard_limit=1000,
+    largest=600,
+    owed_frames=3,
+    owed_bytes=300,
 )
 
 
@@ -55,7 +62,8 @@ def test_a_large_signal_is_not_copied():
     large = bytes(1 << 20)
     stream.offer((b"head", large))
     buffers = stream.next_frame()
-    assert buffers is not None and any(buffer is large for buffer in buffers)
+    assert buffers is not None
+    assert any(isinstance(buffer, memoryview) and buffer.obj is large for buffer in buffers)
 
 
 def test_bytes_are_counted_exactly():
@@ -228,6 +236,9 @@ def test_a_duplicate_is_acknowledged_at_once():
         {"low_watermark": 400},
         {"high_watermark": 1000},
         {"largest": 99},
+        {"fragment": 0},
+        {"fragment": 101},
+        {"fragmented": 0},
         {"owed_frames": 0},
         {"owed_bytes": 0},
     ],

@@ -160,8 +160,8 @@ def test_one_that_leaves_and_whose_last_words_never_come_is_waited_for_a_second(
     world.clock.until(lambda: other.bodies, 1.0)
     connection = next(iter(session.connections._connections.values()))
     assert connection.link is not None
-    connection.link.connection.write = lambda buffers: None  # type: ignore[method-assign]
-    connection.link.connection.close = lambda reason, flush: None  # type: ignore[method-assign]
+    connection.link.connection.write = lambda buffers: None  # type: ignore[method-assign, assignment, misc]
+    connection.link.connection.close = lambda reason, flush: None  # type: ignore[method-assign, assignment, misc]
     session.outgoing((2, 0)).send(b"never read")
     one.peers.forget(other.name)
     other.peers.forget(one.name)
@@ -179,7 +179,7 @@ def test_a_connection_that_went_half_open_is_made_anew(world: World):
     world.clock.until(lambda: other.bodies, 1.0)
     connection = next(iter(one.session(other).connections._connections.values()))
     assert connection.link is not None
-    connection.link.connection.write = lambda buffers: None  # type: ignore[method-assign]
+    connection.link.connection.write = lambda buffers: None  # type: ignore[method-assign, assignment, misc]
     outgoing.send(b"2")
     world.clock.until(lambda: len(other.bodies) == 2, 8.0)
     assert other.bodies == [b"1", b"2"]
@@ -196,7 +196,7 @@ def test_a_broken_envelope_ends_that_connection_and_three_the_session(world: Wor
         connection = next(iter(session.connections._connections.values()))
         assert connection.link is not None
         connection.link.connection.write((b"\xff" * 100,))
-        world.clock.until(lambda broken=broken: other.peers.counters.broken_envelopes == broken, 5.0)
+        world.clock.until(lambda: other.peers.counters.broken_envelopes == broken, 5.0)  # noqa: B023
     world.clock.until(lambda: one.told("ended"), 5.0)
     assert "broken envelope" in str(other.told("ended")[0])
 

@@ -16,7 +16,13 @@ __all__ = ["SMALL", "World", "cut_all", "numbered"]
 SMALL = PeerParameters(
     session=SessionParameters(
         stream=StreamParameters(
-            joined=1000, low_watermark=4000, high_watermark=8000, hard_limit=64000, largest=5000, owed_bytes=1000
+            joined=1000,
+            fragment=700,
+            low_watermark=4000,
+            high_watermark=8000,
+            hard_limit=64000,
+            largest=5000,
+            owed_bytes=1000,
         )
     ),
     backlog=1000,

@@ -1,0 +1,94 @@
+"""Large signals that arrive in pieces, put together. Pure.
+
+Promised: each piece is received straight into its place; a signal is given out once all of it is there. What a peer
+may begin and not finish is bounded: so many signals, so many bytes, and none that others overtake for ever, so that
+whoever stops in the middle of one is found out, at the latest when its session ends.
+
+Not known here: what a signal is.
+"""
+
+from __future__ import annotations
+
+from partisan_actors.wire.frames import MAX_BODY, BrokenFrame, Fragment
+
+__all__ = ["Assembly"]
+
+_MOST_BYTES = 256 << 20
+"""Of all that have begun, in one stream: twice what a sender keeps there at its usual limits."""
+_MOST = 256
+_MOST_OVERTAKING = 100_000
+"""Frames of its stream since the last piece of a signal. A sender takes turns, so that a few hundred are many."""
+
+
+class _Begun:
+    __slots__ = ("buffer", "filled", "seen")
+
+    def __init__(self, total: int, seen: int) -> None:
+        self.buffer = memoryview(bytearray(total))
+        self.filled = 0
+        self.seen = seen  # the number of the last frame that had a piece of it
+
+
+class Assembly:
+    """Those of one stream."""
+
+    __slots__ = ("_begun", "bytes")
+
+    def __init__(self) -> None:
+        self.bytes = 0  # of all that have begun
+        self._begun: dict[int, _Begun] = {}
+
+    def __len__(self) -> int:
+        return len(self._begun)
+
+    def place(self, piece: Fragment, size: int, number: int) -> memoryview | None:
+        """Where the bytes of a piece go, before it is known that they are wanted; None where they go nowhere.
+
+        Args:
+            size: bytes of the piece.
+            number: that of its frame.
+        """
+        try:
+            begun = self._find(piece, size, number)
+        except BrokenFrame:
+            return None  # told when the frame is taken
+        return begun.buffer[piece.offset : piece.offset + size]
+
+    def add(self, piece: Fragment, body: bytes | memoryview, number: int) -> memoryview | None:
+        """Take a piece, the next one of its signal; the whole signal, when it is the last.
+
+        Raises: BrokenFrame.
+        """
+        begun = self._find(piece, len(body), number)
+        if piece.offset != begun.filled:
+            raise BrokenFrame(f"a piece at {piece.offset} of a signal that is there up to {begun.filled}")
+        if not isinstance(body, memoryview) or body.obj is not begun.buffer.obj:
+            begun.buffer[piece.offset : piece.offset + len(body)] = body
+        begun.filled += len(body)
+        begun.seen = number
+        if begun.filled < piece.total:
+            return None
+        del self._begun[piece.message]
+        self.bytes -= piece.total
+        return begun.buffer.toreadonly()
+
+    def _find(self, piece: Fragment, size: int, number: int) -> _Begun:
+        if not size or piece.offset + size > piece.total or piece.total > MAX_BODY:
+            raise BrokenFrame(f"a piece of {size} bytes at {piece.offset} of {piece.total}")
+        begun = self._begun.get(piece.message)
+        if begun is None:
+            return self._begin(piece, number)
+        if len(begun.buffer) != piece.total:
+            raise BrokenFrame(f"a piece of a signal of {piece.total} bytes, which had {len(begun.buffer)}")
+        return begun
+
+    def _begin(self, piece: Fragment, number: int) -> _Begun:
+        if piece.offset:
+            raise BrokenFrame("a piece of a signal that has not begun")
+        if len(self._begun) >= _MOST or self.bytes + piece.total > _MOST_BYTES:
+            raise BrokenFrame(f"{len(self._begun)} signals of {self.bytes} bytes have begun, and another one does")
+        if any(number - begun.seen > _MOST_OVERTAKING for begun in self._begun.values()):
+            raise BrokenFrame("a signal has begun, and its peer does not go on with it")
+        begun = self._begun[piece.message] = _Begun(piece.total, number)
+        self.bytes += piece.total
+        return begun

@@ -1,0 +1,228 @@
+"""Signals that wait in one stream: first in, first out, but that a large one delays only its own flow. Pure.
+
+A signal above the fragment size travels in pieces, and other flows pass between them. Its own flow waits behind it:
+what is offered in that flow later is held until the last piece is taken. And its first piece waits until everything
+that was offered before it is taken, whatever flow that is of: so nothing need be known of the flow of a small signal,
+and as long as no large one waits, all of this is a plain queue.
+
+Large signals of different flows take turns, one piece each.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from partisan_actors.wire.frames import encode_fragment
+
+__all__ = ["Buffer", "FlowQueue", "Piece", "Signal", "size_of"]
+
+Buffer = bytes | bytearray | memoryview
+Signal = bytes | tuple[Buffer, ...]
+
+
+# A signal that is known to be no larger needs no look at any limit.
+_WHOLE = 64 << 10
+
+
+class Piece(NamedTuple):
+    """What one frame takes."""
+
+    size: int
+    buffers: list[Buffer]
+    extensions: bytes = b""  # that say where it belongs, if it is a piece of a large signal
+
+
+def size_of(signal: Signal) -> int:
+    """Its bytes."""
+    return len(signal) if type(signal) is bytes else sum(map(len, signal))  # type: ignore[arg-type]
+
+
+class _Large:
+    """A signal that is cut."""
+
+    __slots__ = ("after", "cut", "flow", "message", "parts", "size")
+
+    def __init__(self, signal: Signal, flow: int, message: int, after: int) -> None:
+        parts = signal if isinstance(signal, tuple) else (signal,)
+        self.parts: deque[memoryview] = deque(memoryview(part) for part in parts)
+        self.size = size_of(signal)
+        self.cut = 0  # bytes taken
+        self.flow = flow
+        self.message = message
+        self.after = after  # how many signals have to be taken before its first piece is
+
+    def piece(self, size: int) -> Piece:
+        """The next so many bytes, or what is left."""
+        extensions = encode_fragment(self.message, self.cut, self.size)
+        left = size = min(size, self.size - self.cut)
+        self.cut += size
+        buffers: list[Buffer] = []
+        while left:
+            part = self.parts[0]
+            buffers.append(part[:left])
+            if len(part) > left:
+                self.parts[0] = part[left:]
+                break
+            left -= len(part)
+            self.parts.popleft()
+        return Piece(size, buffers, extensions)
+
+
+class FlowQueue:
+    """What was offered and not taken yet."""
+
+    __slots__ = (
+        "_fragment",
+        "_held",
+        "_large",
+        "_message",
+        "_most",
+        "_small",
+        "_small_ones",
+        "_taken",
+        "_tuples",
+        "_turn",
+        "append",
+        "plain",
+        "size",
+    )
+
+    def __init__(self, fragment: int | None, most: int, largest: int) -> None:
+        """Begin empty.
+
+        Args:
+            fragment: bytes of a piece, and the size above which a signal is cut; None for a peer that takes no pieces.
+            most: large signals that take turns. The peer has memory for all of them, as a whole.
+            largest: bytes of the largest signal that will be put.
+        """
+        self.size = 0  # bytes in all
+        self._fragment = fragment
+        self._most = most
+        self._small: deque[Signal] = deque()
+        # While no large one waits, `append` takes signals of up to `plain` bytes; who calls it adds to `size`.
+        self.append = self._small.append
+        self.plain = self._small_ones = min(_WHOLE, largest, fragment if fragment is not None else largest)
+        self._tuples = 0  # how many of these are tuples
+        self._taken = 0  # how many of these were taken since the queue was made
+        self._large: deque[_Large] = deque()  # the next one first
+        self._held: dict[int, deque[Signal]] = {}  # by the flow of a large one: what has to wait for it
+        self._message = 0  # the last number given to a large one
+        self._turn = False  # the next frame is a piece, if one can go
+
+    def __bool__(self) -> bool:
+        return bool(self._small or self._large)
+
+    def put(self, signal: Signal, size: int, flow: int) -> None:
+        """Take a signal of `size` bytes."""
+        self.size += size
+        held = self._held.get(flow)
+        if held is not None:
+            held.append(signal)
+        elif self._fragment is None or size <= self._fragment:
+            self._append(signal)
+        else:
+            self._cut(signal, flow)
+
+    def take_back(self, flow: int) -> int:
+        """Give up the signal that was put last, which is of that flow; its bytes."""
+        held = self._held.get(flow)
+        if held:
+            size = size_of(held.pop())
+        elif held is not None and not self._large[-1].cut:
+            # It began the flow: nothing can have been held behind another one.
+            size = self._large.pop().size
+            del self._held[flow]
+            self._look_for_large()
+        else:
+            signal = self._small.pop()
+            self._tuples -= isinstance(signal, tuple)
+            size = size_of(signal)
+        self.size -= size
+        return size
+
+    def take(self, limit: int) -> Piece:
+        """The signals of one frame, as many as fit in `limit` bytes and one at least, or a piece of a large one."""
+        small = self._small
+        if self._large:
+            return self._take_in_turn(limit)
+        if self.size <= limit and not self._tuples:
+            # hot path: what nearly always is; no step for each signal.
+            everything: list[Buffer] = list(small)  # type: ignore[arg-type]
+            size, self.size = self.size, 0
+            self._taken += len(everything)
+            small.clear()
+            return Piece(size, everything)
+        return self._take_small(limit)
+
+    def _append(self, signal: Signal) -> None:
+        self._small.append(signal)
+        if type(signal) is not bytes:
+            self._tuples += 1
+
+    def _cut(self, signal: Signal, flow: int) -> None:
+        self._message = (self._message + 1) & 0xFFFFFFFF
+        self._large.append(_Large(signal, flow, self._message, self._taken + len(self._small)))
+        self._held[flow] = deque()
+        self.plain = -1
+
+    def _take_in_turn(self, limit: int) -> Piece:
+        piece = self._turn or not self._small
+        large = self._next_large() if piece else None
+        self._turn = not self._turn
+        if large is None:
+            # No more than a piece at once, so that both get half of the way.
+            return self._take_small(min(limit, self._fragment or limit))
+        assert self._fragment is not None
+        taken = large.piece(self._fragment)
+        self.size -= taken.size
+        if large.cut == large.size:
+            self._large.remove(large)
+            self._release(large.flow)
+            self._look_for_large()
+        return taken
+
+    def _next_large(self) -> _Large | None:
+        """One of those that may go, each in turn."""
+        large = self._large
+        for _ in range(min(len(large), self._most)):
+            # The first of those that take turns becomes the last of them; those beyond wait until one is done.
+            first = large.popleft()
+            large.insert(min(self._most - 1, len(large)), first)
+            if first.after <= self._taken:
+                return first
+        return None
+
+    def _look_for_large(self) -> None:
+        if not self._large:
+            self.plain = self._small_ones
+
+    def _release(self, flow: int) -> None:
+        held = self._held.pop(flow)
+        while held:
+            signal = held.popleft()
+            if self._fragment is not None and size_of(signal) > self._fragment:
+                self._cut(signal, flow)
+                self._held[flow] = held
+                return
+            self._append(signal)
+
+    def _take_small(self, limit: int) -> Piece:
+        small = self._small
+        size = 0
+        parts: list[Buffer] = []
+        while small:
+            signal = small[0]
+            length = size_of(signal)
+            if parts and size + length > limit:
+                break
+            size += length
+            if isinstance(signal, tuple):
+                self._tuples -= 1
+                parts.extend(signal)
+            else:
+                parts.append(signal)
+            small.popleft()
+            self._taken += 1
+        self.size -= size
+        return Piece(size, parts)
