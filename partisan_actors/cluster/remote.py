@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from partisan_actors.cluster.ties import RemoteWatch, Ties
-from partisan_actors.cluster.ways import Ways, name_flow
+from partisan_actors.cluster.ways import Way, Ways, flow_of
 from partisan_actors.distribution.channels import Channel
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.outgoing import Outgoing
@@ -120,18 +120,16 @@ class RemoteProcesses:
             return
         to, name = _address(dest)
         way = self._way(ties, sender, to, name, options)
-        if way.congested:
+        if way.outgoing.congested:
             self._wait_for_room(sender, way, ties, options.nosuspend, None)
         way.send(encode_signal(kind, to, sender.pid.serial, 0, payload, name))
 
-    def _way(self, ties: Ties, sender: Process, to: int, name: str | None, options: SendOptions) -> Outgoing:
+    def _way(self, ties: Ties, sender: Process, to: int, name: str | None, options: SendOptions) -> Way:
         """The stream that the flow of a message travels on. Raises ActorError, TypeError, NotSendable."""
-        if options is DEFAULT_OPTIONS:
-            return ties.ways.usual(sender.pid.serial + (to if name is None else name_flow(name)))
-        if options.partition_key is not None:
-            flow = self._key_flow(options.partition_key)
+        if options.partition_key is None:
+            flow = flow_of(sender.pid.serial, to, name)
         else:
-            flow = sender.pid.serial + (to if name is None else name_flow(name))
+            flow = self._key_flow(options.partition_key)
         return ties.ways.usual(flow) if options.channel is None else ties.ways.on(options.channel, flow)
 
     def _key_flow(self, key: Any) -> int:
@@ -147,22 +145,20 @@ class RemoteProcesses:
         """Raise NotSendable where `send` would."""
         self.codec.check(message.request if type(message) is Cast else message)
 
-    def _wait_for_room(
-        self, sender: Process, way: Outgoing, ties: Ties, nosuspend: bool, deadline: float | None
-    ) -> bool:
+    def _wait_for_room(self, sender: Process, way: Way, ties: Ties, nosuspend: bool, deadline: float | None) -> bool:
         """Wait while the stream is full; False when the time is up."""
-        while way.congested:
+        while way.outgoing.congested:
             if nosuspend:
                 raise WouldBlock(f"what is unsent to {ties.peer.node} is above the high watermark")
             if sender.exiting is not NOT_EXITING:
                 return True  # a last word from a `finally` block is not held up
             if deadline is not None and self.runtime.clock.now() >= deadline:
                 return False
-            way.when_room(sender.wake)
+            way.outgoing.when_room(sender.wake)
             sender.wait(deadline)
         return True
 
-    def _hold_answer(self, ties: Ties, way: Outgoing) -> None:
+    def _hold_answer(self, ties: Ties, way: Way) -> None:
         process = process_of_greenlet()
         if process is None or process.runtime is not self.runtime or process.status != RUNNING:
             return
@@ -178,13 +174,13 @@ class RemoteProcesses:
         caller = request.caller
         to, name = _address(dest)
         way = self._way(ties, caller, to, name, options)
-        if way.congested and not self._wait_for_room(caller, way, ties, options.nosuspend, request.deadline):
+        if way.outgoing.congested and not self._wait_for_room(caller, way, ties, options.nosuspend, request.deadline):
             return  # its caller sees that the time is up
         kind = signals.SYSTEM_CALL if isinstance(request, SystemRequest) else signals.CALL
         self.send_request(ties, way, request, kind, to, name, payload)
 
     def send_request(
-        self, ties: Ties, way: Outgoing, request: Request, kind: int, to: int, name: str | None, payload: bytes
+        self, ties: Ties, way: Way, request: Request, kind: int, to: int, name: str | None, payload: bytes
     ) -> None:
         """Send any kind of signal that is answered by REPLY or CALL_FAILED."""
         if ties.watches is None:
@@ -308,7 +304,7 @@ class RemoteProcesses:
         self._log_undecodable(ties, signal, error)
         reason = ("undecodable", str(error))
         if signal.kind in (signals.CALL, signals.SYSTEM_CALL, signals.SPAWN):
-            ties.send_reason(ties.arrival, signals.CALL_FAILED, signal.sender, 0, signal.ref, reason)
+            ties.send_reason(ties.back(signal), signals.CALL_FAILED, signal.sender, 0, signal.ref, reason)
         elif signal.kind in (signals.REPLY, signals.CALL_FAILED):
             request = self.runtime.requests.pop(signal.ref, None)
             if request is not None:
@@ -357,10 +353,10 @@ class RemoteProcesses:
         payload = self.codec.decode(signal.payload)
         process = self._receiver(signal)
         if process is None:
-            ties.send_reason(ties.arrival, signals.CALL_FAILED, signal.sender, 0, signal.ref, "noproc")
+            ties.send_reason(ties.back(signal), signals.CALL_FAILED, signal.sender, 0, signal.ref, "noproc")
             return
         kind = RemoteCaller if signal.kind == signals.CALL else RemoteSystemCaller
-        caller = kind(ties, Pid(ties.peer, signal.sender), signal.ref, payload, ties.arrival)
+        caller = kind(ties, Pid(ties.peer, signal.sender), signal.ref, payload, ties.back(signal))
         caller.target = process
         ties.callers[caller.number] = caller
         process.add_watch(caller)
@@ -389,7 +385,7 @@ class RemoteProcesses:
     def _on_link(self, ties: Ties, signal: Signal) -> None:
         process = self.runtime.processes.get(signal.to)
         if process is None:
-            ties.send_reason(ties.arrival, signals.LINK_EXIT, signal.sender, signal.to, 0, "noproc")
+            ties.send_reason(ties.back(signal), signals.LINK_EXIT, signal.sender, signal.to, 0, "noproc")
             return
         pid = Pid(ties.peer, signal.sender)
         ties.links.setdefault((process, pid.serial), set()).add(-signal.ref)
@@ -427,11 +423,11 @@ class RemoteProcesses:
     def _on_monitor(self, ties: Ties, signal: Signal) -> None:
         process = self._receiver(signal)
         if process is None:
-            ties.send_reason(ties.arrival, signals.DOWN, signal.sender, signal.to, signal.ref, "noproc")
+            ties.send_reason(ties.back(signal), signals.DOWN, signal.sender, signal.to, signal.ref, "noproc")
             return
-        self.watch(ties, process, signal.sender, signal.ref, ties.arrival)
+        self.watch(ties, process, signal.sender, signal.ref, ties.back(signal))
 
-    def watch(self, ties: Ties, process: Process, watcher: int, ref: int, way: Outgoing) -> None:
+    def watch(self, ties: Ties, process: Process, watcher: int, ref: int, way: Way) -> None:
         """Let process `watcher` of the other node know, by `ref` and that way, when `process` ends."""
         remote = RemoteWatch(ties, process, watcher, ref, way)
         ties.remote_watches[ref] = remote
@@ -459,7 +455,7 @@ class RemoteProcesses:
 
     def _on_spawn(self, ties: Ties, signal: Signal) -> None:
         payload = self.codec.decode(signal.payload)
-        caller = RemoteCaller(ties, Pid(ties.peer, signal.sender), signal.ref, payload, ties.arrival)
+        caller = RemoteCaller(ties, Pid(ties.peer, signal.sender), signal.ref, payload, ties.back(signal))
         ties.callers[caller.number] = caller
         if self.spawn_requested is None:
             caller.down("noproc")
@@ -467,7 +463,7 @@ class RemoteProcesses:
             self.spawn_requested(ties, caller)
 
 
-def _link_way(ties: Ties, process: Process, pid: Pid) -> Outgoing:
+def _link_way(ties: Ties, process: Process, pid: Pid) -> Way:
     return ties.ways.usual(process.pid.serial + pid.serial)
 
 

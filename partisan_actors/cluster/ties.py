@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from partisan_actors.cluster.ways import Ways
+from partisan_actors.cluster.ways import Way, Ways, flow_of
 from partisan_actors.distribution.live_session import Session
-from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.processes.identity import Life, Pid
 from partisan_actors.processes.process import Monitor, Process
 from partisan_actors.processes.requests import RemoteCaller, Request
-from partisan_actors.wire.signals import CALL_FAILED, DEMONITOR, DOWN, REPLY, encode_signal
+from partisan_actors.wire.signals import CALL_FAILED, DEMONITOR, DOWN, REPLY, Signal, encode_signal
 
 __all__ = ["RemoteWatch", "Ties"]
 
@@ -26,7 +25,7 @@ class RemoteWatch:
 
     __slots__ = ("_ties", "_way", "ref", "target", "watcher")
 
-    def __init__(self, ties: Ties, target: Process, watcher: int, ref: int, way: Outgoing) -> None:
+    def __init__(self, ties: Ties, target: Process, watcher: int, ref: int, way: Way) -> None:
         self._ties = ties
         self._way = way
         self.target = target
@@ -69,7 +68,7 @@ class Ties:
         ways: Ways,
         encode: Callable[[Any], bytes],
         encode_reason: Callable[[Any], bytes],
-        wait_for_room: Callable[[Ties, Outgoing], None],
+        wait_for_room: Callable[[Ties, Way], None],
     ) -> None:
         self.session = session
         self.ways = ways
@@ -79,7 +78,7 @@ class Ties:
         self._encode_reason = encode_reason
         self._wait_for_room = wait_for_room
         # Monitors and requests of our processes on theirs, told "noconnection" at the end, and the way they went.
-        self.watches: dict[Any, Outgoing] | None = {}
+        self.watches: dict[Any, Way] | None = {}
         self.monitors: dict[int, Monitor] = {}  # the monitors among them, by ref
         # Ours and the serial of theirs, and the numbers under which they were linked: those that we gave, and below
         # zero those that they gave.
@@ -87,11 +86,15 @@ class Ties:
         self.remote_watches: dict[int, RemoteWatch] = {}  # their monitors on ours, by their ref
         self.callers: dict[int, RemoteCaller] = {}  # their requests to ours, unanswered, by their number
 
-    def send(self, way: Outgoing, kind: int, to: int, sender: int = 0, ref: int = 0, payload: bytes = b"") -> None:
+    def back(self, signal: Signal) -> Way:
+        """The way of what answers a signal that is handled now: its own flow, on the stream that it came on."""
+        return Way(self.arrival, flow_of(signal.sender, signal.to, signal.name))
+
+    def send(self, way: Way, kind: int, to: int, sender: int = 0, ref: int = 0, payload: bytes = b"") -> None:
         """Send one of the runtime's own signals: never suspended."""
         way.send(encode_signal(kind, to, sender, ref, payload))
 
-    def send_reason(self, way: Outgoing, kind: int, to: int, sender: int, ref: int, reason: Any) -> None:
+    def send_reason(self, way: Way, kind: int, to: int, sender: int, ref: int, reason: Any) -> None:
         """Send a signal whose payload is an exit reason."""
         self.send(way, kind, to, sender, ref, self._encode_reason(reason))
 
@@ -100,7 +103,7 @@ class Ties:
     def reply(self, caller: RemoteCaller, value: Any) -> None:
         """Send an answer, when there is room for it. Raises NotSendable."""
         payload = self._encode(value)
-        if caller.way.congested:
+        if caller.way.outgoing.congested:
             # A program's data as any other: a hundred answers of 1 MiB at once would be the session's end.
             self._wait_for_room(self, caller.way)
         self.send(caller.way, REPLY, caller.pid.serial, 0, caller.number, payload)

@@ -8,14 +8,16 @@ stream that brought it, and is in order with everything else of that flow.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 from zlib import crc32
 
 from partisan_actors.distribution.channels import DEFAULT_CHANNEL, AgreedChannel, Channel
+from partisan_actors.distribution.flows import Signal
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.errors import ActorError
 
-__all__ = ["Ways", "name_flow"]
+__all__ = ["Way", "Ways", "flow_of", "name_flow"]
 
 # Fibonacci hashing: pids are numbers in a row, and so are the sums of those that talk.
 _SPREAD = 2654435769
@@ -25,6 +27,22 @@ _MASK = 0xFFFFFFFF
 def name_flow(name: str) -> int:
     """What stands for the receiver in a flow to a registered name."""
     return crc32(name.encode("utf-8", "surrogatepass"))
+
+
+def flow_of(process: int, serial: int, name: str | None) -> int:
+    """The flow of a process and another one, or a name; the same for both directions."""
+    return process + (serial if name is None else name_flow(name))
+
+
+class Way(NamedTuple):
+    """A flow, and the stream that it travels on."""
+
+    outgoing: Outgoing
+    flow: int
+
+    def send(self, signal: Signal) -> bool:
+        """Queue a signal; False when the session has ended."""
+        return self.outgoing.send(signal, self.flow)
 
 
 class Ways:
@@ -44,20 +62,20 @@ class Ways:
         single = self._default is None or self._default.used == 1
         self._only = session.default if single else None  # the only stream of the default channel
 
-    def usual(self, flow: int) -> Outgoing:
+    def usual(self, flow: int) -> Way:
         """The way on the default channel."""
         # hot path: once per message.
         only = self._only
-        return only if only is not None else self._of(self._default, flow)
+        return Way(only if only is not None else self._of(self._default, flow), flow)
 
-    def on(self, name: str, flow: int) -> Outgoing:
+    def on(self, name: str, flow: int) -> Way:
         """The way on a channel of this node.
 
         Raises: ActorError for a channel that the peer lacks, and that is not to fall back on the default one.
         """
         agreed = self._session.channels.get(name)
         if agreed is not None:
-            return self._of(agreed, flow)
+            return Way(self._of(agreed, flow), flow)
         if self._declared[name].fallback:
             return self.usual(flow)
         raise ActorError(

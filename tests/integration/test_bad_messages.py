@@ -103,7 +103,7 @@ class Pair:
         to = self.echo.serial if to is None else to
         ties = remote.ties_to(self.there.name)
         assert not isinstance(ties, str)
-        remote.send_request(ties, ties.session.default, request, kind, to, None, payload)
+        remote.send_request(ties, ties.ways.usual(0), request, kind, to, None, payload)
         return request
 
 
