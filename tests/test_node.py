@@ -89,7 +89,7 @@ def test_a_name_has_two_parts(name):
         ("causal_labels", ("a",), ActorError),
         ("channels", ("default",), TypeError),
         ("channels", (Channel("one"), Channel("one")), ValueError),
-        ("channels", (Channel("default", compression=3),), ValueError),
+        ("channels", "default", TypeError),
         ("listen", "0.0.0.0:0", ValueError),
         ("listen", ["[::]:0", "0.0.0.0:0"], ValueError),
         ("listen", "127.0.0.1", ValueError),

@@ -130,7 +130,10 @@ class RemoteProcesses:
             flow = flow_of(sender.pid.serial, to, name)
         else:
             flow = self._key_flow(options.partition_key)
-        return ties.ways.usual(flow) if options.channel is None else ties.ways.on(options.channel, flow)
+        if options.channel is None:
+            return ties.ways.usual(flow)
+        key = (to, name) if options.partition_key is None else options.partition_key
+        return ties.ways.on(options.channel, flow, key)
 
     def _key_flow(self, key: Any) -> int:
         flow = self._key_flows.get(key)

@@ -7,7 +7,7 @@ stream that brought it, and is in order with everything else of that flow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 from zlib import crc32
 
@@ -38,7 +38,7 @@ class Way(NamedTuple):
     """A flow, and the stream that it travels on."""
 
     outgoing: Outgoing
-    flow: int
+    flow: Hashable  # in a monotonic channel: the key of which only the newest is kept
 
     def send(self, signal: Signal) -> bool:
         """Queue a signal; False when the session has ended."""
@@ -68,14 +68,14 @@ class Ways:
         only = self._only
         return Way(only if only is not None else self._of(self._default, flow), flow)
 
-    def on(self, name: str, flow: int) -> Way:
-        """The way on a channel of this node.
+    def on(self, name: str, flow: int, key: Hashable) -> Way:
+        """The way on a channel of this node; `key` is what a monotonic one keeps the newest of.
 
         Raises: ActorError for a channel that the peer lacks, and that is not to fall back on the default one.
         """
         agreed = self._session.channels.get(name)
         if agreed is not None:
-            return Way(self._of(agreed, flow), flow)
+            return Way(self._of(agreed, flow), key if agreed.channel.monotonic else flow)
         if self._declared[name].fallback:
             return self.usual(flow)
         raise ActorError(

@@ -24,6 +24,7 @@ from partisan_actors.distribution.stream import Arrival, Buffer
 from partisan_actors.distribution.streams import Stream, Streams
 from partisan_actors.wire.frames import (
     ACK,
+    COMPRESSED,
     DATA,
     FRAGMENT,
     BrokenFrame,
@@ -46,10 +47,10 @@ class Deliver(NamedTuple):
 
 
 class DeliverWhole(NamedTuple):
-    """Hand up a signal whose last piece has come."""
+    """Hand up this body: of a signal whose last piece has come, or one that was compressed."""
 
     stream: Stream
-    body: memoryview
+    body: bytes | memoryview
 
 
 class Room(NamedTuple):
@@ -199,7 +200,7 @@ class Carrier:
     def data(self, frame: Frame) -> Sequence[Effect]:
         """Take a DATA frame. Raises BrokenFrame, BadAcknowledgement."""
         # hot path: once per joined write of the peer.
-        _, _, channel, index, _, _, size, number = frame.header
+        _, flags, channel, index, _, _, size, number = frame.header
         named = self._named
         stream = named if named.id == (channel, index) else self._streams.get((channel, index))
         if stream is None:
@@ -215,15 +216,26 @@ class Carrier:
             self.duplicates += 1
         if stream not in self._owing:
             self._owing.append(stream)
-        if frame.header.flags & FRAGMENT:
-            effects = self._piece(stream, frame) if arrival is Arrival.NEW else _NOTHING
+        if arrival is not Arrival.NEW:
+            effects = _NOTHING
+        elif flags:
+            effects = self._special(stream, frame)
         else:
-            effects = DELIVER if arrival is Arrival.NEW else _NOTHING
+            effects = DELIVER
         return (Room(stream), *effects) if room else effects
 
-    def _piece(self, stream: Stream, frame: Frame) -> Sequence[Effect]:
-        whole = stream.assembly.add(fragment_of(frame.extensions), frame.body, frame.header.number)
-        return _NOTHING if whole is None else (DeliverWhole(stream, whole),)
+    def _special(self, stream: Stream, frame: Frame) -> Sequence[Effect]:
+        """A body that is compressed, or a piece of something, or both."""
+        body: bytes | memoryview | None = frame.body
+        flags = frame.header.flags
+        if flags & COMPRESSED:
+            body = stream.expand(frame.body)
+        if flags & FRAGMENT:
+            assert body is not None
+            body = stream.assembly.add(fragment_of(frame.extensions), body, frame.header.number)
+        if body is None:
+            return _NOTHING
+        return DELIVER if body is frame.body else (DeliverWhole(stream, body),)
 
     def place(self, header: Header, extensions: bytes) -> memoryview | None:
         """Where the body of a fragment is to be received; see `FrameReader.place_fragments`."""

@@ -11,9 +11,10 @@ system's is written first; each other stream has a connection of its own, made w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
+from partisan_actors.distribution.compression import dictionary_id
 from partisan_actors.distribution.stream import StreamParameters
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "agree_channels",
     "declare_channels",
     "declared",
+    "declared_dictionaries",
+    "dictionaries_of",
 ]
 
 DEFAULT_CHANNEL = "default"
@@ -34,6 +37,9 @@ SYSTEM_CHANNEL = ""
 
 STREAMS_FEATURE = 1 << 0
 """The hello's bit of a node that has channels and several streams."""
+
+DICTIONARIES = 2
+"""A hello's extension: the ids, 8 bytes each, of the dictionaries that a node can compress and expand with."""
 
 AUTO_STREAMS = 16
 """The streams of a channel with `parallelism="auto"` where the round trip is long."""
@@ -54,12 +60,13 @@ class Channel:
     Args:
         name: what `send(..., channel=name)` says.
         parallelism: connections per peer; "auto" is one, or 16 where the round trip is long.
-        compression: a zstd level, or None.
-        monotonic: keep only the newest unsent message per partition key.
+        compression: a zstd level, -7 to 22, or None. What is small or does not shrink travels as it is.
+        monotonic: keep only the newest unsent message per partition key, without one per destination; takes no calls.
         priority: which channel's streams are written first, the highest.
         fallback: use the default channel where a peer lacks this one; else what is sent on it fails there.
         high_watermark: bytes unsent and unacknowledged, of each stream, above which a sender waits.
         low_watermark: bytes below which it goes on.
+        dictionary: for compression, used with peers that declare the same one: a zstd dictionary, or typical bytes.
     """
 
     name: str
@@ -70,6 +77,7 @@ class Channel:
     fallback: bool = True
     high_watermark: int = 8 << 20
     low_watermark: int = 4 << 20
+    dictionary: bytes | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not 0 < len(self.name) <= 64 or not self.name.isprintable():
@@ -82,6 +90,18 @@ class Channel:
             )
         if not isinstance(self.priority, int):
             raise TypeError(f"channel {self.name!r}: priority is an int, not {self.priority!r}")
+        self._check_compression()
+        if self.monotonic and self.name == DEFAULT_CHANNEL:
+            raise ValueError("the default channel cannot be monotonic: replies and exit signals travel on it")
+
+    def _check_compression(self) -> None:
+        level = self.compression
+        if level is not None and (not isinstance(level, int) or not -7 <= level <= 22):
+            raise ValueError(
+                f"channel {self.name!r}: compression is a zstd level from -7 to 22, or None, not {level!r}"
+            )
+        if self.dictionary is not None and not (isinstance(self.dictionary, bytes) and self.dictionary):
+            raise TypeError(f"channel {self.name!r}: dictionary is bytes, or None, not {self.dictionary!r}")
 
     def _check_parallelism(self) -> None:
         if self.parallelism == "auto":
@@ -122,6 +142,7 @@ class AgreedChannel:
     streams: int  # what the peer may use
     used: int  # what both do use, so that a flow and its answers meet on the same one
     channel: Channel  # as this node declares it
+    dictionary: bytes | None = None  # that of the channel, if both have the same
 
     @property
     def name(self) -> str:
@@ -134,7 +155,7 @@ def declare_channels(channels: Iterable[Channel]) -> tuple[Channel, ...]:
 
     Raises:
         TypeError: something else than a Channel.
-        ValueError: two of one name, too many, or a combination that this version does not have.
+        ValueError: two of one name, or too many.
     """
     by_name: dict[str, Channel] = {DEFAULT_CHANNEL: Channel(DEFAULT_CHANNEL)}
     given: set[str] = set()
@@ -143,11 +164,6 @@ def declare_channels(channels: Iterable[Channel]) -> tuple[Channel, ...]:
             raise TypeError(f"channels are Channel(...) values, not {channel!r}")
         if channel.name in given:
             raise ValueError(f"channel {channel.name!r} is declared twice")
-        if channel.compression is not None or channel.monotonic:
-            raise ValueError(
-                f"channel {channel.name!r}: this version has neither compression nor monotonic channels; "
-                "leave them as they are"
-            )
         given.add(channel.name)
         by_name[channel.name] = channel
     if len(by_name) > _MAX_CHANNELS:
@@ -167,8 +183,25 @@ def declared(channels: Iterable[Channel]) -> tuple[tuple[str, int, int], ...]:
     )
 
 
+def declared_dictionaries(channels: Iterable[Channel]) -> tuple[int, bytes]:
+    """The extension of a hello that says which dictionaries a node has: by their ids."""
+    ids = (dictionary_id(channel.dictionary) for channel in channels)
+    return DICTIONARIES, b"".join(ids)
+
+
+def dictionaries_of(extensions: Iterable[tuple[int, bytes]]) -> frozenset[bytes]:
+    """The ids that a hello's extensions name."""
+    return frozenset(
+        data[at : at + 8] for kind, data in extensions if kind == DICTIONARIES for at in range(0, len(data), 8)
+    )
+
+
 def agree_channels(
-    mine: Sequence[Channel], theirs: Sequence[tuple[str, int, int]], features: int, round_trip: float
+    mine: Sequence[Channel],
+    theirs: Sequence[tuple[str, int, int]],
+    features: int,
+    round_trip: float,
+    dictionaries: Container[bytes] = (),
 ) -> dict[str, AgreedChannel]:
     """The channels that two nodes have, by name, the same at both ends; none where one of them knows no channels.
 
@@ -177,6 +210,7 @@ def agree_channels(
         theirs: what the peer's hello says.
         features: the bits that both have.
         round_trip: seconds, as the one that dialled first has measured and said it.
+        dictionaries: the ids of those that the peer has.
     """
     if not features & STREAMS_FEATURE:
         return {}
@@ -187,12 +221,16 @@ def agree_channels(
         key=lambda channel: (channel.name != DEFAULT_CHANNEL, channel.name),
     )
     return {
-        channel.name: _agreed(number, channel, counts[channel.name], round_trip)
+        channel.name: _agreed(number, channel, counts[channel.name], round_trip, dictionaries)
         for number, channel in enumerate(common, 1)
     }
 
 
-def _agreed(number: int, channel: Channel, theirs: int, round_trip: float) -> AgreedChannel:
+def _agreed(
+    number: int, channel: Channel, theirs: int, round_trip: float, dictionaries: Container[bytes]
+) -> AgreedChannel:
     streams = min(channel.streams, theirs or AUTO_STREAMS)
     automatic = channel.parallelism == "auto" or theirs == _AUTO
-    return AgreedChannel(number, streams, 1 if automatic and round_trip < _LONG_ROUND_TRIP else streams, channel)
+    used = 1 if automatic and round_trip < _LONG_ROUND_TRIP else streams
+    shared = channel.dictionary if dictionary_id(channel.dictionary) in dictionaries else None
+    return AgreedChannel(number, streams, used, channel, shared)

@@ -11,6 +11,7 @@ Large signals of different flows take turns, one piece each.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from typing import NamedTuple
 
 from partisan_actors.wire.frames import encode_fragment
@@ -43,7 +44,7 @@ class _Large:
 
     __slots__ = ("after", "cut", "flow", "message", "parts", "size")
 
-    def __init__(self, signal: Signal, flow: int, message: int, after: int) -> None:
+    def __init__(self, signal: Signal, flow: Hashable, message: int, after: int) -> None:
         parts = signal if isinstance(signal, tuple) else (signal,)
         self.parts: deque[memoryview] = deque(memoryview(part) for part in parts)
         self.size = size_of(signal)
@@ -86,6 +87,7 @@ class FlowQueue:
         "append",
         "plain",
         "size",
+        "superseded",
     )
 
     def __init__(self, fragment: int | None, most: int, largest: int) -> None:
@@ -97,6 +99,7 @@ class FlowQueue:
             largest: bytes of the largest signal that will be put.
         """
         self.size = 0  # bytes in all
+        self.superseded = 0  # of no use here: see `NewestQueue`
         self._fragment = fragment
         self._most = most
         self._small: deque[Signal] = deque()
@@ -106,14 +109,14 @@ class FlowQueue:
         self._tuples = 0  # how many of these are tuples
         self._taken = 0  # how many of these were taken since the queue was made
         self._large: deque[_Large] = deque()  # the next one first
-        self._held: dict[int, deque[Signal]] = {}  # by the flow of a large one: what has to wait for it
+        self._held: dict[Hashable, deque[Signal]] = {}  # by the flow of a large one: what has to wait for it
         self._message = 0  # the last number given to a large one
         self._turn = False  # the next frame is a piece, if one can go
 
     def __bool__(self) -> bool:
         return bool(self._small or self._large)
 
-    def put(self, signal: Signal, size: int, flow: int) -> None:
+    def put(self, signal: Signal, size: int, flow: Hashable) -> None:
         """Take a signal of `size` bytes."""
         self.size += size
         held = self._held.get(flow)
@@ -124,8 +127,8 @@ class FlowQueue:
         else:
             self._cut(signal, flow)
 
-    def take_back(self, flow: int) -> int:
-        """Give up the signal that was put last, which is of that flow; its bytes."""
+    def take_back(self, flow: Hashable) -> None:
+        """Give up the signal that was put last, which is of that flow."""
         held = self._held.get(flow)
         if held:
             size = size_of(held.pop())
@@ -139,7 +142,6 @@ class FlowQueue:
             self._tuples -= isinstance(signal, tuple)
             size = size_of(signal)
         self.size -= size
-        return size
 
     def take(self, limit: int) -> Piece:
         """The signals of one frame, as many as fit in `limit` bytes and one at least, or a piece of a large one."""
@@ -160,7 +162,7 @@ class FlowQueue:
         if type(signal) is not bytes:
             self._tuples += 1
 
-    def _cut(self, signal: Signal, flow: int) -> None:
+    def _cut(self, signal: Signal, flow: Hashable) -> None:
         self._message = (self._message + 1) & 0xFFFFFFFF
         self._large.append(_Large(signal, flow, self._message, self._taken + len(self._small)))
         self._held[flow] = deque()
@@ -197,7 +199,7 @@ class FlowQueue:
         if not self._large:
             self.plain = self._small_ones
 
-    def _release(self, flow: int) -> None:
+    def _release(self, flow: Hashable) -> None:
         held = self._held.pop(flow)
         while held:
             signal = held.popleft()

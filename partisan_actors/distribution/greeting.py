@@ -15,7 +15,7 @@ from typing import Protocol
 
 from partisan_actors.distribution.admission import Acquaintances, Grounds, judge, judge_stream
 from partisan_actors.distribution.attempt import Attempt
-from partisan_actors.distribution.channels import declared
+from partisan_actors.distribution.channels import declared, declared_dictionaries
 from partisan_actors.distribution.link import Link
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.ports import LocalIdentity
@@ -67,7 +67,7 @@ class Greeter:
         """What to say to `node`, or to whoever answers, on a connection for `stream`, made in `round_trip` seconds."""
         session = self._owner.session(node) if node is not None else None
         hello = self._hello(node, session, purpose, stream)
-        return dataclasses.replace(hello, extensions=(encode_round_trip(round_trip),))
+        return dataclasses.replace(hello, extensions=(*hello.extensions, encode_round_trip(round_trip)))
 
     def greet(self, link: Link, peer: Hello) -> Hello | Refusal:
         """Answer one that dialled us; nothing of it is proven."""
@@ -138,6 +138,7 @@ class Greeter:
             channels=declared(identity.channels),
             addresses=tuple(identity.addresses()),
             purpose=purpose,
+            extensions=(declared_dictionaries(identity.channels),),
         )
 
     def _grounds(self, link: Link, peer: Hello) -> Grounds:

@@ -7,7 +7,7 @@ Not known here: what carries the stream, what a signal means.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 from partisan_actors.distribution.bearer import Bearer
@@ -47,7 +47,7 @@ class Outgoing:
         self._clock = clock
         self._sending = stream.sending
         self._used = used
-        self._offer: Callable[[Signal, int], bool] = stream.sending.offer if used else self._first_offer
+        self._offer: Callable[[Signal, Hashable], bool] = stream.sending.offer if used else self._first_offer
         self._waiting: list[Callable[[], None]] = []  # told when there is room
 
     def __repr__(self) -> str:
@@ -68,12 +68,13 @@ class Outgoing:
         """Whether senders should wait: from the high watermark on until the low one. Never once it ended."""
         return self._sending.congested and not self.ended
 
-    def send(self, signal: Signal, flow: int = 0) -> bool:
+    def send(self, signal: Signal, flow: Hashable = 0) -> bool:
         """Queue one signal, whatever is queued already; False when the session has ended, or ends by this.
 
         Args:
             signal: its bytes, or a tuple of buffers that are its bytes together. They must not change any more.
-            flow: signals of one flow arrive in the order sent; a large one of another flow may be passed.
+            flow: signals of one flow arrive in the order sent; a large one of another flow may be passed. In a
+                monotonic channel: the key of which only the newest unsent signal is kept.
 
         Raises: NotSendable for one that is larger than a frame.
         """
@@ -104,7 +105,7 @@ class Outgoing:
         self._offer = _take_nothing
         self.tell_room()
 
-    def _first_offer(self, signal: Signal, flow: int) -> bool:
+    def _first_offer(self, signal: Signal, flow: Hashable) -> bool:
         self._offer = self._sending.offer
         self._session.in_use(self)
         return self._offer(signal, flow)
@@ -121,6 +122,6 @@ class Outgoing:
         return True
 
 
-def _take_nothing(signal: Signal, flow: int) -> bool:
+def _take_nothing(signal: Signal, flow: Hashable) -> bool:
     """The `offer` of a stream that ended."""
     return True

@@ -25,7 +25,7 @@ import structlog
 from partisan_actors.distribution.admission import Acquaintances, agree
 from partisan_actors.distribution.attempt import Attempt
 from partisan_actors.distribution.bearer import Bearer
-from partisan_actors.distribution.channels import agree_channels
+from partisan_actors.distribution.channels import agree_channels, dictionaries_of
 from partisan_actors.distribution.contact import Contact, JoinFailure
 from partisan_actors.distribution.counters import Counters
 from partisan_actors.distribution.dialler import Dialler
@@ -329,7 +329,8 @@ class Peers:
         # Who dialled has measured it, and said so; so both take the same.
         round_trip = (mine if link.dialled else peer).round_trip
         features = mine.features & peer.features
-        channels = agree_channels(self.identity.channels, peer.channels, features, round_trip)
+        dictionaries = dictionaries_of(peer.extensions)
+        channels = agree_channels(self.identity.channels, peer.channels, features, round_trip, dictionaries)
         # Of two that can both be dialled, the one with the smaller name makes the streams' connections.
         dials = bool(peer.addresses) and (not mine.addresses or mine.node < peer.node)
         return Session(self, peer, number, self.parameters.session, channels, dials)

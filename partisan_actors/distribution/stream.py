@@ -19,13 +19,15 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from partisan_actors.distribution.compression import Compressor
 from partisan_actors.distribution.flows import Buffer, FlowQueue, Signal, size_of
+from partisan_actors.distribution.newest import NewestQueue
 from partisan_actors.errors import NotSendable
-from partisan_actors.wire.frames import DATA, FRAGMENT, MAX_BODY, encode_frame
+from partisan_actors.wire.frames import COMPRESSED, DATA, FRAGMENT, MAX_BODY, encode_frame
 
 __all__ = [
     "Arrival",
@@ -100,6 +102,7 @@ class SendingStream:
         "_attention",
         "_calm",
         "_channel",
+        "_compressor",
         "_held",
         "_kept",
         "_number",
@@ -114,7 +117,21 @@ class SendingStream:
         "unacknowledged",
     )
 
-    def __init__(self, parameters: StreamParameters, channel: int = 0, stream: int = 0) -> None:
+    def __init__(
+        self,
+        parameters: StreamParameters,
+        channel: int = 0,
+        stream: int = 0,
+        queue: FlowQueue | NewestQueue | None = None,
+        compressor: Compressor | None = None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            channel, stream: the numbers that its frames bear.
+            queue: where signals wait, where that is no plain `FlowQueue`.
+            compressor: for the bodies of its frames, if they are to be compressed.
+        """
         self.unacknowledged = 0  # bytes in frames that are kept
         self.acknowledged = 0  # the highest number known to have arrived
         self.congested = False  # at the high watermark, and not back at the low one
@@ -123,7 +140,10 @@ class SendingStream:
         self._parameters = parameters
         self._channel = channel
         self._stream = stream
-        self._queue = FlowQueue(parameters.fragment, parameters.fragmented, parameters.largest)
+        if queue is None:
+            queue = FlowQueue(parameters.fragment, parameters.fragmented, parameters.largest)
+        self._queue: Any = queue  # as mypy knows no slot that is a method in one class and none in another
+        self._compressor = compressor
         self._number = 0  # the last one given
         self._kept: deque[_Kept] = deque()  # given and not acknowledged, in order
         self._rewound: deque[_Kept] = deque()  # the tail of `_kept` that the present connection has not carried yet
@@ -139,7 +159,7 @@ class SendingStream:
             self._held = held
             self._look_again()
 
-    def offer(self, signal: Signal, flow: int = 0) -> bool:
+    def offer(self, signal: Signal, flow: Hashable = 0) -> bool:
         """Queue a signal; True when the caller should look up: a whole frame is ready, or `overflowed` or `congested`.
 
         The buffers of a tuple are one signal; none of them may change afterwards. Signals of one flow arrive in the
@@ -156,14 +176,15 @@ class SendingStream:
             size = self._put(signal, flow)
         return size >= self._attention and self._offered(signal, flow)
 
-    def _put(self, signal: Signal, flow: int) -> int:
+    def _put(self, signal: Signal, flow: Hashable) -> int:
         size = size_of(signal)
         if size > self._parameters.largest:
             raise NotSendable(f"a message of {size} bytes; the limit is {self._parameters.largest}")
-        self._queue.put(signal, size, flow)
-        return self._queue.size
+        queue = self._queue
+        queue.put(signal, size, flow)
+        return queue.size  # type: ignore[no-any-return]
 
-    def _offered(self, signal: Signal, flow: int) -> bool:
+    def _offered(self, signal: Signal, flow: Hashable) -> bool:
         # The limit is looked at without this signal: a large one alone must not end a session that is idle.
         if self.buffered - size_of(signal) >= self._parameters.hard_limit:
             self._queue.take_back(flow)
@@ -175,7 +196,14 @@ class SendingStream:
     @property
     def unsent(self) -> int:
         """Bytes that were offered and are in no frame yet."""
-        return self._queue.size
+        size: int = self._queue.size
+        return size
+
+    @property
+    def superseded(self) -> int:
+        """Signals that were dropped for a newer one of their key; only in a monotonic channel."""
+        superseded: int = self._queue.superseded
+        return superseded
 
     @property
     def buffered(self) -> int:
@@ -205,10 +233,15 @@ class SendingStream:
         if not self._queue:
             return None
         size, parts, where = self._queue.take(self._parameters.joined)
+        flags = FRAGMENT if where else 0
+        compressor = self._compressor
+        if compressor is not None and (body := compressor.compress(parts, size)) is not None:
+            flags |= COMPRESSED
+            parts = [body]
         self._number += 1
         buffers: Sequence[Buffer] = encode_frame(
             DATA,
-            flags=FRAGMENT if where else 0,
+            flags=flags,
             channel=self._channel,
             stream=self._stream,
             number=self._number,

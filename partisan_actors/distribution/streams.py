@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from partisan_actors.distribution.assembly import Assembly
-from partisan_actors.distribution.channels import AgreedChannel
+from partisan_actors.distribution.channels import DEFAULT_CHANNEL, AgreedChannel
+from partisan_actors.distribution.compression import Compressor, Expander
+from partisan_actors.distribution.newest import NewestQueue
 from partisan_actors.distribution.stream import ReceivingStream, SendingStream, StreamParameters
 from partisan_actors.wire.frames import BrokenFrame, Header, fragment_of
 
@@ -28,16 +30,33 @@ ONLY: StreamId = (0, 0)
 class Stream:
     """What this node sends on one stream, and what it gets."""
 
-    __slots__ = ("assembly", "id", "receiving", "sending")
+    __slots__ = ("_dictionary", "_expander", "assembly", "id", "receiving", "sending")
 
-    def __init__(self, parameters: StreamParameters, stream_id: StreamId) -> None:
+    def __init__(self, parameters: StreamParameters, stream_id: StreamId, agreed: AgreedChannel | None = None) -> None:
         self.id = stream_id
-        self.sending = SendingStream(parameters, *stream_id)
+        self.sending = _sending(parameters, stream_id, agreed)
         self.receiving = ReceivingStream(parameters)
         self.assembly = Assembly()
+        self._dictionary = agreed.dictionary if agreed is not None else None
+        self._expander: Expander | None = None  # made when the first compressed body comes
+
+    def expand(self, body: bytes | memoryview) -> bytes:
+        """The body that was compressed. Raises BrokenFrame."""
+        if self._expander is None:
+            self._expander = Expander(self._dictionary)
+        return self._expander.expand(body)
 
     def __repr__(self) -> str:
         return f"<Stream {self.id[0]}.{self.id[1]}>"
+
+
+def _sending(parameters: StreamParameters, stream_id: StreamId, agreed: AgreedChannel | None) -> SendingStream:
+    if agreed is None:
+        return SendingStream(parameters, *stream_id)
+    channel = agreed.channel
+    queue = NewestQueue() if channel.monotonic else None
+    compressor = Compressor(channel.compression, agreed.dictionary) if channel.compression is not None else None
+    return SendingStream(parameters, *stream_id, queue, compressor)
 
 
 class Streams:
@@ -55,7 +74,7 @@ class Streams:
         self._channels = {channel.number: channel for channel in channels.values()}
         # What knows no channels knows no pieces either.
         limits = default if channels else replace(default, fragment=None)
-        self.default = Stream(limits, DEFAULT if channels else ONLY)
+        self.default = Stream(limits, DEFAULT if channels else ONLY, channels.get(DEFAULT_CHANNEL))
         # With a peer of before channels, everything is on one stream.
         self.system = Stream(StreamParameters(), SYSTEM) if channels else self.default
         self._made = {stream.id: stream for stream in (self.system, self.default)}
@@ -71,7 +90,7 @@ class Streams:
         channel = self._channels.get(stream_id[0])
         if channel is None or not 0 <= stream_id[1] < channel.streams:
             return None
-        stream = self._made[stream_id] = Stream(channel.channel.stream_parameters, stream_id)
+        stream = self._made[stream_id] = Stream(channel.channel.stream_parameters, stream_id, channel)
         return stream
 
     def received(self, stream_id: StreamId) -> int:

@@ -11,6 +11,7 @@ The format, big-endian, stable for ever:
   make a connection for that channel and stream. HELLO, PROOF and REFUSAL: see `wire.handshake`.
 - The flag FRAGMENT, of DATA: the body is a piece of a signal that is too large for a joined write. Extension type 3
   says of which, a number that the sender gives, where the piece belongs, and how long the signal is: three u32.
+- The flag COMPRESSED, of DATA: the body is a zstd frame that says what it expands to.
 - The flag OPTIONAL is how a later version adds a kind: a receiver that does not know the kind skips the frame.
   An unknown kind without it is a broken envelope. Flags that a receiver does not know are ignored.
 - Extensions are entries of (type u8, length u16, bytes). A receiver ignores the types that it does not know, and
@@ -36,6 +37,7 @@ __all__ = [
     "ACK",
     "ACK_EXTENSION",
     "CLOSE",
+    "COMPRESSED",
     "DATA",
     "FRAGMENT",
     "HANDSHAKE_LIMIT",
@@ -78,6 +80,7 @@ KINDS = frozenset({DATA, ACK, HEARTBEAT, HEARTBEAT_REPLY, CLOSE, OPEN_STREAM, HE
 
 OPTIONAL = 0x01
 FRAGMENT = 0x02
+COMPRESSED = 0x04
 
 ACK_EXTENSION = 1
 LAST_FRAMES = 2
@@ -405,7 +408,9 @@ class FrameReader:
         """A fragment that begins at `start`, given out when it is whole; None while it is not, or has no place."""
         extensions = bytes(self._view[body - header.extensions_length : body])
         self._more = _more_follows(header, extensions)
-        place = self._place(header, extensions) if self._place is not None else None
+        place = None
+        if self._place is not None and not header.flags & COMPRESSED:
+            place = self._place(header, extensions)
         if place is None:
             return None
         routing = bytes(self._view[start + HEADER_SIZE : start + HEADER_SIZE + header.routing_length])

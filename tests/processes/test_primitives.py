@@ -232,10 +232,22 @@ def test_nobody_gets_what_is_sent_to_nobody():
     assert messages() == []
 
 
-@pytest.mark.parametrize("asked", [{"ack": True}, {"causal": "label"}, {"channel": "bulk"}])
+@pytest.mark.parametrize("asked", [{"ack": True}, {"causal": "label"}])
 def test_what_this_version_cannot_promise_is_refused(asked):
     with pytest.raises(ActorError, match="this version"):
         send(self_pid(), "m", **asked)
+    assert messages() == []
+
+
+def test_a_channel_that_the_node_does_not_have_is_refused():
+    with pytest.raises(ActorError, match=r"no channel 'bulk', only 'default': declare it"):
+        send(self_pid(), "m", channel="bulk")
+    assert messages() == []
+
+
+def test_a_partition_key_that_is_none_is_refused_here_as_elsewhere():
+    with pytest.raises(TypeError, match="unhashable"):
+        send(self_pid(), "m", partition_key=[1])
     assert messages() == []
 
 

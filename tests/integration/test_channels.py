@@ -1,0 +1,231 @@
+"""Channels between whole nodes: order, affinity, falling back, monotonic and compressed ones, over real sockets."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+import pytest
+
+from partisan_actors import (
+    ActorError,
+    Channel,
+    Down,
+    Node,
+    Pid,
+    WouldBlock,
+    monitor,
+    receive,
+    self_pid,
+    send,
+    spawn,
+)
+from partisan_actors.behaviours import call, cast, receive_response, send_request
+from tests.conditions import wait_until
+from tests.integration.workers import Echo
+from tests.nodes import Nodes, cluster_of, cut, session_between, stop_reading
+
+BULK = Channel("bulk", parallelism=4)
+LATEST = Channel("latest", monotonic=True)
+CHANNELS = (BULK, LATEST, Channel("packed", compression=3), Channel("strict", fallback=False))
+
+
+@pytest.fixture
+def pair(nodes: Nodes) -> Iterator[list[Node]]:
+    here, there = nodes.cluster("here", "there", channels=CHANNELS)
+    with here.attached():
+        yield [here, there]
+
+
+def collect(last: int, owner: Pid) -> None:
+    """Gather numbers until the last one, and tell them."""
+    gathered: list[int] = []
+    while not gathered or gathered[-1] != last:
+        gathered.append(receive(int))
+    send(owner, (self_pid(), gathered))
+
+
+def streams_used(node: Node, other: Node) -> set[tuple[int, int]]:
+    session = session_between(node, other)
+    return {stream.id for stream in session.machine.streams if stream.sending.sent}
+
+
+def test_order_per_pair_holds_for_thousands_of_pairs_while_connections_break(pair: list[Node]):
+    here, there = pair
+    pairs, rounds = 2000, 15
+    receivers = [there.spawn(collect, rounds - 1, self_pid()) for _ in range(pairs)]
+    chance = random.Random(7)
+
+    def sender(pid: Pid) -> None:
+        for number in range(rounds):
+            send(pid, number, channel="bulk")
+            if not chance.randrange(4):
+                gevent.sleep(0)
+
+    for pid in receivers:
+        spawn(sender, pid)
+    told: dict[Pid, list[int]] = {}
+    session = session_between(here, there)
+    while len(told) < pairs:
+        pid, gathered = receive(tuple, timeout=30.0)
+        told[pid] = gathered
+        if len(told) % 400 == 0:
+            for link in list(cluster_of(there).peers._links):
+                link.connection.close("cut")
+    assert all(gathered == list(range(rounds)) for gathered in told.values())
+    assert session_between(here, there) is session
+    assert {index for number, index in streams_used(here, there) if number == session.channels["bulk"].number} == {
+        0, 1, 2, 3,
+    }  # fmt: skip
+
+
+def test_a_partition_key_picks_the_stream_whoever_sends_and_receives(pair: list[Node]):
+    here, there = pair
+    echoes = [there.run(Echo.start) for _ in range(10)]
+    for echo in echoes:
+        assert call(echo, ("echo", 1), channel="bulk", partition_key=("tenant", 7)) == 1
+    number = session_between(here, there).channels["bulk"].number
+    used = [index for channel, index in streams_used(here, there) if channel == number]
+    assert len(used) == 1
+    # The answers came back on it.
+    assert [index for channel, index in streams_used(there, here) if channel == number] == used
+
+
+def test_a_reply_does_not_overtake_what_was_sent_before_it(pair: list[Node]):
+    _, there = pair
+
+    def talker() -> None:
+        owner = receive(Pid)
+        for number in range(200):
+            send(owner, number, channel="bulk")
+        send(owner, "done", channel="bulk")
+
+    pid = there.spawn(talker)
+    send(pid, self_pid(), channel="bulk")
+    ref = monitor(pid)
+    assert [receive(int, timeout=5.0) for _ in range(200)] == list(range(200))
+    assert receive(str, timeout=5.0) == "done"
+    assert receive(Down, timeout=5.0).ref == ref
+
+
+def test_a_channel_that_the_other_node_lacks_falls_back_or_fails_as_it_says(nodes: Nodes):
+    here, there = nodes.start("here", channels=CHANNELS), nodes.start("there")
+    here.join(there.address)
+    with here.attached():
+        echo = there.run(Echo.start)
+        assert call(echo, ("echo", 1), channel="bulk") == 1
+        assert streams_used(here, there) == {(0, 0), (1, 0)}
+        with pytest.raises(ActorError, match=f"{there.name} has no channel 'strict', .* fallback=False: declare it"):
+            call(echo, ("echo", 2), channel="strict")
+        with pytest.raises(ActorError, match="has no channel 'strict'"):
+            send(echo, 1, channel="strict")
+        # Nothing is left of it.
+        assert call(echo, ("echo", 3)) == 3
+
+
+def test_a_channel_that_this_node_lacks_is_an_error_at_the_call(pair: list[Node]):
+    echo = pair[1].run(Echo.start)
+    for use in (call, cast, send_request):
+        with pytest.raises(ActorError, match=r"no channel 'bluk', only 'default', 'bulk'"):
+            use(echo, 1, channel="bluk")
+
+
+def test_a_monotonic_channel_keeps_the_newest_of_each_key_and_counts_the_rest(pair: list[Node]):
+    here, there = pair
+
+    def gather() -> None:
+        owner = receive(Pid)
+        newest: dict[str, int] = {}
+        while newest != {"a": 999, "b": 999}:
+            key, number = receive(tuple)
+            assert number > newest.get(key, -1)
+            newest[key] = number
+        send(owner, "all")
+
+    pid = there.spawn(gather)
+    send(pid, self_pid())
+    send(pid, ("a", 0), channel="latest", partition_key="a")
+    session = session_between(here, there)
+    wait_until(lambda: len(session.connections) == 1)
+    read_on = stop_reading(there, here)
+    for number in range(1, 1000):
+        for key in "ab":
+            send(pid, (key, number), channel="latest", partition_key=key)
+    sending = session.outgoing((session.channels["latest"].number, 0)).stream.sending
+    assert sending.superseded == 2 * 998
+    read_on()
+    assert receive(str, timeout=5.0) == "all"
+
+
+def test_a_monotonic_channel_takes_no_calls(pair: list[Node]):
+    echo = pair[1].run(Echo.start)
+    for use in (call, send_request):
+        with pytest.raises(ActorError, match="channel 'latest' is monotonic and takes no calls"):
+            use(echo, ("echo", 1), channel="latest")
+
+
+def test_a_compressed_channel_carries_the_same_in_fewer_bytes(pair: list[Node]):
+    _, there = pair
+    echo = there.run(Echo.start)
+    counters = cluster_of(there).peers.counters
+    text = [f"line {number} of a text that repeats itself\n" for number in range(5000)]
+    for message, most in (
+        (text, 60_000),
+        ("short", 200),
+        (("a" * 1_000_000,), 2_000),
+        (random.Random(1).randbytes(300_000), 301_000),
+    ):
+        before = counters.bytes_received
+        assert call(echo, ("echo", message), channel="packed") == message
+        assert counters.bytes_received - before < most
+
+
+def test_large_messages_of_many_pairs_arrive_whole_while_connections_break(pair: list[Node]):
+    here, there = pair
+    echo = there.run(Echo.start)
+    chance = random.Random(3)
+    messages = [chance.randbytes(chance.choice((10, 70_000, 500_000, 3_000_000))) for _ in range(40)]
+    requests = [
+        send_request(echo, ("echo", message), channel=chance.choice((None, "bulk")), partition_key=index % 7)
+        for index, message in enumerate(messages)
+    ]
+    cut(here, there)
+    for index, (request, message) in enumerate(zip(requests, messages, strict=True)):
+        assert receive_response(request, 30.0) == message
+        if index % 10 == 0:
+            for link in list(cluster_of(there).peers._links):
+                link.connection.close("cut")
+
+
+def test_a_small_call_passes_a_large_message_of_another_pair(pair: list[Node]):
+    here, there = pair
+    slow, quick = there.run(Echo.start), there.run(Echo.start)
+    read_on = stop_reading(there, here)
+    large = send_request(slow, ("echo", bytes(6 << 20)))
+    small = send_request(quick, ("echo", 1))
+    read_on()
+    order: list[Any] = []
+    while len(order) < 2:
+        order.append(receive(timeout=10.0).request)
+    assert order == [small, large]
+
+
+def test_one_channel_full_is_no_matter_to_another(nodes: Nodes):
+    channels = (Channel("bulk", high_watermark=1 << 20, low_watermark=1 << 19),)
+    here, there = nodes.cluster("here", "there", channels=channels)
+    with here.attached():
+        echo = there.run(Echo.start)
+        assert call(echo, ("echo", 1), channel="bulk") == 1
+        session = session_between(here, there)
+        outgoing = session.outgoing((session.channels["bulk"].number, 0))
+        (connection,) = session_between(there, here).connections._connections.values()
+        assert connection.link is not None
+        connection.link.connection._reader.stop()  # type: ignore[attr-defined]
+        with pytest.raises(WouldBlock):
+            while True:
+                send(echo, bytes(10_000), channel="bulk", nosuspend=True)
+        assert outgoing.congested
+        assert call(echo, ("echo", 2)) == 2
+        send(echo, "x", nosuspend=True)
