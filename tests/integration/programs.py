@@ -31,10 +31,16 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | more
 
 
+def environment_of(wheel: Path | None) -> dict[str, str]:
+    """For a program that takes the package from a wheel, if one is given."""
+    return environment() if wheel is None else environment(PYTHONPATH=f"{wheel}{os.pathsep}{ROOT}")
+
+
 class NodeProgram:
     """A node in an OS process of its own, as its parent sees it."""
 
-    def __init__(self, name: str, **options: Any) -> None:
+    def __init__(self, name: str, wheel: Path | None = None, **options: Any) -> None:
+        """Start it; `wheel` has the package, if it is not to be that of this checkout."""
         self.name = name
         self.echo = Remote("echo", name)
         self.trapping = Remote("trapping", name)
@@ -44,8 +50,9 @@ class NodeProgram:
         self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.node_program", json.dumps(options | {"name": name})],
-            cwd=ROOT,
-            env=environment(),
+            # Elsewhere than in the checkout, which would be looked into before any wheel.
+            cwd=tempfile.gettempdir(),
+            env=environment_of(wheel),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
