@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from partisan_actors.cluster.credit import Credit
 from partisan_actors.cluster.ways import Way, Ways, flow_of
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.processes.identity import Life, Pid
@@ -52,6 +53,7 @@ class Ties:
         "_wait_for_room",
         "arrival",
         "callers",
+        "credit",
         "links",
         "monitors",
         "peer",
@@ -77,6 +79,7 @@ class Ties:
         self._encode = encode
         self._encode_reason = encode_reason
         self._wait_for_room = wait_for_room
+        self.credit = Credit()
         # Monitors and requests of our processes on theirs, told "noconnection" at the end, and the way they went.
         self.watches: dict[Any, Way] | None = {}
         self.monitors: dict[int, Monitor] = {}  # the monitors among them, by ref
@@ -130,6 +133,7 @@ class Ties:
 
     def cut(self) -> None:
         """The session has ended: tell everybody who hangs on it, once."""
+        self.credit.cut()
         callers, self.callers = self.callers, {}
         for caller in callers.values():
             caller.settle()

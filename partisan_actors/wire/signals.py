@@ -28,6 +28,7 @@ __all__ = [
     "DEMONITOR",
     "DOWN",
     "EXIT",
+    "FULL",
     "LINK",
     "LINK_EXIT",
     "MEMBERSHIP",
@@ -37,6 +38,7 @@ __all__ = [
     "OPTIONAL",
     "OVERLAY",
     "REPLY",
+    "ROOM",
     "SEND",
     "SPAWN",
     "SYSTEM_CALL",
@@ -80,7 +82,13 @@ NAMES = 33
 OVERLAY = 34
 """Between the overlays of two nodes."""
 
-KNOWN = frozenset({*range(SEND, SPAWN + 1), MEMBERSHIP, NAMES, OVERLAY})
+FULL = 36
+"""The mailbox of `to`, or NAME, is at its limit: its senders are to wait; always OPTIONAL."""
+
+ROOM = 37
+"""It has room again, or is no more; always OPTIONAL."""
+
+KNOWN = frozenset({*range(SEND, SPAWN + 1), MEMBERSHIP, NAMES, OVERLAY, FULL, ROOM})
 
 OPTIONAL = 0x01
 """Flag: a receiver that does not know the kind passes over the signal."""
