@@ -4,6 +4,7 @@ Everything that a program needs, in one place; the behaviours are in
 `partisan_actors.behaviours`, the overlays in `partisan_actors.topologies`.
 """
 
+from partisan_actors.cluster.hooks import DROP, About, Delay
 from partisan_actors.distribution.channels import Channel
 from partisan_actors.errors import (
     ActorError,
@@ -58,12 +59,15 @@ from partisan_actors.processes.timers import TimerRef
 from partisan_actors.wire.message_types import message, register_type
 
 __all__ = [
+    "DROP",
     "RAISE",
+    "About",
     "ActorError",
     "CallError",
     "CallTimeout",
     "Channel",
     "Crash",
+    "Delay",
     "Down",
     "Exit",
     "Global",

@@ -23,6 +23,7 @@ from gevent.monkey import get_original
 from greenlet import getcurrent
 
 from partisan_actors.cluster.cluster import Cluster, ClusterSettings
+from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.distribution.channels import Channel, declare_channels
 from partisan_actors.distribution.cookie import find_cookies
 from partisan_actors.errors import ActorError, JoinError, NotAProcess
@@ -104,6 +105,7 @@ class Node:
         if switch_interval is not None and not switch_interval > 0:
             raise ValueError(f"switch_interval is seconds, above 0, or None, not {switch_interval!r}")
         self.name = name
+        self.hooks = Hooks()
         self._settings = ClusterSettings(
             listen=listening,
             advertise=advertise,
@@ -111,6 +113,7 @@ class Node:
             topology=topology if topology is not None else FullMesh(),
             channels=declare_channels(channels),
             spawnable=tuple(spawnable),
+            hooks=self.hooks,
         )
         self._strict_messages = strict_messages
         self._switch_interval = switch_interval

@@ -21,6 +21,7 @@ import structlog
 from partisan_actors.cluster import global_names
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster.global_names import GlobalNames
+from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.joining import JoinAttempt
 from partisan_actors.cluster.membership import Membership
 from partisan_actors.cluster.naming import Naming
@@ -69,6 +70,7 @@ class ClusterSettings:
     topology: Topology
     channels: tuple[Channel, ...]
     spawnable: tuple[str, ...]
+    hooks: Hooks
 
 
 class Cluster:
@@ -86,7 +88,7 @@ class Cluster:
         default = settings.channels[0].stream_parameters
         parameters = PeerParameters(session=SessionParameters(stream=default))
         self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters)
-        self.remote = RemoteProcesses(runtime, self.codec, settings.channels)
+        self.remote = RemoteProcesses(runtime, self.codec, settings.channels, settings.hooks)
         spawning = Spawning(runtime, self.remote, settings.spawnable)
         self._overlay = settings.topology.overlay(home.node)
         self._overlay_timers = KeyedTimers(runtime.clock, self._overlay_timer)

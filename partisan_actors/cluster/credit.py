@@ -57,10 +57,11 @@ class _WaitsForRoom:
 class Credit:
     """What one node tells another of full mailboxes, and what it was told."""
 
-    __slots__ = ("_told", "full")
+    __slots__ = ("_held", "_told", "full")
 
     def __init__(self) -> None:
         self.full: dict[Receiver, list[Callable[[], None]]] = {}  # those of the other node, and who waits here
+        self._held: dict[Receiver, Way] = {}  # told to wait for another reason than a mailbox
         self._told: set[Receiver] = set()  # those of this node that the other one knows to be full
 
     def delivered(self, process: Process, signal: Signal, way: Way) -> None:
@@ -71,6 +72,18 @@ class Credit:
         self._told.add(receiver)
         _tell(FULL, receiver, way)
         _WaitsForRoom(self, process, receiver, way)
+
+    def hold(self, receiver: Receiver, way: Way) -> None:
+        """Let the senders of the other node wait, until `give_held`."""
+        if receiver not in self._held:
+            self._held[receiver] = way
+            _tell(FULL, receiver, way)
+
+    def give_held(self) -> None:
+        """Let them go on; a mailbox that is full says so again."""
+        held, self._held = self._held, {}
+        for receiver, way in held.items():
+            self.give(receiver, way)
 
     def give(self, receiver: Receiver, way: Way) -> None:
         """A mailbox of this node has room."""

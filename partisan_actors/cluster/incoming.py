@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import structlog
 
+from partisan_actors.cluster.hooks import Hooks
+from partisan_actors.cluster.interposition import Interposition
 from partisan_actors.cluster.ties import RemoteWatch, Ties
 from partisan_actors.cluster.ways import Way
 from partisan_actors.distribution.live_session import Session
@@ -31,9 +33,11 @@ LOG_SECONDS = 10.0
 class Incoming:
     """Does what signals of other nodes say."""
 
-    def __init__(self, runtime: Runtime, codec: Codec) -> None:
+    def __init__(self, runtime: Runtime, codec: Codec, hooks: Hooks) -> None:
         self._runtime = runtime
         self._codec = codec
+        self._hooks = hooks
+        self.interposition = Interposition(runtime, codec, hooks, self._handle)
         self.spawn_requested: Callable[[Ties, RemoteCaller], None] | None = None
         self.undecodable = 0
         self._logged: dict[str, tuple[float, int]] = {}  # by node: since when, and how many lines
@@ -63,15 +67,25 @@ class Incoming:
             BrokenFrame: the envelope is broken; the connection is to end.
         """
         handlers = self._handlers
+        interposed = self._hooks.receiving or self.interposition.waiting
         for signal in signals_of(body):
             handler = handlers.get(signal.kind)
             try:
-                if handler is not None:
-                    handler(ties, signal)
-                else:
+                if handler is None:
                     other(ties.session, signal)
+                elif interposed:
+                    self.interposition.take(ties, signal)
+                else:
+                    handler(ties, signal)
             except DecodeError as error:
                 self._undecodable(ties, signal, error)
+
+    def _handle(self, ties: Ties, signal: Signal) -> None:
+        """What the hooks let pass."""
+        try:
+            self._handlers[signal.kind](ties, signal)
+        except DecodeError as error:
+            self._undecodable(ties, signal, error)
 
     def _undecodable(self, ties: Ties, signal: Signal, error: DecodeError) -> None:
         self._log_undecodable(ties, signal, error)

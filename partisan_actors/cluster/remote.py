@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from partisan_actors.cluster.credit import Receiver, receiver_of
+from partisan_actors.cluster.hooks import About, Hooks, Outcome
 from partisan_actors.cluster.incoming import Incoming
 from partisan_actors.cluster.ties import Ties
 from partisan_actors.cluster.ways import Way, Ways, flow_of
@@ -41,14 +42,15 @@ KEPT_KEYS = 4096
 class RemoteProcesses:
     """Processes of other nodes, as those of this one see them."""
 
-    def __init__(self, runtime: Runtime, codec: Codec, channels: Sequence[Channel]) -> None:
+    def __init__(self, runtime: Runtime, codec: Codec, channels: Sequence[Channel], hooks: Hooks) -> None:
         self.runtime = runtime
         self.codec = codec
         self._channels = {channel.name: channel for channel in channels}
         self._key_flows: dict[Any, int] = {}  # partition keys used lately, and their flows
         self._ties: dict[Session, Ties] = {}
         self._ties_by_node: dict[str, Ties] = {}
-        self.incoming = Incoming(runtime, codec)
+        self.hooks = hooks
+        self.incoming = Incoming(runtime, codec, self.hooks)
 
     # Sessions.
 
@@ -57,7 +59,9 @@ class RemoteProcesses:
         # The peer's life as decoded pids name it, so that one look tells whether they are of this life.
         peer = self.codec.intern(session.peer)
         ways = Ways(session, self._channels)
-        ties = Ties(session, peer, ways, self.codec.encode, self.encode_reason, self._hold_answer)
+        ties = Ties(
+            session, peer, ways, self.hooks, self.codec.encode, self.encode_reason, self._hold_answer, self._send
+        )
         self._ties[session] = self._ties_by_node[session.node] = ties
 
     def session_ended(self, session: Session) -> None:
@@ -88,9 +92,13 @@ class RemoteProcesses:
 
     def send(self, sender: Process, dest: Pid | Remote, message: Any, options: SendOptions) -> None:
         """Send a message or a cast."""
-        kind = signals.SEND
+        kind, delay = signals.SEND, 0.0
         if type(message) is Cast:
             kind, message = signals.CAST, message.request
+        if self.hooks.on_the_way_out:
+            message, delay, dropped = self._interpose("send" if kind == signals.SEND else "cast", sender, dest, message)
+            if dropped:
+                return
         payload = self.codec.encode(message)  # before anything else: an unsendable value raises whoever is there
         ties = self.ties_to(dest)
         if isinstance(ties, str):
@@ -99,7 +107,16 @@ class RemoteProcesses:
         way = self._way(ties, sender, to, name, options)
         if way.outgoing.congested or ties.credit.full:
             self._wait_for_room(sender, way, ties, options.nosuspend, None, receiver_of(to, name))
-        way.send(encode_signal(kind, to, sender.pid.serial, 0, payload, name))
+        self._send(way, encode_signal(kind, to, sender.pid.serial, 0, payload, name), delay)
+
+    def _send(self, way: Way, signal: bytes | tuple[bytes, bytes], delay: float) -> None:
+        if delay:
+            self.runtime.clock.call_later(delay, way.send, signal)
+        else:
+            way.send(signal)
+
+    def _interpose(self, kind: str, sender: Process, dest: Pid | Remote, message: Any) -> Outcome:
+        return self.hooks.run(self.hooks.sending, message, About(kind, dest.node, sender.pid, dest))
 
     def _way(self, ties: Ties, sender: Process, to: int, name: str | None, options: SendOptions) -> Way:
         """The stream that the flow of a message travels on. Raises ActorError, TypeError, NotSendable."""
@@ -157,12 +174,14 @@ class RemoteProcesses:
 
     def request(self, request: Request, dest: Pid | Remote, options: SendOptions) -> None:
         """Send a request; its outcome arrives through it."""
-        payload = self.codec.encode(request.payload)
+        message, caller, delay, dropped = request.payload, request.caller, 0.0, False
+        if self.hooks.on_the_way_out:
+            message, delay, dropped = self._interpose("call", caller, dest, message)
+        payload = self.codec.encode(message)
         ties = self.ties_to(dest)
         if isinstance(ties, str):
             request.down(ties)
             return
-        caller = request.caller
         to, name = _address(dest)
         way = self._way(ties, caller, to, name, options)
         if (way.outgoing.congested or ties.credit.full) and not self._wait_for_room(
@@ -170,18 +189,26 @@ class RemoteProcesses:
         ):
             return  # its caller sees that the time is up
         kind = signals.SYSTEM_CALL if isinstance(request, SystemRequest) else signals.CALL
-        self.send_request(ties, way, request, kind, to, name, payload)
+        signal = self._expect_answer(ties, way, request, kind, to, name, payload)
+        if signal is not None and not dropped:
+            self._send(way, signal, delay)
 
-    def send_request(
+    def send_request(self, ties: Ties, way: Way, request: Request, kind: int, payload: bytes) -> None:
+        """Send any kind of signal to the other node itself that is answered by REPLY or CALL_FAILED."""
+        signal = self._expect_answer(ties, way, request, kind, 0, None, payload)
+        if signal is not None:
+            way.send(signal)
+
+    def _expect_answer(
         self, ties: Ties, way: Way, request: Request, kind: int, to: int, name: str | None, payload: bytes
-    ) -> None:
-        """Send any kind of signal that is answered by REPLY or CALL_FAILED."""
+    ) -> bytes | tuple[bytes, bytes] | None:
+        """Wait for what answers the signal that is given; None when nothing can any more."""
         if ties.watches is None:
             request.down("noconnection")  # the session ended while the sender waited for room
-            return
+            return None
         request.target = ties
         ties.watches[request] = way
-        way.send(encode_signal(kind, to, request.caller.pid.serial, request.numbered(), payload, name))
+        return encode_signal(kind, to, request.caller.pid.serial, request.numbered(), payload, name)
 
     def exit(self, sender: Pid, dest: Pid, reason: Any) -> None:
         """Send an exit signal."""

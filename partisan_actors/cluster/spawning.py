@@ -58,7 +58,7 @@ class Spawning:
         try:
             payload = self._remote.codec.encode(wanted)
             way = ties.ways.usual(process.pid.serial)
-            self._remote.send_request(ties, way, request, signals.SPAWN, 0, None, payload)
+            self._remote.send_request(ties, way, request, signals.SPAWN, payload)
             while request.state == PENDING:
                 process.wait()
             pid = _outcome(request, node, dotted)
