@@ -7,7 +7,8 @@ Promised, for each message that was accepted:
 - it ends in exactly one way: acknowledged (nothing is said), or one `Failed`. `Failed` says that no delivery is known
   of: a message whose acknowledgement was lost at the very end may have been delivered all the same;
 - with a disk log (`durable`) it is not sent before it is logged, so that a number which was seen by anybody is never
-  given a second time after a restart.
+  given a second time after a restart. What it forgets, it forgets lazily: a message that had ended so shortly before
+  the node was killed is tried again. The receiver knows it if it had it; one that had failed may be delivered yet.
 
 Numbers are 1, 2, 3 ... for each destination node and go on over its lives, as messages for names do. A session is a
 reliable stream, so within one nothing is sent again but after a long time (`resend_after`, doubled each time), when a
@@ -324,16 +325,15 @@ class Outbox:
             understood: whether it has the feature of acknowledged delivery.
             now: seconds.
         """
+        self._land()
         self._connected = True
         self._understood = understood
-        self._attempt = self._flying = 0
+        self._attempt = 0
         self._resend_due = now
         effects: list[Effect] = []
         self._life_is(life, effects)
         if not understood:
-            self._fail_all("unsupported", effects)
-        for entry in self._open.values():
-            entry.flying = False
+            self._fail(list(self._open.values()), "unsupported", effects)
         self._unsent = deque(self._open.values())
         self._send_more(now, effects)
         return effects
@@ -344,7 +344,7 @@ class Outbox:
         # Another life of the node may understand.
         self._understood = True
         self._unsent.clear()
-        self._flying = 0
+        self._land()
         if not self._resend_timed:
             return _NOTHING
         self._resend_timed = False
@@ -444,12 +444,17 @@ class Outbox:
         self._send_more(now, effects)
 
     def _send_again(self) -> None:
-        flying = [entry for entry in self._open.values() if entry.flying]
+        flying = self._land()
+        self._unsent.extendleft(reversed(flying))
+        self.resent += len(flying)
+
+    def _land(self) -> list[_Entry]:
+        """Nothing is on its way any more; what was, in order."""
+        flying = [entry for entry in self._open.values() if entry.flying] if self._flying else []
         for entry in flying:
             entry.flying = False
         self._flying = 0
-        self._unsent.extendleft(reversed(flying))
-        self.resent += len(flying)
+        return flying
 
     def _patience(self, random: Random) -> float:
         parameters = self._parameters
@@ -476,9 +481,6 @@ class Outbox:
             self._resend_timed = True
             # One that fires too early, as there was an acknowledgement since, is only set again.
             effects.append(SetTimer((_RESEND, self.node), self._resend_due - now))
-
-    def _fail_all(self, reason: str, effects: list[Effect]) -> None:
-        self._fail(list(self._open.values()), reason, effects)
 
     def _fail(self, entries: Sequence[_Entry], reason: str, effects: list[Effect]) -> None:
         for entry in entries:
