@@ -17,7 +17,9 @@ either is a DUPLICATE. So all danger is in forgetting, and three things are forg
    in. For one that was not, there is nothing to remember. For one that may have been, all that is repeated is
    doubtful, until the first number n that is sent for the first time: an outbox sends for the first time in the order
    of numbers, so those above n were never sent before this session, and those below n stay doubtful.
-3. *Why a number was refused*: as in 1, or the oldest above `refusals`. A resend is then a duplicate like another.
+3. *That a number was refused*, and why: as in 1, or the oldest above `refusals`. The highest such number stays, as
+   `uncertain`, and goes with each acknowledgement: the sender must not take its silence about a lower one, which an
+   earlier session brought, for a good sign.
 
 No clock is compared with another one, and none has to be right: times decide how much is remembered, not what is
 true. What has to hold is that a session delivers nothing after its end, nothing twice, and nothing of another life
@@ -70,7 +72,7 @@ class InboxParameters:
     above: int = 4096
     """Numbers had above the cumulative one, for each outbox. More are not taken until the gap closes."""
 
-    refusals: int = 256
+    refusals: int = 4096
     """Refused numbers whose reason is remembered, for each outbox."""
 
     acknowledge_after: float = 0.02
@@ -112,7 +114,18 @@ _NOTHING: Sequence[Effect] = ()
 class _Inbox:
     """What is remembered of one outbox."""
 
-    __slots__ = ("above", "doubtful", "forget_at", "identity", "node", "refused", "sessions", "until", "up_to")
+    __slots__ = (
+        "above",
+        "doubtful",
+        "forget_at",
+        "identity",
+        "node",
+        "refused",
+        "sessions",
+        "uncertain",
+        "until",
+        "up_to",
+    )
 
     def __init__(self, node: str, identity: int, up_to: int, doubtful: int) -> None:
         self.node = node
@@ -121,6 +134,7 @@ class _Inbox:
         self.above: set[int] = set()
         self.doubtful = doubtful  # repeated numbers up to here may have been had
         self.refused: dict[int, int] = {}  # by number: why; oldest first
+        self.uncertain = 0  # the highest number that is not in `refused` any more, though it was
         self.sessions = 0
         self.until = 0.0  # when the last time limit of all that came is over
         self.forget_at = 0.0
@@ -153,6 +167,7 @@ class _Inbox:
     def forget(self) -> None:
         """Keep what costs nothing: see 1 and 3 above."""
         self.doubtful = max(self.doubtful, self.up_to, *self.above)
+        self.uncertain = max(self.uncertain, *self.refused, 0)
         self.above = set()
         self.refused = {}
 
@@ -214,7 +229,9 @@ class Arrivals:
         inbox = self._inbox
         assert inbox is not None
         if len(inbox.refused) >= self._inboxes.parameters.refusals:
-            del inbox.refused[next(iter(inbox.refused))]
+            oldest = next(iter(inbox.refused))
+            del inbox.refused[oldest]
+            inbox.uncertain = max(inbox.uncertain, oldest)
         inbox.refused[number] = self._outcomes[number] = code
         self._urgent = True
 
@@ -257,8 +274,10 @@ class Arrivals:
         if self._inbox is not None:
             # A node life has one outbox. Without this it could make us remember any number of them.
             raise BrokenFrame("messages of two outboxes over one session")
-        self._inbox = self._inboxes.inbox_of(self.node, told)
-        return self._inbox
+        inbox = self._inbox = self._inboxes.inbox_of(self.node, told)
+        # The cumulative number will cover these, and the session that they came over may have ended before our answer.
+        self._outcomes.update(inbox.refused)
+        return inbox
 
     def _again(self, inbox: _Inbox, number: int) -> None:
         code = inbox.refused.get(number)
@@ -277,7 +296,7 @@ class Arrivals:
         self._outcomes.clear()
         self._messages = self._bytes = 0
         self._urgent = False
-        return (Acknowledge(Acknowledgement(inbox.identity, up_to, outcomes)),)
+        return (Acknowledge(Acknowledgement(inbox.identity, up_to, inbox.uncertain, outcomes)),)
 
 
 class Inboxes:

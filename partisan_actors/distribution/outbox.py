@@ -151,7 +151,19 @@ class Restored(NamedTuple):
 class _Entry:
     """An open message."""
 
-    __slots__ = ("deadline", "flying", "life", "logged", "message", "number", "open", "owner", "repeated", "size")
+    __slots__ = (
+        "deadline",
+        "earlier",
+        "flying",
+        "life",
+        "logged",
+        "message",
+        "number",
+        "open",
+        "owner",
+        "repeated",
+        "size",
+    )
 
     def __init__(self, number: int, message: Any, size: int, owner: Any, life: Life | None, deadline: float) -> None:
         self.number = number
@@ -163,6 +175,7 @@ class _Entry:
         self.open = True
         self.logged = True
         self.repeated = False  # it was sent before, or may have been
+        self.earlier = False  # in an earlier session than the present one
         self.flying = False  # it was sent in the present session
 
 
@@ -334,6 +347,8 @@ class Outbox:
         self._life_is(life, effects)
         if not understood:
             self._fail(list(self._open.values()), "unsupported", effects)
+        for entry in self._open.values():
+            entry.earlier = entry.repeated
         self._unsent = deque(self._open.values())
         self._send_more(now, effects)
         return effects
@@ -368,7 +383,7 @@ class Outbox:
 
     def acknowledged(self, acknowledgement: Acknowledgement, now: float) -> Sequence[Effect]:
         """The node tells what became of messages, over the present session."""
-        identity, up_to, outcomes = acknowledgement
+        identity, up_to, uncertain, outcomes = acknowledgement
         if identity != self.identity or up_to > self.number or not self._connected:
             self.strange += 1
             return _NOTHING
@@ -390,6 +405,9 @@ class Outbox:
                 break
             self._close(entry)
             numbers.append(entry.number)
+            # What this session brought first, its answers tell all about.
+            if entry.earlier and entry.number <= uncertain:
+                effects.append(Failed(entry.owner, entry.number, "expired"))
         if numbers:
             self._attempt = 0
             self._resend_due = now + self._parameters.resend_after

@@ -12,7 +12,7 @@ types are passed over. The payload is a term (codec.py), empty where the kind ha
 A message with the extension ACKNOWLEDGED is one of an outbox that outlives sessions; the
 answer is ACKNOWLEDGE, whose payload has a layout of its own instead of a term:
 
-    identity u64, up_to u64, then for each outcome: number u64, code u8
+    identity u64, up_to u64, uncertain u64, then for each outcome: number u64, code u8
 
 A kind that the receiver does not know is skipped if `OPTIONAL` is set in its flags; else the
 envelope is broken. Numbers here are fixed for ever; new kinds get new numbers.
@@ -113,7 +113,7 @@ _HEADER = Struct(">BBHIQQQ")
 _EXTENSION = Struct(">BH")
 _ACKNOWLEDGED = Struct(">BHQQQIB")
 _ACKNOWLEDGED_FIELDS = Struct(">QQQIB")
-_ACKNOWLEDGEMENT = Struct(">QQ")
+_ACKNOWLEDGEMENT = Struct(">QQQ")
 _OUTCOME = Struct(">QB")
 _REPEATED = 0x01
 _MAX_MILLISECONDS = (1 << 32) - 1
@@ -258,14 +258,16 @@ class Acknowledgement(NamedTuple):
     """What an ACKNOWLEDGE says."""
 
     identity: int  # of the outbox that is answered
-    up_to: int  # everything up to this number is settled, and was taken if `outcomes` says nothing else
+    up_to: int  # everything up to this number is settled, and was taken if neither of the next two says otherwise
+    uncertain: int  # of what earlier sessions brought, nobody knows any more what became of it, up to this number
     outcomes: Sequence[tuple[int, int]]  # numbers and what became of them
 
 
 def encode_acknowledgement(acknowledgement: Acknowledgement) -> bytes | tuple[bytes, bytes]:
     """The bytes of an ACKNOWLEDGE."""
-    identity, up_to, outcomes = acknowledgement
-    payload = _ACKNOWLEDGEMENT.pack(identity, up_to) + b"".join(_OUTCOME.pack(*outcome) for outcome in outcomes)
+    identity, up_to, uncertain, outcomes = acknowledgement
+    head = _ACKNOWLEDGEMENT.pack(identity, up_to, uncertain)
+    payload = head + b"".join(_OUTCOME.pack(*outcome) for outcome in outcomes)
     return encode_signal(ACKNOWLEDGE, payload=payload, flags=OPTIONAL)
 
 
@@ -273,6 +275,6 @@ def decode_acknowledgement(payload: bytes | memoryview) -> Acknowledgement:
     """What the payload of an ACKNOWLEDGE says. Raises BrokenFrame."""
     if len(payload) < _ACKNOWLEDGEMENT.size or (len(payload) - _ACKNOWLEDGEMENT.size) % _OUTCOME.size:
         raise BrokenFrame(f"an acknowledgement of {len(payload)} bytes")
-    identity, up_to = _ACKNOWLEDGEMENT.unpack_from(payload)
+    identity, up_to, uncertain = _ACKNOWLEDGEMENT.unpack_from(payload)
     outcomes = tuple(_OUTCOME.iter_unpack(payload[_ACKNOWLEDGEMENT.size :]))
-    return Acknowledgement(identity, up_to, outcomes)
+    return Acknowledgement(identity, up_to, uncertain, outcomes)

@@ -43,8 +43,8 @@ def connected(box, life=FIRST, understood=True, now=0.0):
     return box.connected(life, understood, now)
 
 
-def acknowledge(box, up_to, *outcomes, now=0.0, identity=IDENTITY):
-    return box.acknowledged(Acknowledgement(identity, up_to, outcomes), now)
+def acknowledge(box, up_to, *outcomes, now=0.0, identity=IDENTITY, uncertain=0):
+    return box.acknowledged(Acknowledgement(identity, up_to, uncertain, outcomes), now)
 
 
 def sent(effects):
@@ -111,6 +111,19 @@ def test_a_refused_message_fails_and_does_not_count_as_taken():
         ("owner of w", 4, "refused"),
     ]
     assert len(box) == 0
+
+
+def test_what_the_receiver_is_uncertain_of_fails_unless_this_session_brought_it_first():
+    box = outbox()
+    connected(box)
+    accept(box, "x", "y")
+    box.disconnected()
+    accept(box, "z")
+    connected(box)
+    assert acknowledge(box, 3, uncertain=1) == [Failed("owner of x", 1, "expired")]
+    assert len(box) == 0
+    accept(box, "w")
+    assert acknowledge(box, 4, uncertain=4) == []
 
 
 def test_numbers_above_a_gap_are_taken_one_by_one():
