@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from partisan_actors.distribution.inbox import Acknowledge, Inboxes, InboxParameters, Verdict
+from partisan_actors.distribution.inbox import Acknowledge, Arrivals, Inboxes, InboxParameters, Verdict
 from partisan_actors.distribution.log_batches import LogBatches, LogRecord, time_left
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
-from partisan_actors.distribution.outbox import Append, Failed, Forget, Outboxes, OutboxParameters, Restored, Send
+from partisan_actors.distribution.outbox_events import Append, Failed, Forget, OutboxParameters, Restored, Send
+from partisan_actors.distribution.outboxes import Outboxes
 from partisan_actors.processes.identity import Life
 from partisan_actors.wire.signals import (
     ACKNOWLEDGE,
@@ -47,6 +48,10 @@ class Message:
     failed: list[str] = field(default_factory=list)
     delivered: list[Life] = field(default_factory=list)
     refused: bool = False
+
+
+def bytes_of(signal: bytes | tuple[bytes, bytes]) -> bytes:
+    return signal if isinstance(signal, bytes) else b"".join(signal)
 
 
 class Line:
@@ -139,7 +144,7 @@ class Sender:
         for effect in effects:
             match effect:
                 case Send((to, payload), acknowledged):
-                    world.line.out.append(encode_signal(SEND, to, payload=payload, acknowledged=acknowledged))
+                    world.line.out.append(bytes_of(encode_signal(SEND, to, payload=payload, acknowledged=acknowledged)))
                 case Append(number, (to, payload), life):
                     self.batches.append(LogRecord(NODE, number, world.wall, life, SEND, to, None, payload))
                 case Forget(numbers):
@@ -168,12 +173,13 @@ class Receiver:
         self.world = world
         self.life = life
         self.inboxes = Inboxes(INBOX)
-        self.arrivals = None
+        self.arrivals: Arrivals | None = None
         self.timers = Timers()
         self.order: list[int] = []
 
     def received(self, body: bytes) -> None:
         for signal in signals_of(body):
+            assert signal.acknowledged is not None
             message = self.world.messages[int.from_bytes(bytes(signal.payload[:4]), "big")]
             if self.arrivals.accept(signal.acknowledged, len(signal.payload), self.world.now) is Verdict.DELIVER:
                 assert message.life is None or message.life == self.life
@@ -190,7 +196,7 @@ class Receiver:
         for effect in effects:
             if isinstance(effect, Acknowledge):
                 if self.world.line.sender_open:
-                    self.world.line.back.append(encode_acknowledgement(effect.acknowledgement))
+                    self.world.line.back.append(bytes_of(encode_acknowledgement(effect.acknowledgement)))
             else:
                 self.timers.perform(effect, self.world.now)
 

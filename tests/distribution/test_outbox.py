@@ -10,17 +10,17 @@ from random import Random
 import pytest
 
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
-from partisan_actors.distribution.outbox import (
+from partisan_actors.distribution.outbox import Outbox
+from partisan_actors.distribution.outbox_events import (
     Append,
     Failed,
     Forget,
-    Outbox,
-    Outboxes,
     OutboxParameters,
     Restored,
     Room,
     Send,
 )
+from partisan_actors.distribution.outboxes import Outboxes
 from partisan_actors.processes.identity import Life
 from partisan_actors.wire.signals import Acknowledged, Acknowledgement, Outcome
 
