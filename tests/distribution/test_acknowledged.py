@@ -213,3 +213,34 @@ def test_a_log_brings_every_accepted_message_once_to_a_receiver_that_stays_up(se
     assert len(accepted) > 3
     assert [message for message in accepted if len(message.delivered) != 1 or message.failed] == []
     assert world.receiver.order == sorted(world.receiver.order)
+
+
+@pytest.mark.parametrize("block", range(5))
+def test_whatever_is_forgotten_nothing_is_delivered_twice_and_no_refusal_is_lost(block):
+    """Mostly what the machines above reach too rarely: answers that are lost, and inboxes that are crowded out."""
+    for seed in range(block * 60, block * 60 + 60):
+        world = World(seed, durable=True)
+        random = world.random
+        for _ in range(60):
+            match random.randrange(8):
+                case 0 | 1:
+                    if not world.sender.boxes.of(NODE).congested:
+                        world.send(None, random.random() < 0.3, random.randrange(4, 30))
+                        world.sender.commit()
+                case 2 | 3:
+                    world.connect()
+                case 4:
+                    for _ in range(random.randrange(8)):
+                        world.carry_out(random.randrange(3))
+                case 5:
+                    world.line.back.clear()  # as with a session that ends at the sender first
+                    world.end_at_receiver()
+                    world.receiver.crowd(random.choice((0, 1, 4)))
+                case 6:
+                    world.advance(random.choice((0.1, 6.0, 20.0, LIMIT / 2, LIMIT + INBOX.margin)))
+                case 7:
+                    world.restart_sender(committed=True, wall=world.wall)
+        world.come_to_rest()
+        for message in world.messages:
+            assert message.gone or message.failed or message.delivered, message
+            assert message.gone or not message.dead or message.failed, message

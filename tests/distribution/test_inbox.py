@@ -101,6 +101,15 @@ def test_what_the_sender_has_closed_is_no_gap(arrivals):
     assert accept(arrivals, 2, repeated=True) == [DUPLICATE], "it was given up, and is not wanted any more"
 
 
+def test_numbers_that_a_closed_gap_has_passed_take_no_memory(arrivals, inboxes):
+    accept(arrivals, 3, 5, 6, 9)
+    assert inboxes.numbers == 4
+    accept(arrivals, 10, lowest=7)
+    assert inboxes.numbers == 2
+    accept(arrivals, 7, 8, lowest=7)
+    assert inboxes.numbers == 0
+
+
 def test_a_duplicate_is_acknowledged_at_once(arrivals):
     accept(arrivals, 1)
     arrivals.settle()
