@@ -39,7 +39,7 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
 from partisan_actors.wire.frames import BrokenFrame
@@ -179,10 +179,22 @@ class Arrivals:
     key of its timer is given to `Inboxes.timer`.
     """
 
-    __slots__ = ("_bytes", "_inbox", "_inboxes", "_key", "_messages", "_outcomes", "_timed", "_urgent", "node")
+    __slots__ = (
+        "_bytes",
+        "_inbox",
+        "_inboxes",
+        "_key",
+        "_messages",
+        "_outcomes",
+        "_timed",
+        "_urgent",
+        "node",
+        "owner",
+    )
 
-    def __init__(self, inboxes: Inboxes, node: str, serial: int) -> None:
+    def __init__(self, inboxes: Inboxes, node: str, owner: Any, serial: int) -> None:
         self.node = node
+        self.owner = owner
         self._inboxes = inboxes
         self._key = (_ACKNOWLEDGE, serial)
         self._inbox: _Inbox | None = None
@@ -312,12 +324,17 @@ class Inboxes:
         self._forget_due: float | None = None
         self._serials = itertools.count(1)
 
-    def session_started(self, node: str) -> Arrivals:
-        """What a session with that node brings goes here; in the end `Arrivals.ended`."""
-        return Arrivals(self, node, next(self._serials))
+    def session_started(self, node: str, owner: Any = None) -> Arrivals:
+        """What a session with that node brings goes here; in the end `Arrivals.ended`.
+
+        Args:
+            node: its name.
+            owner: kept as `Arrivals.owner`, to find the session by when a timer fires.
+        """
+        return Arrivals(self, node, owner, next(self._serials))
 
     def timer(self, key: tuple[str, int], now: float) -> Sequence[Effect]:
-        """A timer has fired. An `Acknowledge` goes over the session of `timed[key]`, so look that up first."""
+        """A timer has fired. An `Acknowledge` goes over the session of `timed[key].owner`, so look that up first."""
         if key[0] == _FORGET:
             return self._forget(now)
         arrivals = self.timed.pop(key, None)

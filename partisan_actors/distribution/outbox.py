@@ -48,7 +48,6 @@ __all__ = ["Outbox"]
 _EXPIRE = "expire"
 _RESEND = "resend"
 
-
 _NOTHING: Sequence[Effect] = ()
 
 _REASONS = {

@@ -69,6 +69,13 @@ def test_an_acknowledgement_is_cumulative_and_waits_for_more(inboxes, arrivals):
     assert arrivals.settle() == () and not inboxes.timed
 
 
+def test_the_owner_of_a_timer_is_found_by_its_key(inboxes):
+    arrivals = inboxes.session_started("a@h", owner="the session")
+    accept(arrivals, 1)
+    (timer,) = arrivals.settle()
+    assert inboxes.timed[timer.key].owner == "the session"
+
+
 def test_what_is_owed_too_much_of_does_not_wait(arrivals):
     accept(arrivals, *range(1, InboxParameters().owed_messages + 1))
     assert acknowledgement_of(arrivals.settle()).up_to == InboxParameters().owed_messages
