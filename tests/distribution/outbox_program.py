@@ -66,7 +66,9 @@ class Node:
         for effect in effects:
             match effect:
                 case Send(payload, told):
-                    say("signal", encode_signal(SEND, 1, payload=payload, acknowledged=told))
+                    signal = encode_signal(SEND, 1, payload=payload, acknowledged=told)
+                    assert isinstance(signal, bytes)
+                    say("signal", signal)
                 case Append(number, payload, life):
                     self.log.append(LogRecord(NODE, number, self.clock.wall(), life, SEND, 1, None, payload))
                 case Forget(numbers):

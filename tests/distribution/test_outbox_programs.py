@@ -79,6 +79,7 @@ class Receiver:
                 # A timer is as good as due: there is no clock here.
                 effects = (effect,) if isinstance(effect, Acknowledge) else self.inboxes.timer(effect.key, 0.0)
                 for acknowledge in effects:
+                    assert isinstance(acknowledge, Acknowledge)
                     self.answer(program, acknowledge)
         gevent.sleep(0)
         return word == "quiet"
