@@ -6,6 +6,7 @@ Owns what a program says of one and the check of it. Knows no order: that is `ca
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 __all__ = ["MAX_MEMBERS", "CausalLabel", "check_causal_labels"]
 
@@ -46,7 +47,7 @@ class CausalLabel:
                 "split a larger group into several labels"
             )
         members = sorted(self.members)
-        for one, next_one in zip(members, members[1:], strict=False):
+        for one, next_one in pairwise(members):
             if one == next_one:
                 raise ValueError(f"causal label {self.name!r}: {one!r} is among the members twice; name it once")
         object.__setattr__(self, "members", tuple(members))

@@ -152,18 +152,18 @@ def _decode_message(item: tuple[Any, ...], size: int, sender: int, receiver: int
 
 def _entries(item: tuple[Any, ...], size: int) -> Entries:
     entries: Entries = {}
-    at, last = 7, (-1, 0)
+    at, last = 7, -1
     while at < len(item):
         if at + 3 > len(item):
             raise BadStamp("an entry is cut short")
         key, count = (_member(item[at], size), _int(item[at + 1])), _int(item[at + 2])
         at += 3
-        # One for each member and one that is empty is all that the algorithm ever makes.
-        if key <= last or key[1] == 0 or not 0 < count <= size + 1 or at + 2 * count > len(item):
+        # One incarnation of a member at a time; of it an entry for each member and an empty one, and no more.
+        if key[0] <= last or key[1] == 0 or not 0 < count <= size + 1 or at + 2 * count > len(item):
             raise BadStamp("entries out of order, or a count that is not true")
         entries[key] = _times(item, at, count, size, key[0])
         at += 2 * count
-        last = key
+        last = key[0]
     return entries
 
 
@@ -186,9 +186,7 @@ def _deaths(fields: tuple[Any, ...], size: int) -> tuple[tuple[int, int, int], .
 
 
 def _seen(fields: tuple[Any, ...], size: int) -> tuple[tuple[int, int, int], ...]:
-    return tuple(
-        (_member(fields[i], size), _int(fields[i + 1]), _int(fields[i + 2])) for i in range(0, len(fields), 3)
-    )
+    return tuple((_member(fields[i], size), _int(fields[i + 1]), _int(fields[i + 2])) for i in range(0, len(fields), 3))
 
 
 def _int(value: Any) -> int:
