@@ -1,8 +1,8 @@
 """The two ends of a channel of causal order, from one incarnation of a member to one of another.
 
 The receiving end is the buffer: it has what arrived and waits for its turn. It owns the channel's numbers: each is
-delivered once, in order, and what comes twice is told apart. It knows when a channel has all that was sent before its sender's flush. What a message
-waits for beyond its channel is `causal`'s to decide. Pure.
+delivered once, in order, and what comes twice is told apart. It knows when a channel has all that was sent before its
+sender's flush. What a message waits for beyond its channel is `causal`'s to decide. Pure.
 """
 
 from __future__ import annotations
