@@ -248,8 +248,9 @@ class CausalOrder:
             self._bury_all(stamp)
             return True
         if stamp.incarnation <= self._dead.get(place, 0):
-            # It does not know yet that it was taken for dead, or this was under way when it died.
-            self._notice(place)
+            if same_life(stamp.incarnation, self._reachable.get(place, 0)):
+                # It does not know yet that it was taken for dead. Otherwise this was under way when it died.
+                self._notice(place)
             return False
         self._meet(place, stamp.incarnation)
         if stamp.to != self.incarnation:

@@ -18,11 +18,12 @@ OPERATIONS = "send send send multicast broadcast arrive arrive arrive arrive arr
 UPHEAVALS = "crash restart suspect observe observe observe observe"
 
 
-@dataclass
+@dataclass(eq=False)
 class Packet:
     item: tuple[Any, ...]
     message: int | None  # None for what the machines say to each other
     life: int  # the receiver's
+    origin: int  # the sender's
 
 
 @dataclass
@@ -84,7 +85,7 @@ class World:
     def _travel(self, place: int, receiver: int, item: tuple[Any, ...], message: int | None) -> None:
         node = self.nodes[place]
         assert receiver in node.up, "nothing is sent to who is not up"
-        self.links[place, receiver].append(Packet(item, message, node.up[receiver]))
+        self.links[place, receiver].append(Packet(item, message, node.up[receiver], node.life))
 
     def perform(self, place: int, effects: list[Any]) -> None:
         for effect in effects:
@@ -119,6 +120,10 @@ class World:
             del link[index]
             return True
         outcome = node.machine.receive(self.names[sender], packet.item, packet.message, 10)
+        origin = self.nodes[sender]
+        if not outcome.taken and (origin is None or origin.life != packet.origin):
+            # Whoever would try again is dead.
+            link.remove(packet)
         if outcome.taken and not again:
             # By identity: what the effects put on links, this one too, comes behind it.
             link.remove(packet)
@@ -176,8 +181,8 @@ class World:
 
     def arrive_all(self) -> bool:
         """Everything that is on links, and what comes of it; whether that was anything."""
-        anything = progress = False
-        while progress or not anything:
+        anything = False
+        for _ in range(200):
             progress = False
             for sender, receiver in self.links:
                 index = 0
@@ -189,6 +194,8 @@ class World:
             if not progress:
                 break
             anything = True
+        else:
+            raise AssertionError("they never stop telling each other")
         return anything
 
     def quiet(self) -> None:
