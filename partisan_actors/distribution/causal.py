@@ -39,7 +39,8 @@ incarnation, so what it has buffered is all of a cut: it delivers that, and goes
 log. What it had under way is undelivered.
 
 Expected of the driver: `Tell` is delivered to that life, in any order, again and again until it is taken (with the
-outbox of acknowledged delivery, but without its time limit); `up` and `down` are the cluster view's words. Pure.
+outbox of acknowledged delivery, but without its time limit); `up` and `down` are the cluster view's words; nobody
+stays in `hearsay` for ever. Pure.
 """
 
 from __future__ import annotations
@@ -221,6 +222,18 @@ class CausalOrder:
                 head = (SEEN, self.incarnation, departures.incarnation)
                 effects.append(Tell(self._names[place], (*head, *fields)))
         return effects
+
+    def hearsay(self) -> list[tuple[str, int]]:
+        """Members, with their incarnations, that stamps tell of and the cluster view has not: who dies too soon.
+
+        A settlement waits for them. The driver says `down` of one that is still here after its time limit; if it is
+        alive after all, it comes back as another incarnation, which costs what was under way to it, not the order.
+        """
+        return [
+            (self._names[place], incarnation)
+            for place, incarnation in sorted(self._live.items())
+            if not same_life(incarnation, self._reachable.get(place, 0))
+        ]
 
     @property
     def dependencies(self) -> int:
