@@ -291,8 +291,8 @@ class CausalOrder:
             # One of the dead was this node, which has come back as another incarnation: the channel is over.
             return
         for member, incarnation, _ in stamp.triples:
-            if incarnation > self._settled.get(member, 0):
-                channel.flushed(Flush(member, incarnation, stamp.number))
+            settled = incarnation <= self._settled.get(member, 0)
+            channel.flushed(Flush(member, incarnation, stamp.number), settled=settled)
         if stamp.kind == OPEN:
             self._has_delivered(channel, stamp.clock)
         self._ready.append(channel.key)
@@ -374,8 +374,7 @@ class CausalOrder:
         entries, known = stamp.entries, self._bit
         if self._dead:
             entries = {key: times for key, times in entries.items() if key[1] > self._dead.get(key[0], 0)}
-        if self._pending:
-            known |= channel.stale(stamp.number, self._pending)
+            known |= channel.stale(stamp.number, self._dead)
         if channel.key[1] > self._dead.get(channel.key[0], 0):
             self._log.merge(channel.key, stamp.clock, stamp.destinations, entries, known)
             return

@@ -52,7 +52,7 @@ class Buffered:
 class ArrivalChannel:
     """One channel's receiving end."""
 
-    __slots__ = ("arrived", "delivered", "flushes", "hold", "items", "key", "next")
+    __slots__ = ("announced", "arrived", "delivered", "flushes", "hold", "items", "key", "next")
 
     def __init__(self, key: Key) -> None:
         self.key = key
@@ -60,7 +60,8 @@ class ArrivalChannel:
         self.arrived = 0  # everything up to this number is here or was
         self.delivered = 0  # clock: all that the sender sent here up to it was delivered
         self.items: dict[int, Buffered | None] = {}  # by number; None has no content: an open, a flush
-        self.flushes: list[Flush] = []  # of deaths that are not settled
+        self.announced: dict[int, Flush] = {}  # the last one for each member
+        self.flushes: list[Flush] = []  # those for deaths that are not settled
         self.hold: int | None = None  # the first of their numbers
 
     def had(self, number: int) -> bool:
@@ -89,10 +90,14 @@ class ArrivalChannel:
         del self.items[self.next]
         self.next += 1
 
-    def flushed(self, flush: Flush) -> None:
-        """The sender holds that life for dead from there on."""
-        self.flushes.append(flush)
-        self.hold = flush.number if self.hold is None else min(self.hold, flush.number)
+    def flushed(self, flush: Flush, *, settled: bool) -> None:
+        """The sender holds that life for dead from there on; what follows is held back until that is settled."""
+        last = self.announced.get(flush.member)
+        if last is None or last.incarnation < flush.incarnation:
+            self.announced[flush.member] = flush
+        if not settled:
+            self.flushes.append(flush)
+            self.hold = flush.number if self.hold is None else min(self.hold, flush.number)
 
     def is_flushed(self, member: int, incarnation: int) -> bool:
         """Whether the flush for that life is here, and all that was sent before it."""
@@ -105,10 +110,8 @@ class ArrivalChannel:
         """The members of whom what has that number speaks in a life that is dead: it was sent before the flush."""
         members = 0
         for member, incarnation in dead.items():
-            if not any(
-                flush.member == member and flush.incarnation >= incarnation and flush.number < number
-                for flush in self.flushes
-            ):
+            flush = self.announced.get(member)
+            if flush is None or flush.incarnation < incarnation or flush.number >= number:
                 members |= 1 << member
         return members
 

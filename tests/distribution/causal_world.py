@@ -14,7 +14,7 @@ from partisan_actors.distribution.causal import Abandon, CausalOrder, CausalPara
 from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.causal_stamps import incarnation_of
 
-OPERATIONS = "send send send multicast broadcast arrive arrive arrive arrive arrive arrive late again lost doubted flood"
+OPERATIONS = "send send send multicast broadcast arrive arrive arrive arrive arrive late again lost doubted flood"
 UPHEAVALS = "crash restart suspect observe observe observe observe"
 
 
@@ -177,7 +177,7 @@ class World:
 
     def observe_all(self) -> bool:
         places = range(len(self.nodes))
-        return any([self.observe(a, b) for a in places for b in places])
+        return sum(self.observe(a, b) for a in places for b in places) > 0
 
     def arrive_all(self) -> bool:
         """Everything that is on links, and what comes of it; whether that was anything."""
