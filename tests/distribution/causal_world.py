@@ -40,11 +40,14 @@ class Node:
 class World:
     """All of it."""
 
-    def __init__(self, size: int, parameters: CausalParameters | None = None, *, connected: bool = True) -> None:
+    def __init__(
+        self, size: int, parameters: CausalParameters | None = None, *, connected: bool = True, epoch: int = 0
+    ) -> None:
         self.names = [f"n{place:03}@host" for place in range(size)]
         self.label = CausalLabel("label", tuple(self.names))
         self.parameters = parameters
         self.lives = 0
+        self.epoch = epoch  # before the first life
         self.nodes: list[Node | None] = []
         self.links: dict[tuple[int, int], list[Packet]] = {(a, b): [] for a in range(size) for b in range(size)}
         self.pasts: list[int] = []  # by message, what happened before it
@@ -59,7 +62,9 @@ class World:
 
     def _start(self, place: int) -> Node:
         self.lives += 1
-        machine = CausalOrder(self.label, self.names[place], incarnation_of(self.lives, 7), self.parameters)
+        machine = CausalOrder(
+            self.label, self.names[place], incarnation_of(self.epoch + self.lives, 7), self.parameters
+        )
         return Node(machine, self.lives)
 
     # What may happen
@@ -164,14 +169,14 @@ class World:
             self.suspect(observer, place)
         if life is not None:
             node.up[place] = life
-            self.perform(observer, node.machine.up(self.names[place], incarnation_of(life, 7)))
+            self.perform(observer, node.machine.up(self.names[place], incarnation_of(self.epoch + life, 7)))
         return True
 
     def suspect(self, observer: int, place: int) -> None:
         """The observer's view says that the node is down, true or not."""
         node = self.nodes[observer]
         life = node.up.pop(place)
-        self.perform(observer, node.machine.down(self.names[place], incarnation_of(life, 7)))
+        self.perform(observer, node.machine.down(self.names[place], incarnation_of(self.epoch + life, 7)))
 
     # Together
 

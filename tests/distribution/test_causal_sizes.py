@@ -26,14 +26,17 @@ def _stamps(world, rounds, fan_out, seed):
     return sizes
 
 
-# Bytes seen, mean and largest: 8 members 120 and 230, 128 members to one 2,260 and 3,560, to all 300 and 3,370. The
-# bound is 380,000 at 128 members.
+# Bytes seen, mean and largest: 8 members, to one 119 and 151, to all 88 and 134; 128 members, to one 1,694 and 3,332,
+# to all 387 and 749. The bound is some 380,000 at 128 members.
+#
+# Time per copy sent and per copy received, in order, on one core of a busy machine: 8 members, to one 50 and 88 us, to
+# all 15 and 61 us; 128 members, to one 700 and 1,130 us (the whole log goes with it), to all 84 and 263 us.
 @pytest.mark.parametrize(
     ("size", "rounds", "fan_out", "mean", "largest"),
-    [(8, 600, 1, 250, 400), (8, 300, None, 250, 400), (128, 1_500, 1, 5_000, 8_000), (128, 60, None, 2_500, 6_000)],
+    [(8, 600, 1, 180, 250), (8, 300, None, 140, 220), (128, 1_500, 1, 2_500, 5_000), (128, 60, None, 600, 1_200)],
 )
 def test_stamps_are_far_from_their_bound(size, rounds, fan_out, mean, largest):
-    world = World(size)
+    world = World(size, epoch=1_700_000_000_000)
     sizes = _stamps(world, rounds, fan_out, size)
     print(f"{size} members, to {fan_out or 'all'}: mean {sum(sizes) / len(sizes):.0f}, largest {max(sizes)}")
     assert sum(sizes) / len(sizes) < mean
