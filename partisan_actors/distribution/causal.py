@@ -260,12 +260,12 @@ class CausalOrder:
             self._meet(place, stamp.incarnation)
             self._bury_all(stamp)
             return True
+        self._meet(place, stamp.incarnation)
         if stamp.incarnation <= self._dead.get(place, 0):
             if same_life(stamp.incarnation, self._reachable.get(place, 0)):
                 # It does not know yet that it was taken for dead. Otherwise this was under way when it died.
                 self._notice(place)
             return False
-        self._meet(place, stamp.incarnation)
         if stamp.to != self.incarnation:
             # It will hear of the incarnation that we are in now, and abandon what it sent to the old one.
             return False
@@ -395,11 +395,13 @@ class CausalOrder:
 
     def _meet(self, place: int, incarnation: int) -> None:
         """That incarnation exists, which is the end of those before it."""
-        if incarnation <= max(self._dead.get(place, 0), self._live.get(place, 0)):
-            return
         before = self._live.get(place)
+        if incarnation <= self._dead.get(place, 0) or incarnation == before:
+            return
         if before is not None:
-            self._bury(place, before)
+            self._bury(place, min(before, incarnation))
+            if incarnation < before:
+                return
         self._live[place] = incarnation
         self._open(place)
 

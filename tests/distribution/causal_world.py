@@ -21,7 +21,7 @@ UPHEAVALS = "crash restart suspect observe observe observe observe"
 @dataclass(eq=False)
 class Packet:
     item: tuple[Any, ...]
-    message: int | None  # None for what the machines say to each other
+    message: Any  # its number; None for what the machines say to each other
     life: int  # the receiver's
     origin: int  # the sender's
 
@@ -52,7 +52,7 @@ class World:
         self.links: dict[tuple[int, int], list[Packet]] = {(a, b): [] for a in range(size) for b in range(size)}
         self.pasts: list[int] = []  # by message, what happened before it
         self.excused: set[tuple[int, int]] = set()  # message and receiver: given up or abandoned
-        self.sent: list[tuple[int, int, Node, Node]] = []  # message, receiver, both nodes
+        self.sent: list[tuple[int, int, Node | None, Node]] = []  # message, receiver, both nodes
         self.log: list[tuple[int, int]] = []  # deliveries: receiver and message
         for place in range(size):
             self.nodes.append(self._start(place))
@@ -211,10 +211,10 @@ class World:
         else:
             raise AssertionError("it does not become quiet")
         self.check_waiting()
-        for number, receiver, node, other in self.sent:
+        for number, receiver, origin, other in self.sent:
             if self.nodes[receiver] is not other:
                 continue
-            sender_lives = any(node is present for present in self.nodes)
+            sender_lives = any(origin is present for present in self.nodes)
             due = number in other.taken or (sender_lives and (number, receiver) not in self.excused)
             assert not due or number in other.delivered, f"message {number} was never delivered at {receiver}"
         for place, node in enumerate(self.nodes):
