@@ -42,7 +42,6 @@ from partisan_actors.processes.primitives import (
     registered,
     run_blocking,
     self_pid,
-    send,
     send_after,
     send_exit,
     sleep,
@@ -55,6 +54,7 @@ from partisan_actors.processes.primitives import (
     unregister,
     whereis,
 )
+from partisan_actors.processes.sending import send
 from partisan_actors.processes.timers import TimerRef
 from partisan_actors.wire.message_types import message, register_type
 

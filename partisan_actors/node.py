@@ -70,6 +70,9 @@ class Node:
         spawnable: dotted-name patterns that other nodes may spawn here, e.g. `"shop.workers.*"`.
         discovery: none in this version.
         names: none in this version.
+        ack_timeout: seconds after which a message sent with `ack=True` and not acknowledged is given up.
+        outbox: a file that keeps messages sent with `ack=True` until they are delivered, over the end of this OS
+            process too; `send` then returns when the message is safe there. By default they are kept in memory.
         strict_messages: hold local messages to the rules of remote ones; for tests.
         switch_interval: seconds; the interpreter's thread switch interval while a node runs, which
             also bounds how long gevent leaves sockets alone. Process-wide; None leaves it.
@@ -91,6 +94,8 @@ class Node:
         spawnable: Sequence[str] = (),
         discovery: Any = None,
         names: Any = None,
+        ack_timeout: float = 60.0,
+        outbox: str | None = None,
         strict_messages: bool = False,
         switch_interval: float | None = 0.0005,
         clock: Clock | None = None,
@@ -104,6 +109,8 @@ class Node:
         choose_advertised(advertise, listening)  # what can be refused before anything is bound
         if switch_interval is not None and not switch_interval > 0:
             raise ValueError(f"switch_interval is seconds, above 0, or None, not {switch_interval!r}")
+        if not ack_timeout > 0:
+            raise ValueError(f"ack_timeout is seconds, above 0, not {ack_timeout!r}")
         self.name = name
         self.hooks = Hooks()
         self._settings = ClusterSettings(
@@ -114,6 +121,8 @@ class Node:
             channels=declare_channels(channels),
             spawnable=tuple(spawnable),
             hooks=self.hooks,
+            outbox=outbox,
+            ack_timeout=ack_timeout,
         )
         self._strict_messages = strict_messages
         self._switch_interval = switch_interval
@@ -196,6 +205,7 @@ class Node:
         cluster.stop(gone.set)
         # The program may end next: what was sent, and the word that we leave, are on their way first.
         gone.wait(_LAST_WORDS)
+        cluster.close_outboxes()
 
     def _let_go(self, runtime: Runtime) -> None:
         runtime.closed = f"node {self.name} has stopped"

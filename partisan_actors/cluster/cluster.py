@@ -29,7 +29,7 @@ from partisan_actors.cluster.records import Status
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.router import ClusterRouter
 from partisan_actors.cluster.spawning import Spawning
-from partisan_actors.distribution.channels import Channel
+from partisan_actors.distribution.channels import STREAMS_FEATURE, Channel
 from partisan_actors.distribution.contact import JoinFailure
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.live_session import Session
@@ -71,6 +71,8 @@ class ClusterSettings:
     channels: tuple[Channel, ...]
     spawnable: tuple[str, ...]
     hooks: Hooks
+    outbox: str | None
+    ack_timeout: float
 
 
 class Cluster:
@@ -84,11 +86,17 @@ class Cluster:
         self._advertised: tuple[str, ...] = ()
         self.codec = Codec(home)
         self.codec.register_extension(Caller, CALLER_EXTENSION, self._caller_term, self._caller_of)
-        identity = LocalIdentity(home, settings.topology.name, settings.channels, addresses=lambda: self._advertised)
+        identity = LocalIdentity(
+            home,
+            settings.topology.name,
+            settings.channels,
+            addresses=lambda: self._advertised,
+            features=STREAMS_FEATURE | signals.ACKNOWLEDGE_FEATURE,
+        )
         default = settings.channels[0].stream_parameters
         parameters = PeerParameters(session=SessionParameters(stream=default))
         self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters)
-        self.remote = RemoteProcesses(runtime, self.codec, settings.channels, settings.hooks)
+        self.remote = RemoteProcesses(runtime, self.codec, settings.channels, settings.hooks, settings.ack_timeout)
         spawning = Spawning(runtime, self.remote, settings.spawnable)
         self._overlay = settings.topology.overlay(home.node)
         self._overlay_timers = KeyedTimers(runtime.clock, self._overlay_timer)
@@ -112,12 +120,21 @@ class Cluster:
     # The life of the node's side.
 
     def start(self) -> None:
-        """Listen. Raises ValueError for addresses that cannot be used, OSError for those that cannot be bound."""
-        self.listening = self.peers.listen(self._settings.listen)
+        """Open the log of the outboxes, if there is one, and listen; waits.
+
+        Raises:
+            DiskLogError: the log cannot be used.
+            ValueError: addresses that cannot be used.
+            OSError: addresses that cannot be bound.
+        """
+        if self._settings.outbox is not None:
+            self.remote.acknowledging.open_log(self._settings.outbox)
         try:
+            self.listening = self.peers.listen(self._settings.listen)
             self._advertised = self._addresses_to_dial()
-        except ValueError:
+        except BaseException:
             self.peers.close()
+            self.close_outboxes()
             raise
         home = self._runtime.home
         self._view = Membership(home.node, home.epoch, home.bits, self._advertised)
@@ -140,10 +157,15 @@ class Cluster:
             self.remote.session_ended(session)
         self._close_timers()
 
+    def close_outboxes(self) -> None:
+        """Give up what is open, but for what the log has; waits for the log."""
+        self.remote.acknowledging.close()
+
     def abandon(self) -> None:
         """In the child of a fork: let go of everything without a word. It is the parent's."""
         self._view = None
         self.peers.abandon()
+        self.remote.acknowledging.abandon()
         self._close_timers()
 
     def _close_timers(self) -> None:
@@ -280,7 +302,8 @@ class Cluster:
         match effect:
             case view.SendView(nodes, payload):
                 self._send_all(nodes, signals.MEMBERSHIP, payload)
-            case view.NodeUp(node, _, bits):
+            case view.NodeUp(node, epoch, bits):
+                self.remote.acknowledging.life_changed(Life(node, epoch, bits))
                 self._runtime.tell_node_watchers(NodeUp(node))
                 self.naming.step(global_names.MemberUp(node, bits))
                 _log.info("node_up", node=self._runtime.home.node, peer=node)

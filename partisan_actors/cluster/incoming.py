@@ -7,9 +7,11 @@ message only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
+from partisan_actors.cluster.acknowledging import Acknowledging
 from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.interposition import Interposition
 from partisan_actors.cluster.ties import RemoteWatch, Ties
@@ -21,9 +23,12 @@ from partisan_actors.processes.requests import Cast, RemoteCaller, RemoteSystemC
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec, DecodeError
-from partisan_actors.wire.signals import Signal, signals_of
+from partisan_actors.wire.signals import Outcome, Signal, signals_of
 
 __all__ = ["Incoming"]
+
+# What is between the nodes themselves.
+_NEVER_INTERPOSED = frozenset({signals.ACKNOWLEDGE, signals.FULL, signals.ROOM})
 
 LOG_LINES = 20
 LOG_SECONDS = 10.0
@@ -33,10 +38,11 @@ LOG_SECONDS = 10.0
 class Incoming:
     """Does what signals of other nodes say."""
 
-    def __init__(self, runtime: Runtime, codec: Codec, hooks: Hooks) -> None:
+    def __init__(self, runtime: Runtime, codec: Codec, hooks: Hooks, acknowledging: Acknowledging) -> None:
         self._runtime = runtime
         self._codec = codec
         self._hooks = hooks
+        self._acknowledging = acknowledging
         self.interposition = Interposition(runtime, codec, hooks, self._handle)
         self.spawn_requested: Callable[[Ties, RemoteCaller], None] | None = None
         self.undecodable = 0
@@ -56,6 +62,7 @@ class Incoming:
             signals.DEMONITOR: self._on_demonitor,
             signals.DOWN: self._on_down,
             signals.SPAWN: self._on_spawn,
+            signals.ACKNOWLEDGE: self._on_acknowledge,
             signals.FULL: self._on_full,
             signals.ROOM: self._on_room,
         }
@@ -73,12 +80,13 @@ class Incoming:
             try:
                 if handler is None:
                     other(ties.session, signal)
-                elif interposed:
+                elif interposed and signal.kind not in _NEVER_INTERPOSED:
                     self.interposition.take(ties, signal)
                 else:
                     handler(ties, signal)
             except DecodeError as error:
                 self._undecodable(ties, signal, error)
+        self._acknowledging.settle(ties)
 
     def _handle(self, ties: Ties, signal: Signal) -> None:
         """What the hooks let pass."""
@@ -86,6 +94,7 @@ class Incoming:
             self._handlers[signal.kind](ties, signal)
         except DecodeError as error:
             self._undecodable(ties, signal, error)
+        self._acknowledging.settle(ties)
 
     def _undecodable(self, ties: Ties, signal: Signal, error: DecodeError) -> None:
         self._log_undecodable(ties, signal, error)
@@ -125,20 +134,38 @@ class Incoming:
         return self._runtime.processes.get(signal.to)
 
     def _on_send(self, ties: Ties, signal: Signal) -> None:
-        message = self._codec.decode(signal.payload)
+        if signal.acknowledged is not None:
+            self._on_acknowledged(ties, signal)
+            return
+        self._deliver(ties, signal, self._codec.decode(signal.payload))
+
+    def _deliver(self, ties: Ties, signal: Signal, message: Any) -> bool:
+        """Put a message into its receiver's mailbox; False when there is nobody."""
         process = self._receiver(signal)
-        if process is not None:
-            process.deliver(message)
-            if process.max_mailbox is not None:
-                ties.credit.delivered(process, signal, ties.back(signal))
+        if process is None:
+            return False
+        process.deliver(message)
+        if process.max_mailbox is not None:
+            ties.credit.delivered(process, signal, ties.back(signal))
+        return True
+
+    def _on_acknowledged(self, ties: Ties, signal: Signal) -> None:
+        """A message of the other node's outbox, which may have been here before."""
+        if not self._acknowledging.accept(ties, signal):
+            return
+        try:
+            message = self._codec.decode(signal.payload)
+        except DecodeError:
+            self._acknowledging.refuse(ties, signal, Outcome.UNDECODABLE)
+            raise
+        if not self._deliver(ties, signal, message):
+            self._acknowledging.refuse(ties, signal, Outcome.NO_PROCESS)
+
+    def _on_acknowledge(self, ties: Ties, signal: Signal) -> None:
+        self._acknowledging.acknowledged(ties, signal.payload)
 
     def _on_cast(self, ties: Ties, signal: Signal) -> None:
-        request = self._codec.decode(signal.payload)
-        process = self._receiver(signal)
-        if process is not None:
-            process.deliver(Cast(request))
-            if process.max_mailbox is not None:
-                ties.credit.delivered(process, signal, ties.back(signal))
+        self._deliver(ties, signal, Cast(self._codec.decode(signal.payload)))
 
     def _on_call(self, ties: Ties, signal: Signal) -> None:
         payload = self._codec.decode(signal.payload)

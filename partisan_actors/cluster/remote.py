@@ -10,19 +10,23 @@ Nothing here waits, but for a sender whose stream, or whose receiver's mailbox, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+from partisan_actors.cluster.acknowledging import Acknowledging, Letter
 from partisan_actors.cluster.credit import Receiver, receiver_of
 from partisan_actors.cluster.hooks import About, Hooks, Outcome
 from partisan_actors.cluster.incoming import Incoming
 from partisan_actors.cluster.ties import Ties
 from partisan_actors.cluster.ways import Way, Ways, flow_of
-from partisan_actors.distribution.channels import Channel
+from partisan_actors.distribution.channels import DEFAULT_CHANNEL, Channel
 from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.outbox_events import OutboxParameters
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.errors import NotSendable, WouldBlock
 from partisan_actors.processes.crash_report import shortened
-from partisan_actors.processes.identity import Life, Pid, Remote
+from partisan_actors.processes.identity import Life, Pid, Ref, Remote
+from partisan_actors.processes.messages import Undelivered
 from partisan_actors.processes.ports import DEFAULT_OPTIONS, SendOptions
 from partisan_actors.processes.process import NOT_EXITING, Monitor, Process
 from partisan_actors.processes.requests import Cast, RemoteCaller, Request, SystemRequest
@@ -42,7 +46,9 @@ KEPT_KEYS = 4096
 class RemoteProcesses:
     """Processes of other nodes, as those of this one see them."""
 
-    def __init__(self, runtime: Runtime, codec: Codec, channels: Sequence[Channel], hooks: Hooks) -> None:
+    def __init__(
+        self, runtime: Runtime, codec: Codec, channels: Sequence[Channel], hooks: Hooks, ack_timeout: float
+    ) -> None:
         self.runtime = runtime
         self.codec = codec
         self._channels = {channel.name: channel for channel in channels}
@@ -50,7 +56,11 @@ class RemoteProcesses:
         self._ties: dict[Session, Ties] = {}
         self._ties_by_node: dict[str, Ties] = {}
         self.hooks = hooks
-        self.incoming = Incoming(runtime, codec, self.hooks)
+        window = self._channels[DEFAULT_CHANNEL].high_watermark
+        usual = OutboxParameters()
+        parameters = replace(usual, window_bytes=min(usual.window_bytes, window), time_limit=ack_timeout)
+        self.acknowledging = Acknowledging(runtime, self.ties_to, parameters)
+        self.incoming = Incoming(runtime, codec, hooks, self.acknowledging)
 
     # Sessions.
 
@@ -63,6 +73,7 @@ class RemoteProcesses:
             session, peer, ways, self.hooks, self.codec.encode, self.encode_reason, self._hold_answer, self._send
         )
         self._ties[session] = self._ties_by_node[session.node] = ties
+        self.acknowledging.session_started(ties)
 
     def session_ended(self, session: Session) -> None:
         """Everything over it is `"noconnection"`."""
@@ -72,6 +83,7 @@ class RemoteProcesses:
         if self._ties_by_node.get(session.node) is ties:
             del self._ties_by_node[session.node]
         ties.cut()
+        self.acknowledging.session_ended(ties)
 
     def sessions(self) -> list[Session]:
         """Those that ties can hang on."""
@@ -108,6 +120,29 @@ class RemoteProcesses:
         if way.outgoing.congested or ties.credit.full:
             self._wait_for_room(sender, way, ties, options.nosuspend, None, receiver_of(to, name))
         self._send(way, encode_signal(kind, to, sender.pid.serial, 0, payload, name), delay)
+
+    def send_acknowledged(
+        self, sender: Process, target: Pid | Remote, dest: Any, message: Any, ref: Ref, options: SendOptions
+    ) -> None:
+        """Send a message that is acknowledged, or of which `Undelivered(ref, dest, reason)` tells."""
+        if self.hooks.on_the_way_out:
+            message, delay, dropped = self._interpose("send", sender, target, message)
+            if dropped:
+                sender.deliver(Undelivered(ref, dest, "dropped"))
+                return
+            if delay:
+                sender.wait(self.runtime.clock.now() + delay)
+        payload = self.codec.encode(message)
+        to, name = _address(target)
+
+        def way(ties: Ties) -> Way:
+            return self._way(ties, sender, to, name, options)
+
+        ties = self.ties_to(target)
+        if isinstance(ties, Ties):
+            way(ties)  # a channel or a key that will not do is told now
+        letter = Letter(signals.SEND, to, name, sender.pid.serial, payload, way)
+        self.acknowledging.send(sender, target, dest, ref, letter, options.nosuspend)
 
     def _send(self, way: Way, signal: bytes | tuple[bytes, bytes], delay: float) -> None:
         if delay:

@@ -85,9 +85,10 @@ class InboxParameters:
     def __post_init__(self) -> None:
         if min(self.margin, self.acknowledge_after) <= 0:
             raise ValueError("all times must be above 0")
-        if min(self.identities, self.fading, self.above, self.refusals) < 1 or min(
-            self.owed_messages, self.owed_bytes
-        ) < 1:
+        if (
+            min(self.identities, self.fading, self.above, self.refusals) < 1
+            or min(self.owed_messages, self.owed_bytes) < 1
+        ):
             raise ValueError("all limits must be above 0")
 
 

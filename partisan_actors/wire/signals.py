@@ -217,9 +217,7 @@ def _encode_acknowledged(acknowledged: Acknowledged) -> bytes:
     identity, number, lowest, remaining, repeated = acknowledged
     milliseconds = min(max(round(remaining * 1000), 0), _MAX_MILLISECONDS)
     flags = _REPEATED if repeated else 0
-    return _ACKNOWLEDGED.pack(
-        ACKNOWLEDGED, _ACKNOWLEDGED_FIELDS.size, identity, number, lowest, milliseconds, flags
-    )
+    return _ACKNOWLEDGED.pack(ACKNOWLEDGED, _ACKNOWLEDGED_FIELDS.size, identity, number, lowest, milliseconds, flags)
 
 
 def _decode_acknowledged(value: bytes) -> Acknowledged:
