@@ -5,6 +5,7 @@ Everything that a program needs, in one place; the behaviours are in
 """
 
 from partisan_actors.cluster.hooks import DROP, About, Delay
+from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.channels import Channel
 from partisan_actors.errors import (
     ActorError,
@@ -65,6 +66,7 @@ __all__ = [
     "ActorError",
     "CallError",
     "CallTimeout",
+    "CausalLabel",
     "Channel",
     "Crash",
     "Delay",

@@ -24,6 +24,7 @@ from greenlet import getcurrent
 
 from partisan_actors.cluster.cluster import Cluster, ClusterSettings
 from partisan_actors.cluster.hooks import Hooks
+from partisan_actors.distribution.causal_label import CausalLabel, check_causal_labels
 from partisan_actors.distribution.channels import Channel, declare_channels
 from partisan_actors.distribution.cookie import find_cookies
 from partisan_actors.errors import ActorError, JoinError, NotAProcess
@@ -65,7 +66,7 @@ class Node:
             accepted. By default $PARTISAN_COOKIE, else the file ~/.partisan.cookie.
         topology: the overlay.
         channels: the named channels.
-        causal_labels: groups for causal delivery; none in this version.
+        causal_labels: groups for causal delivery.
         tls: none in this version.
         spawnable: dotted-name patterns that other nodes may spawn here, e.g. `"shop.workers.*"`.
         discovery: none in this version.
@@ -89,7 +90,7 @@ class Node:
         cookie: str | bytes | tuple[str | bytes, ...] | None = None,
         topology: FullMesh | None = None,
         channels: tuple[Channel, ...] = (Channel("default"),),
-        causal_labels: tuple[Any, ...] = (),
+        causal_labels: tuple[CausalLabel, ...] = (),
         tls: Any = None,
         spawnable: Sequence[str] = (),
         discovery: Any = None,
@@ -102,7 +103,7 @@ class Node:
         transport: Any = None,
     ) -> None:
         _check_name(name)
-        _refuse_later_options(causal_labels=causal_labels, tls=tls, discovery=discovery, names=names)
+        _refuse_later_options(tls=tls, discovery=discovery, names=names)
         if isinstance(spawnable, str):
             raise TypeError(f"spawnable is a list of patterns, not one str: give ({spawnable!r},)")
         listening = _several(listen)
@@ -123,6 +124,7 @@ class Node:
             hooks=self.hooks,
             outbox=outbox,
             ack_timeout=ack_timeout,
+            labels=check_causal_labels(causal_labels, name),
         )
         self._strict_messages = strict_messages
         self._switch_interval = switch_interval

@@ -1,8 +1,7 @@
 """Acknowledged delivery between nodes: drives the outboxes, the inboxes and the disk log over the sessions.
 
-A message sent with `ack=True` to a process elsewhere goes into the outbox of its node, and from there over every
-session with it until it is acknowledged or given up; its sender is told only of the latter, as `Undelivered`. With a
-disk log, `send` returns when the message is safe there.
+A message goes into the outbox of its node, and from there over every session with it until it is acknowledged or
+given up; whoever owns it is told only of the latter. With a disk log, `wait_for_log` returns when it is safe there.
 
 Not known here: the rules of outboxes and inboxes, and what a file is. Local messages never come here.
 """
@@ -12,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import structlog
-
 from partisan_actors.cluster.ties import Ties
 from partisan_actors.cluster.ways import Way, flow_of
 from partisan_actors.distribution.disk_log import DiskLog
-from partisan_actors.distribution.inbox import Acknowledge, Inboxes, InboxParameters, Verdict
+from partisan_actors.distribution.inbox import Acknowledge, Arrivals, Inboxes, InboxParameters, Verdict
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.log_batches import Batch, LogRecord, time_left
 from partisan_actors.distribution.log_file import DiskLogError
@@ -26,16 +23,15 @@ from partisan_actors.distribution.outbox import Outbox
 from partisan_actors.distribution.outbox_events import Append, Failed, Forget, OutboxParameters, Restored, Room, Send
 from partisan_actors.distribution.outboxes import Outboxes
 from partisan_actors.errors import ActorError, WouldBlock
-from partisan_actors.processes.identity import Life, Pid, Ref, Remote
-from partisan_actors.processes.messages import Undelivered
+from partisan_actors.processes.identity import Life
 from partisan_actors.processes.process import NOT_EXITING, Process
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.wire.signals import (
     ACKNOWLEDGE_FEATURE,
     Acknowledged,
+    Acknowledgement,
     Outcome,
     Signal,
-    decode_acknowledgement,
     encode_acknowledgement,
     encode_signal,
 )
@@ -54,30 +50,32 @@ class Letter(NamedTuple):
     way: Callable[[Ties], Way]  # which stream it takes, of the session that there is
 
 
-class _Owner(NamedTuple):
-    """Whom to tell of a message that was given up."""
-
-    process: Process
-    ref: Ref
-    dest: Any
-
-
 class Acknowledging:
     """What this node sends and gets with acknowledgements."""
 
-    def __init__(self, runtime: Runtime, ties_to: Callable[[str], Ties | str], parameters: OutboxParameters) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        ties_to: Callable[[str], Ties | str],
+        parameters: OutboxParameters,
+        failed: Callable[[str, Any, int, str], None],
+    ) -> None:
         """Begin, without a log.
 
         Args:
             ties_to: the ties to a node, or why there are none.
             parameters: the limits of each outbox.
+            failed: told of each message that was given up: its node, its owner (None: an earlier life of this node),
+                its number, and why.
         """
         self._runtime = runtime
         self._ties_to = ties_to
         self._parameters = parameters
+        self._tell_failed = failed
         self._boxes = Outboxes(runtime.clock.random.getrandbits(64), self._parameters)
         self._box_timers = KeyedTimers(runtime.clock, self._box_timer)
         self._inboxes = Inboxes(InboxParameters())
+        self._arrivals: dict[Ties, Arrivals] = {}
         self._inbox_timers = KeyedTimers(runtime.clock, self._inbox_timer)
         self._waiting: dict[str, list[Process]] = {}  # for room, by node
         self._log: DiskLog | None = None
@@ -137,37 +135,44 @@ class Acknowledging:
         if self._log is not None:
             self._log.close()
 
-    def abandon(self) -> None:
+    def let_go(self) -> None:
         """In the child of a fork: it is all the parent's."""
         self._box_timers.close()
         self._inbox_timers.close()
 
     # Out.
 
-    def send(self, sender: Process, target: Pid | Remote, dest: Any, ref: Ref, letter: Letter, nosuspend: bool) -> None:
-        """Accept a message; waits while the outbox is full, and for the log.
+    @property
+    def identity(self) -> int:
+        """That of the outboxes."""
+        return self._boxes.identity
 
-        Args:
-            target: where it goes.
-            dest: what the sender gave, for `Undelivered`.
-
-        Raises: WouldBlock, DiskLogError; it was not accepted then.
-        """
-        node = target.node
+    def wait_for_room(self, sender: Process, node: str, nosuspend: bool) -> bool:
+        """Wait while the outbox for a node is full; whether it had to. Raises WouldBlock."""
         box = self._box_for(node)
+        waited = False
         while box.congested and sender.exiting is NOT_EXITING:
             if nosuspend:
                 raise WouldBlock(f"the outbox for {node} is full: {len(box)} messages of {box.size} bytes")
+            waited = True
             self._waiting.setdefault(node, []).append(sender)
             sender.wait()
             box = self._box_for(node)
-        life = target.home if type(target) is Pid else None
-        owner = _Owner(sender, ref, dest)
+        return waited
+
+    def put(self, node: str, life: Life | None, letter: Letter, owner: Any) -> tuple[str, int] | None:
+        """Accept a message for a node, or for one life of it; what `wait_for_log` takes, where there is a log."""
+        box = self._box_for(node)
         effects = box.accept(letter, len(letter.payload), owner, life, self._runtime.clock.now())
-        key = box.node, box.number
+        key = node, box.number
         self._perform(box, effects)
-        if any(type(effect) is Append for effect in effects):
-            self._wait_for_log(sender, key)
+        return key if any(type(effect) is Append for effect in effects) else None
+
+    def abandon(self, node: str, which: Callable[[Any], bool], reason: str) -> None:
+        """Give up what is open for a node and has an owner that `which` is true of."""
+        box = self._boxes.get(node)
+        if box is not None:
+            self._perform(box, box.abandon(which, reason))
 
     def _box_for(self, node: str) -> Outbox:
         box = self._boxes.get(node)
@@ -182,7 +187,8 @@ class Acknowledging:
         understood = bool(ties.session.hello.features & ACKNOWLEDGE_FEATURE)
         return box.connected(ties.peer, understood, self._runtime.clock.now())
 
-    def _wait_for_log(self, sender: Process, key: tuple[str, int]) -> None:
+    def wait_for_log(self, sender: Process, key: tuple[str, int]) -> None:
+        """Wait until a message is safe. Raises DiskLogError: it is not, and was withdrawn."""
         self._appending[key] = sender
         try:
             while key in self._appending:
@@ -197,7 +203,7 @@ class Acknowledging:
 
     def session_started(self, ties: Ties) -> None:
         """There is a session: send what is open."""
-        ties.arrivals = self._inboxes.session_started(ties.session.node, owner=ties)
+        self._arrivals[ties] = self._inboxes.session_started(ties.session.node, owner=ties)
         box = self._boxes.get(ties.session.node)
         if box is not None:
             self._perform(box, self._connect(box, ties))
@@ -205,8 +211,9 @@ class Acknowledging:
     def session_ended(self, ties: Ties) -> None:
         """It is over."""
         node = ties.session.node
-        if ties.arrivals is not None:
-            self._perform_inbox(ties, ties.arrivals.ended(self._runtime.clock.now()))
+        arrivals = self._arrivals.pop(ties, None)
+        if arrivals is not None:
+            self._perform_inbox(ties, arrivals.ended(self._runtime.clock.now()))
         box = self._boxes.get(node)
         if box is not None:
             self._perform(box, box.disconnected())
@@ -222,8 +229,10 @@ class Acknowledging:
 
     def accept(self, ties: Ties, signal: Signal) -> bool:
         """Whether to deliver a message of an outbox. Raises BrokenFrame."""
-        assert signal.acknowledged is not None and ties.arrivals is not None
-        verdict = ties.arrivals.accept(signal.acknowledged, len(signal.payload), self._runtime.clock.now())
+        arrivals = self._arrivals.get(ties)
+        if signal.acknowledged is None or arrivals is None:
+            return arrivals is not None
+        verdict = arrivals.accept(signal.acknowledged, len(signal.payload), self._runtime.clock.now())
         if verdict is Verdict.DELIVER:
             self.delivered += 1
         elif verdict is Verdict.DUPLICATE:
@@ -232,22 +241,23 @@ class Acknowledging:
 
     def refuse(self, ties: Ties, signal: Signal, outcome: Outcome) -> None:
         """One that was to be delivered could not be."""
-        assert signal.acknowledged is not None and ties.arrivals is not None
+        assert signal.acknowledged is not None
         self.delivered -= 1
-        ties.arrivals.refuse(signal.acknowledged.number, outcome)
+        self._arrivals[ties].refuse(signal.acknowledged.number, outcome)
 
     def settle(self, ties: Ties) -> None:
         """All of a frame was taken: acknowledge now, or soon."""
-        if ties.arrivals is not None:
-            effects = ties.arrivals.settle()
+        arrivals = self._arrivals.get(ties)
+        if arrivals is not None:
+            effects = arrivals.settle()
             if effects:
                 self._perform_inbox(ties, effects)
 
-    def acknowledged(self, ties: Ties, payload: bytes | memoryview) -> None:
-        """The other node tells what became of messages. Raises BrokenFrame."""
+    def acknowledged(self, ties: Ties, acknowledgement: Acknowledgement) -> None:
+        """The other node tells what became of messages."""
         box = self._boxes.get(ties.session.node)
         if box is not None:
-            self._perform(box, box.acknowledged(decode_acknowledgement(payload), self._runtime.clock.now()))
+            self._perform(box, box.acknowledged(acknowledgement, self._runtime.clock.now()))
 
     # Effects and timers.
 
@@ -257,7 +267,8 @@ class Acknowledging:
                 case Send(letter, acknowledged):
                     self._post(box.node, letter, acknowledged)
                 case Failed(owner, number, reason):
-                    self._failed(box.node, owner, number, reason)
+                    self.undelivered += 1
+                    self._tell_failed(box.node, owner, number, reason)
                 case Append(number, letter, life):
                     self._append(box.node, number, letter, life)
                 case Forget(numbers):
@@ -287,16 +298,6 @@ class Acknowledging:
         assert self._log is not None
         accepted = self._runtime.clock.wall()
         self._log.append(LogRecord(node, number, accepted, life, letter.kind, letter.to, letter.name, letter.payload))
-
-    def _failed(self, node: str, owner: _Owner | None, number: int, reason: str) -> None:
-        self.undelivered += 1
-        if owner is not None:
-            owner.process.deliver(Undelivered(owner.ref, owner.dest, reason))
-            return
-        # Of an earlier life of this node: whoever sent it is no more.
-        structlog.get_logger("partisan_actors").warning(
-            "undelivered", node=self._runtime.home.node, peer=node, number=number, reason=reason
-        )
 
     def _box_timer(self, event: TimerFired) -> None:
         key: Any = event.key

@@ -29,6 +29,7 @@ from partisan_actors.cluster.records import Status
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.router import ClusterRouter
 from partisan_actors.cluster.spawning import Spawning
+from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.channels import STREAMS_FEATURE, Channel
 from partisan_actors.distribution.contact import JoinFailure
 from partisan_actors.distribution.keyed_timers import KeyedTimers
@@ -73,6 +74,7 @@ class ClusterSettings:
     hooks: Hooks
     outbox: str | None
     ack_timeout: float
+    labels: dict[str, CausalLabel]
 
 
 class Cluster:
@@ -96,7 +98,9 @@ class Cluster:
         default = settings.channels[0].stream_parameters
         parameters = PeerParameters(session=SessionParameters(stream=default))
         self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters)
-        self.remote = RemoteProcesses(runtime, self.codec, settings.channels, settings.hooks, settings.ack_timeout)
+        self.remote = RemoteProcesses(
+            runtime, self.codec, settings.channels, settings.hooks, settings.ack_timeout, settings.labels
+        )
         spawning = Spawning(runtime, self.remote, settings.spawnable)
         self._overlay = settings.topology.overlay(home.node)
         self._overlay_timers = KeyedTimers(runtime.clock, self._overlay_timer)
@@ -112,6 +116,7 @@ class Cluster:
         self.naming = Naming(
             runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
         )
+        runtime.causal_labels = tuple(settings.labels)
         runtime.channels = {channel.name: channel.monotonic for channel in settings.channels}
         runtime.router = ClusterRouter(self.remote, spawning, self.naming, self.members)
         runtime.scheduler.dirty = self.peers.dirty
@@ -159,13 +164,15 @@ class Cluster:
 
     def close_outboxes(self) -> None:
         """Give up what is open, but for what the log has; waits for the log."""
+        self.remote.causality.close()
         self.remote.acknowledging.close()
 
     def abandon(self) -> None:
         """In the child of a fork: let go of everything without a word. It is the parent's."""
         self._view = None
         self.peers.abandon()
-        self.remote.acknowledging.abandon()
+        self.remote.causality.let_go()
+        self.remote.acknowledging.let_go()
         self._close_timers()
 
     def _close_timers(self) -> None:
@@ -303,13 +310,16 @@ class Cluster:
             case view.SendView(nodes, payload):
                 self._send_all(nodes, signals.MEMBERSHIP, payload)
             case view.NodeUp(node, epoch, bits):
-                self.remote.acknowledging.life_changed(Life(node, epoch, bits))
+                life = Life(node, epoch, bits)
+                self.remote.acknowledging.life_changed(life)
+                self.remote.causality.member_up(life)
                 self._runtime.tell_node_watchers(NodeUp(node))
                 self.naming.step(global_names.MemberUp(node, bits))
                 _log.info("node_up", node=self._runtime.home.node, peer=node)
             case view.NodeDown(node, bits, reason):
                 self._runtime.tell_node_watchers(NodeDown(node, reason))
                 self.naming.member_down(node, bits)
+                self.remote.causality.member_down(node)
                 _log.info("node_down", node=self._runtime.home.node, peer=node, reason=reason)
             case view.Connect(node, addresses):
                 self._addresses[node] = addresses

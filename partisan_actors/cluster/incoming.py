@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from partisan_actors.cluster.acknowledging import Acknowledging
+from partisan_actors.cluster.causality import Causality
 from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.interposition import Interposition
 from partisan_actors.cluster.ties import RemoteWatch, Ties
@@ -23,7 +24,7 @@ from partisan_actors.processes.requests import Cast, RemoteCaller, RemoteSystemC
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec, DecodeError
-from partisan_actors.wire.signals import Outcome, Signal, signals_of
+from partisan_actors.wire.signals import Outcome, Signal, decode_acknowledgement, signals_of
 
 __all__ = ["Incoming"]
 
@@ -43,6 +44,7 @@ class Incoming:
         self._codec = codec
         self._hooks = hooks
         self._acknowledging = acknowledging
+        self.causality: Causality  # set by who makes both
         self.interposition = Interposition(runtime, codec, hooks, self._handle)
         self.spawn_requested: Callable[[Ties, RemoteCaller], None] | None = None
         self.undecodable = 0
@@ -63,6 +65,7 @@ class Incoming:
             signals.DOWN: self._on_down,
             signals.SPAWN: self._on_spawn,
             signals.ACKNOWLEDGE: self._on_acknowledge,
+            signals.CAUSAL: self._on_causal,
             signals.FULL: self._on_full,
             signals.ROOM: self._on_room,
         }
@@ -86,7 +89,12 @@ class Incoming:
                     handler(ties, signal)
             except DecodeError as error:
                 self._undecodable(ties, signal, error)
+        self._settle(ties)
+
+    def _settle(self, ties: Ties) -> None:
+        """Acknowledge what came."""
         self._acknowledging.settle(ties)
+        self.causality.post.settle(ties)
 
     def _handle(self, ties: Ties, signal: Signal) -> None:
         """What the hooks let pass."""
@@ -94,7 +102,7 @@ class Incoming:
             self._handlers[signal.kind](ties, signal)
         except DecodeError as error:
             self._undecodable(ties, signal, error)
-        self._acknowledging.settle(ties)
+        self._settle(ties)
 
     def _undecodable(self, ties: Ties, signal: Signal, error: DecodeError) -> None:
         self._log_undecodable(ties, signal, error)
@@ -137,9 +145,9 @@ class Incoming:
         if signal.acknowledged is not None:
             self._on_acknowledged(ties, signal)
             return
-        self._deliver(ties, signal, self._codec.decode(signal.payload))
+        self.deliver(ties, signal, self._codec.decode(signal.payload))
 
-    def _deliver(self, ties: Ties, signal: Signal, message: Any) -> bool:
+    def deliver(self, ties: Ties, signal: Signal, message: Any) -> bool:
         """Put a message into its receiver's mailbox; False when there is nobody."""
         process = self._receiver(signal)
         if process is None:
@@ -158,14 +166,20 @@ class Incoming:
         except DecodeError:
             self._acknowledging.refuse(ties, signal, Outcome.UNDECODABLE)
             raise
-        if not self._deliver(ties, signal, message):
+        if not self.deliver(ties, signal, message):
             self._acknowledging.refuse(ties, signal, Outcome.NO_PROCESS)
 
     def _on_acknowledge(self, ties: Ties, signal: Signal) -> None:
-        self._acknowledging.acknowledged(ties, signal.payload)
+        acknowledgement = decode_acknowledgement(signal.payload)
+        for post in (self._acknowledging, self.causality.post):
+            if acknowledgement.identity == post.identity:
+                post.acknowledged(ties, acknowledgement)
+
+    def _on_causal(self, ties: Ties, signal: Signal) -> None:
+        self.causality.arrived(ties, signal)
 
     def _on_cast(self, ties: Ties, signal: Signal) -> None:
-        self._deliver(ties, signal, Cast(self._codec.decode(signal.payload)))
+        self.deliver(ties, signal, Cast(self._codec.decode(signal.payload)))
 
     def _on_call(self, ties: Ties, signal: Signal) -> None:
         payload = self._codec.decode(signal.payload)

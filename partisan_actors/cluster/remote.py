@@ -11,19 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
+
+import structlog
 
 from partisan_actors.cluster.acknowledging import Acknowledging, Letter
+from partisan_actors.cluster.causality import EVERYONE, Causality
 from partisan_actors.cluster.credit import Receiver, receiver_of
 from partisan_actors.cluster.hooks import About, Hooks, Outcome
 from partisan_actors.cluster.incoming import Incoming
 from partisan_actors.cluster.ties import Ties
 from partisan_actors.cluster.ways import Way, Ways, flow_of
+from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.channels import DEFAULT_CHANNEL, Channel
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.outbox_events import OutboxParameters
 from partisan_actors.distribution.outgoing import Outgoing
-from partisan_actors.errors import NotSendable, WouldBlock
+from partisan_actors.errors import ActorError, NotSendable, WouldBlock
 from partisan_actors.processes.crash_report import shortened
 from partisan_actors.processes.identity import Life, Pid, Ref, Remote
 from partisan_actors.processes.messages import Undelivered
@@ -39,6 +43,15 @@ from partisan_actors.wire.signals import Signal, encode_signal
 
 __all__ = ["RemoteProcesses"]
 
+
+class _Owner(NamedTuple):
+    """Whom to tell of a message that was given up."""
+
+    process: Process
+    ref: Ref
+    dest: Any
+
+
 KEPT_KEYS = 4096
 """Partition keys of which the flow is remembered."""
 
@@ -47,7 +60,13 @@ class RemoteProcesses:
     """Processes of other nodes, as those of this one see them."""
 
     def __init__(
-        self, runtime: Runtime, codec: Codec, channels: Sequence[Channel], hooks: Hooks, ack_timeout: float
+        self,
+        runtime: Runtime,
+        codec: Codec,
+        channels: Sequence[Channel],
+        hooks: Hooks,
+        ack_timeout: float,
+        labels: dict[str, CausalLabel],
     ) -> None:
         self.runtime = runtime
         self.codec = codec
@@ -59,8 +78,10 @@ class RemoteProcesses:
         window = self._channels[DEFAULT_CHANNEL].high_watermark
         usual = OutboxParameters()
         parameters = replace(usual, window_bytes=min(usual.window_bytes, window), time_limit=ack_timeout)
-        self.acknowledging = Acknowledging(runtime, self.ties_to, parameters)
+        self.acknowledging = Acknowledging(runtime, self.ties_to, parameters, self._undelivered)
         self.incoming = Incoming(runtime, codec, hooks, self.acknowledging)
+        self.causality = Causality(runtime, codec, labels, self.ties_to, parameters, self.incoming.deliver)
+        self.incoming.causality = self.causality
 
     # Sessions.
 
@@ -74,6 +95,7 @@ class RemoteProcesses:
         )
         self._ties[session] = self._ties_by_node[session.node] = ties
         self.acknowledging.session_started(ties)
+        self.causality.post.session_started(ties)
 
     def session_ended(self, session: Session) -> None:
         """Everything over it is `"noconnection"`."""
@@ -84,6 +106,7 @@ class RemoteProcesses:
             del self._ties_by_node[session.node]
         ties.cut()
         self.acknowledging.session_ended(ties)
+        self.causality.post.session_ended(ties)
 
     def sessions(self) -> list[Session]:
         """Those that ties can hang on."""
@@ -142,7 +165,51 @@ class RemoteProcesses:
         if isinstance(ties, Ties):
             way(ties)  # a channel or a key that will not do is told now
         letter = Letter(signals.SEND, to, name, sender.pid.serial, payload, way)
-        self.acknowledging.send(sender, target, dest, ref, letter, options.nosuspend)
+        post = self.acknowledging
+        post.wait_for_room(sender, target.node, options.nosuspend)
+        life = target.home if type(target) is Pid else None
+        waits = post.put(target.node, life, letter, _Owner(sender, ref, dest))
+        if waits is not None:
+            post.wait_for_log(sender, waits)
+
+    def _undelivered(self, node: str, owner: _Owner | None, number: int, reason: str) -> None:
+        if owner is not None:
+            owner.process.deliver(Undelivered(owner.ref, owner.dest, reason))
+            return
+        # Of an earlier life of this node: whoever sent it is no more.
+        structlog.get_logger("partisan_actors").warning(
+            "undelivered", node=self.runtime.home.node, peer=node, number=number, reason=reason
+        )
+
+    def send_causal(self, sender: Process, dest: Any, message: Any, ref: Ref, options: SendOptions) -> None:
+        """Send a message of a causal label, as `send_acknowledged` does, or to all its members.
+
+        Raises: ActorError for a destination that is no member's; NotSendable.
+        """
+        if isinstance(dest, Remote) and dest.node == EVERYONE:
+            members = self.causality.members(options.causal or "")
+            targets: list[Pid | Remote] = [Remote(dest.name, node) for node in members]
+        else:
+            targets = [self._target(dest)]
+        if self.hooks.on_the_way_out:
+            message, _, dropped = self._interpose("send", sender, targets[0], message)
+            if dropped:
+                sender.deliver(Undelivered(ref, dest, "dropped"))
+                return
+        self.causality.send(sender, targets, dest, message, ref, options)
+
+    def _target(self, dest: Any) -> Pid | Remote:
+        """A pid, or a name on a node. Raises ActorError for nobody."""
+        if isinstance(dest, str):
+            return Remote(dest, self.runtime.home.node)
+        found = self.runtime.resolve(dest)
+        if isinstance(found, Process):
+            return found.pid
+        if found is not None:
+            return found
+        if isinstance(dest, Pid | Remote):
+            return dest
+        raise ActorError(f"nobody is registered as {dest!r}")
 
     def _send(self, way: Way, signal: bytes | tuple[bytes, bytes], delay: float) -> None:
         if delay:

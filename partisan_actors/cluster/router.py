@@ -19,6 +19,7 @@ class ClusterRouter:
     ) -> None:
         self.send = remote.send
         self.send_acknowledged = remote.send_acknowledged
+        self.send_causal = remote.send_causal
         self.request = remote.request
         self.exit = remote.exit
         self.link = remote.link

@@ -13,7 +13,6 @@ from typing import Any
 from partisan_actors.cluster.credit import Credit
 from partisan_actors.cluster.hooks import About, Hooks
 from partisan_actors.cluster.ways import Way, Ways, flow_of
-from partisan_actors.distribution.inbox import Arrivals
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.processes.identity import Life, Pid
 from partisan_actors.processes.process import Monitor, Process
@@ -56,7 +55,6 @@ class Ties:
         "_send",
         "_wait_for_room",
         "arrival",
-        "arrivals",
         "callers",
         "credit",
         "links",
@@ -89,7 +87,6 @@ class Ties:
         self._wait_for_room = wait_for_room
         self._send = send
         self.credit = Credit()
-        self.arrivals: Arrivals | None = None  # messages of the other node's outbox
         # Monitors and requests of our processes on theirs, told "noconnection" at the end, and the way they went.
         self.watches: dict[Any, Way] | None = {}
         self.monitors: dict[int, Monitor] = {}  # the monitors among them, by ref

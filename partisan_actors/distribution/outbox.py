@@ -25,7 +25,7 @@ Not known here: sessions, pids, how a message is encoded, the disk. Pure.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -321,6 +321,12 @@ class Outbox:
             self._attempt = 0
             self._resend_due = now + self._parameters.resend_after
             self._closed(numbers, now, effects)
+        return effects
+
+    def abandon(self, which: Callable[[Any], bool], reason: str) -> Sequence[Effect]:
+        """Give up every message that has an owner of which `which` is true."""
+        effects: list[Effect] = []
+        self._fail([entry for entry in self._open.values() if which(entry.owner)], reason, effects)
         return effects
 
     def timer(self, key: Any, now: float, random: Random, clear: bool = True) -> Sequence[Effect]:

@@ -46,6 +46,9 @@ class Router(Protocol):
     ) -> None:
         """Send to `target`, which `dest` stands for; `sender` gets `Undelivered(ref, dest, reason)` if it fails."""
 
+    def send_causal(self, sender: Process, dest: Any, message: Any, ref: Ref, options: SendOptions) -> None:
+        """Send within a causal label, also to processes of this node."""
+
     def request(self, request: Request, dest: Pid | Remote, options: SendOptions) -> None:
         """Send a request; every outcome arrives through `request.reply` or `request.down`."""
 
@@ -100,6 +103,10 @@ class Alone:
     def send_acknowledged(
         self, sender: Process, target: Pid | Remote, dest: Any, message: Any, ref: Ref, options: SendOptions
     ) -> None:
+        """Say that it failed."""
+        sender.deliver(Undelivered(ref, dest, "noconnection"))
+
+    def send_causal(self, sender: Process, dest: Any, message: Any, ref: Ref, options: SendOptions) -> None:
         """Say that it failed."""
         sender.deliver(Undelivered(ref, dest, "noconnection"))
 

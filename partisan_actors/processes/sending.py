@@ -35,7 +35,8 @@ def send(
         partition_key: what picks the connection, instead of the pair of pids.
         ack: see that it is delivered: it outlives sessions, is sent again until it is acknowledged, and delivered
             once. If that cannot be, the sender gets `Undelivered(ref, dest, reason)`.
-        causal: causal delivery; not in this version.
+        causal: a label: after everything of that label that this message depends on; implies `ack`.
+            `Remote(name, "*")` is the process of that name on every member of the label.
         nosuspend: raise WouldBlock rather than wait while the way is full.
 
     Returns:
@@ -51,6 +52,11 @@ def send(
     runtime = process.runtime
     if ack or causal is not None or channel is not None:
         check_delivery(runtime, channel, ack, causal)
+    if causal is not None:
+        ref = runtime.new_ref()
+        options = SendOptions(channel, partition_key, causal=causal, nosuspend=nosuspend)
+        runtime.router.send_causal(process, dest, message, ref, options)
+        return ref
     if ack:
         options = SendOptions(channel, partition_key, ack=True, nosuspend=nosuspend)
         return _send_acknowledged(process, dest, message, options)
@@ -95,8 +101,12 @@ def check_delivery(runtime: Runtime, channel: str | None, ack: bool = False, cau
     Raises:
         ActorError: acknowledged or causal delivery, or a channel that the node does not have.
     """
-    if causal is not None:
-        raise ActorError("causal delivery (causal=...) is not in this version")
+    if causal is not None and causal not in runtime.causal_labels:
+        declared = ", ".join(map(repr, runtime.causal_labels)) or "none"
+        raise ActorError(
+            f"{runtime.home.node} has no causal label {causal!r}, only {declared}: "
+            f"declare it, Node(..., causal_labels=(CausalLabel({causal!r}, members), ...))"
+        )
     if channel is not None and channel not in runtime.channels:
         raise ActorError(
             f"{runtime.home.node} has no channel {channel!r}, only {', '.join(map(repr, runtime.channels))}: "

@@ -33,6 +33,7 @@ __all__ = [
     "CALL",
     "CALL_FAILED",
     "CAST",
+    "CAUSAL",
     "DEMONITOR",
     "DOWN",
     "EXIT",
@@ -104,7 +105,13 @@ FULL = 36
 ROOM = 37
 """It has room again, or is no more; always OPTIONAL."""
 
-KNOWN = frozenset({*range(SEND, SPAWN + 1), MEMBERSHIP, NAMES, OVERLAY, ACKNOWLEDGE, FULL, ROOM})
+CAUSAL = 38
+"""A message of a causal label, or what its machines tell each other; `to` or NAME, and ACKNOWLEDGED.
+
+The payload: the length of a stamp u32, the stamp (msgpack: label, and what `causal_stamps` has), and the message.
+"""
+
+KNOWN = frozenset({*range(SEND, SPAWN + 1), MEMBERSHIP, NAMES, OVERLAY, ACKNOWLEDGE, FULL, ROOM, CAUSAL})
 
 ACKNOWLEDGE_FEATURE = 1 << 1
 """Bit of a hello: the node knows ACKNOWLEDGED. One that does not would pass over it, and deliver every resend."""
