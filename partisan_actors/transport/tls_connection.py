@@ -118,8 +118,8 @@ class TlsConnection:
     @property
     def channel_binding(self) -> bytes:
         """SHA-256 of the leaf certificates of who dialled and of who was dialled; the handshake has to be over."""
-        peer = self._tls.getpeercert(binary_form=True)
-        if not self._ready or peer is None:
+        peer = self._tls.getpeercert(binary_form=True) if self._ready else None
+        if peer is None:
             raise ValueError("the peer's certificate is not known before the TLS handshake is over")
         mine, theirs = self._credentials.fingerprint, hashlib.sha256(peer).digest()
         return mine + theirs if self._dialled else theirs + mine

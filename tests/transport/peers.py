@@ -108,8 +108,7 @@ class Network:
             MemoryTransport(self.clock) if kind == "memory" else SocketTransport(self.clock, tls)
         )
         self.kind = kind
-        addresses = {"tcp": "127.0.0.1:0", "tcp6": "[::1]:0", "tls": "127.0.0.1:0", "unix": f"unix:{path}", "memory": "m:0"}
-        self.any_address = addresses[kind]
+        self.any_address = {"tcp6": "[::1]:0", "unix": f"unix:{path}", "memory": "m:0"}.get(kind, "127.0.0.1:0")
         self.listeners: list[Listener] = []
         self.ends: list[Recorder] = []
         self.raw: list[socket.socket] = []  # closed with the rest
@@ -150,6 +149,9 @@ class Network:
         near = self.dial(listener.address)
         wait_until(lambda: accepted, what="accepted")
         listener.close()
+        if self.kind == "tls":
+            ends: Any = (near.connection, accepted[0].connection)
+            wait_until(lambda: all(end._ready for end in ends), what="the TLS handshake is over")
         return near, accepted[0]
 
     def failure(self, address: str, timeout: float = 5.0) -> str:
