@@ -152,7 +152,7 @@ class SocketDial:
             if sock.family != socket.AF_UNIX and sock.getsockname() == sock.getpeername():
                 self._attempt_failed(errno.ECONNREFUSED)
                 return
-            self._family.peer_address(sock)
+            peer_address = self._family.peer_address(sock)
             objection = self._family.objection(sock)
         except OSError as error:
             self._attempt_failed(error.errno or 0, str(error))
@@ -160,13 +160,13 @@ class SocketDial:
         if objection is not None:
             self._attempt_failed(0, f"{OTHER_USER}{objection}")
             return
-        self._succeed(sock)
+        self._succeed(sock, peer_address)
 
-    def _succeed(self, sock: socket.socket) -> None:
+    def _succeed(self, sock: socket.socket, peer_address: str) -> None:
         self._socket = None
         self.cancel()
         # The dial's own watcher is gone by now: the connection makes the only one on this descriptor.
-        connection = self._family.connection(sock, True, self._clock, self._loop)
+        connection = self._family.connection(sock, peer_address, True, self._clock, self._loop)
         connect_receiver(connection, self._connected, "connected")
 
     def _attempt_failed(self, code: int, text: str | None = None) -> None:

@@ -128,11 +128,12 @@ class SocketListener:
         try:
             self._family.prepare(sock)
             objection = self._family.objection(sock)
-            connection = self._family.connection(sock, False, self._clock, self._loop)
+            peer_address = self._family.peer_address(sock)
         except OSError:
             # It has gone again.
             sock.close()
             return
+        connection = self._family.connection(sock, peer_address, False, self._clock, self._loop)
         connect_receiver(connection, self._accepted, "accepted")
         if objection is not None:
             # Only now, so that its receiver is told, and counts it like others. Nothing of it was read.

@@ -79,9 +79,11 @@ class SocketFamily(NamedTuple):
     objection: Callable[[socket.socket], str | None] = lambda sock: None  # why nobody must talk to that peer
     wrap: Callable[[SocketConnection, bool], NewConnection] | None = None  # with whether we dialled; None: as it is
 
-    def connection(self, sock: socket.socket, dialled: bool, clock: Clock, loop: Any) -> NewConnection:
-        """Make the connection of a connected socket. Raises OSError where the peer has gone again."""
-        plain = SocketConnection(sock, self.peer_address(sock), clock, loop)
+    def connection(
+        self, sock: socket.socket, peer_address: str, dialled: bool, clock: Clock, loop: Any
+    ) -> NewConnection:
+        """Make the connection of a connected socket."""
+        plain = SocketConnection(sock, peer_address, clock, loop)
         return plain if self.wrap is None else self.wrap(plain, dialled)
 
 

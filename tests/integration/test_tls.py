@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import ssl
+import sys
+import tempfile
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +17,14 @@ import gevent
 import pytest
 from gevent import socket as gevent_socket
 from gevent import ssl as gevent_ssl
+from gevent import subprocess as gevent_subprocess
 
 from partisan_actors import TLS, JoinError, Node, Pid
 from partisan_actors.behaviours import call
 from partisan_actors.distribution.strangers import StrangerParameters
 from tests.certificates import EXPIRED, NOT_YET_VALID, Authority, write
 from tests.conditions import wait_until
+from tests.integration.programs import run_program
 from tests.integration.workers import Echo
 from tests.nodes import Nodes, cluster_of, connected, session_between
 
@@ -105,6 +112,41 @@ def test_a_unix_socket_does_without_tls(nodes: Nodes, authority: Authority, tmp_
     third = nodes.start("third", tls=tls)
     third.join(one.address)
     assert session_between(third, one).link.mine.tls
+
+
+@pytest.mark.parametrize("patch", ["", "from gevent import monkey; monkey.patch_all()"])
+def test_the_child_of_a_fork_leaves_the_sessions_of_its_parent_alone(authority: Authority, patch: str):
+    tls = authority.tls(HERE)
+    result = run_program(
+        textwrap.dedent(
+            f"""
+            {patch}
+            import os, warnings
+            import gevent
+            from partisan_actors import TLS, Node
+            from partisan_actors.behaviours import call
+            from tests.integration.workers import Echo
+            from tests.nodes import session_between
+
+            warnings.simplefilter("ignore", DeprecationWarning)
+            tls = TLS({str(tls.certificate)!r}, {str(tls.key)!r}, {str(tls.ca)!r})
+            other = Node("other@127.0.0.1", tls=tls).start()
+            with Node("one@127.0.0.1", tls=tls) as one:
+                one.join(other.address)
+                echo = other.run(Echo.start)
+                link = session_between(one, other).link
+                child = os.fork()
+                if not child:
+                    gevent.sleep(0.05)
+                    os._exit(7)
+                while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+                    assert call(echo, ("echo", 1)) == 1
+                print(os.waitstatus_to_exitcode(ended[1]), session_between(one, other).link is link)
+            other.stop()
+            """
+        )
+    )
+    assert (result.stdout, result.stderr, result.returncode) == ("7 True\n", "", 0)
 
 
 # Certificates that are not good enough.
@@ -262,6 +304,14 @@ def test_the_proof_is_bound_to_both_certificates(
 # Strangers.
 
 
+def test_who_accepts_and_says_nothing_is_given_up_in_time(nodes: Nodes, authority: Authority):
+    with socket.create_server((HERE, 0)) as silent:
+        one = nodes.start("one", tls=authority.tls(HERE))
+        with pytest.raises(JoinError, match="not within the time limit") as caught:
+            one.join(f"{HERE}:{silent.getsockname()[1]}", timeout=0.5)
+        assert caught.value.reason == "unreachable"
+
+
 def test_handshakes_that_never_end_cost_nobody_else(
     nodes: Nodes, authority: Authority, sockets: list[Any], logs: list[Any], monkeypatch: pytest.MonkeyPatch
 ):
@@ -300,13 +350,30 @@ def test_what_is_no_tls_is_refused_and_logged(
     assert reason == "tls" and detail.startswith("tls: ")
 
 
-def test_twelve_nodes_join_at_once(nodes: Nodes, authority: Authority):
+def test_six_nodes_join_at_once(nodes: Nodes, authority: Authority):
     tls = authority.tls(HERE)
     first = nodes.start("first", tls=tls)
     others = [nodes.start("node", tls=tls) for _ in range(6)]
     joins = [gevent.spawn(node.join, first.address) for node in others]
     gevent.joinall(joins, raise_error=True)
     wait_until(lambda: connected(first, *others), 20.0, what="all are connected")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_on_a_unix_socket_is_refused_counted_and_logged(nodes: Nodes, logs: list[Any]):
+    folder = tempfile.mkdtemp(prefix="anybody-")
+    try:
+        os.chmod(folder, 0o777)
+        one = nodes.start("one", listen=f"unix:{folder}/one")
+        os.chmod(f"{folder}/one", 0o777)
+        program = "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])"
+        gevent_subprocess.run([sys.executable, "-c", program, f"{folder}/one"], check=True, timeout=20)
+        ((reason, detail),) = wait_until(lambda: refused_by(one, logs))
+        assert reason == "another user" and "user 65534" in detail
+        assert cluster_of(one).peers.counters.refusals["another user"] == 1
+        one.stop()
+    finally:
+        shutil.rmtree(folder)
 
 
 # New files.

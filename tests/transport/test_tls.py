@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import ssl
 import time
@@ -268,6 +269,16 @@ def test_the_one_who_dialled_comes_first_in_the_binding(under_tls: Network, auth
         for tls in (dialling, accepting)
     )
     assert near.connection.security.channel_binding == far.connection.security.channel_binding == expected
+
+
+def test_the_child_of_a_fork_says_nothing(monkeypatch: pytest.MonkeyPatch):
+    ends, wires, clock = ends_in_memory()
+    for end in ends:
+        end.connection.start(end)
+    exchange(ends, wires, clock, iter(lambda: 1000, None))
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    ends[0].connection.close("fork")
+    assert (wires[0].ended, wires[0].sent) == ("fork", b"")
 
 
 # Much at once.
