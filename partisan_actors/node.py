@@ -107,7 +107,6 @@ class Node:
             raise TypeError(f"spawnable is a list of patterns, not one str: give ({spawnable!r},)")
         listening = _several(listen)
         choose_advertised(advertise, listening)  # what can be refused before anything is bound
-        _check_tls(tls, transport)
         if switch_interval is not None and not switch_interval > 0:
             raise ValueError(f"switch_interval is seconds, above 0, or None, not {switch_interval!r}")
         if not ack_timeout > 0:
@@ -127,7 +126,7 @@ class Node:
         )
         self._strict_messages = strict_messages
         self._switch_interval = switch_interval
-        self._tls = tls
+        self._tls = _checked_tls(tls, transport)
         self._given_clock = clock
         self._given_transport = transport
         self._runtime: Runtime | None = None
@@ -471,11 +470,12 @@ def _check_name(name: str) -> None:
         raise ValueError(f'a node\'s name is like "orders@10.0.0.7": no spaces, up to 255 bytes; not {name!r}')
 
 
-def _check_tls(tls: Any, transport: Any) -> None:
+def _checked_tls(tls: Any, transport: Any) -> TLS | None:
     if tls is not None and not isinstance(tls, TLS):
         raise TypeError(f"tls is TLS(certificate, key, ca), not {type(tls).__name__}")
     if tls is not None and transport is not None:
         raise ValueError("tls= is for the node's own transport: one that is given has to do what it should by itself")
+    return tls
 
 
 def _refuse_later_options(**options: Any) -> None:

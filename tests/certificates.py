@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from pathlib import Path
+from typing import Any
 
 import trustme
 from cryptography import x509
@@ -18,8 +19,8 @@ __all__ = ["EXPIRED", "NOT_YET_VALID", "Authority", "write"]
 
 _NOW = datetime.datetime.now(datetime.UTC)
 _DAY = datetime.timedelta(days=1)
-EXPIRED = {"not_before": _NOW - 3 * _DAY, "not_after": _NOW - _DAY}
-NOT_YET_VALID = {"not_before": _NOW + _DAY, "not_after": _NOW + 3 * _DAY}
+EXPIRED: dict[str, Any] = {"not_before": _NOW - 3 * _DAY, "not_after": _NOW - _DAY}
+NOT_YET_VALID: dict[str, Any] = {"not_before": _NOW + _DAY, "not_after": _NOW + 3 * _DAY}
 
 
 class Authority:
@@ -33,14 +34,14 @@ class Authority:
         self._made = 0
         self._ca.cert_pem.write_to_path(str(self.path))
 
-    def tls(self, *names: str, ca: Path | None = None, **validity: datetime.datetime) -> TLS:
+    def tls(self, *names: str, ca: Path | None = None, **validity: Any) -> TLS:
         """A certificate for names ("127.0.0.1", "partisan:a@127.0.0.1", "a@127.0.0.1"), its key, and this authority."""
         self._made += 1
         certificate, key = self.folder / f"{self._made}.pem", self.folder / f"{self._made}.key"
         write(certificate, key, *self.issue(*names, **validity))
         return TLS(certificate, key, ca or self.path)
 
-    def issue(self, *names: str, **validity: datetime.datetime) -> tuple[bytes, bytes]:
+    def issue(self, *names: str, **validity: Any) -> tuple[bytes, bytes]:
         """A certificate and its key in PEM."""
         if not any(":" in name and "@" in name for name in names):
             leaf = self._ca.issue_cert(*names, **validity)

@@ -69,6 +69,14 @@ def answers(caller: Node, server: Pid, request: Any = "hello") -> bool:
     return caller.run(call, server, ("echo", request)) == request
 
 
+def cut(one: Node, other: Node) -> None:
+    """Break the connection of two nodes under TLS, and wait until that was noticed."""
+    link = session_between(one, other).link
+    connection: Any = link.connection
+    connection._inner._socket.shutdown(socket.SHUT_RDWR)
+    wait_until(lambda: session_between(one, other).link is not link)
+
+
 # What works.
 
 
@@ -95,9 +103,7 @@ def test_connections_that_are_cut_are_made_again_under_tls(nodes: Nodes, authori
     session = session_between(one, other)
     for _ in range(5):
         wait_until(lambda: session.connected and session_between(other, one).connected)
-        link = session_between(one, other).link
-        link.connection._inner._socket.shutdown(socket.SHUT_RDWR)
-        wait_until(lambda link=link: session_between(one, other).link is not link)
+        cut(one, other)
         assert answers(other, server)
     assert session_between(one, other) is session
 
@@ -236,7 +242,7 @@ def test_a_node_with_tls_dials_a_plain_one(nodes: Nodes, authority: Authority, l
 class Middle:
     """Ends the TLS of both sides, with certificates that the authority vouches for, and passes on what is inside."""
 
-    def __init__(self, target: str, as_acceptor: TLS, as_dialler: TLS) -> None:
+    def __init__(self, target: Any, as_acceptor: TLS, as_dialler: TLS) -> None:
         self.target = target
         self.passed = 0
         self._server, self._client = (
