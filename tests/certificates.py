@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,31 +49,44 @@ class Authority:
             return leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes()
         return self._with_uris(*names)
 
+    def forged(self, *names: str, by: TLS) -> TLS:
+        """A certificate that a node's certificate, no authority's, was used to issue, with the whole chain."""
+        chain = Path(by.certificate).read_bytes()
+        signer = serialization.load_pem_private_key(Path(by.key).read_bytes(), None)
+        leaf, key = _issue(names, x509.load_pem_x509_certificate(chain), signer)
+        self._made += 1
+        paths = self.folder / f"{self._made}.pem", self.folder / f"{self._made}.key"
+        write(*paths, leaf + chain, key)
+        return TLS(*paths, self.path)
+
     def _with_uris(self, *names: str) -> tuple[bytes, bytes]:
         # Of trustme's authority, which has no way to ask for them.
-        authority = self._ca._certificate
-        key = ec.generate_private_key(ec.SECP256R1())
-        general = [
-            x509.UniformResourceIdentifier(name) if "@" in name else trustme._identity_string_to_x509(name)
-            for name in names
-        ]
-        uses = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a node")]))
-            .issuer_name(authority.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(_NOW - _DAY)
-            .not_valid_after(_NOW + _DAY)
-            .add_extension(x509.SubjectAlternativeName(general), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(uses), critical=True)
-            .sign(self._ca._private_key, hashes.SHA256())
-        )
-        secret = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return certificate.public_bytes(serialization.Encoding.PEM), secret
+        return _issue(names, self._ca._certificate, self._ca._private_key)
+
+
+def _issue(names: Sequence[str], authority: x509.Certificate, signer: Any) -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    general = [
+        x509.UniformResourceIdentifier(name) if "@" in name else trustme._identity_string_to_x509(name)
+        for name in names
+    ]
+    uses = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"node {os.urandom(8).hex()}")]))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_NOW - _DAY)
+        .not_valid_after(_NOW + _DAY)
+        .add_extension(x509.SubjectAlternativeName(general), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(uses), critical=True)
+        .sign(signer, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), secret
 
 
 def write(certificate: Path, key: Path, certificate_pem: bytes, key_pem: bytes) -> None:

@@ -218,6 +218,17 @@ def test_a_certificate_of_another_authority(
     assert wait_until(lambda: refused_by(one, logs))[0][0].startswith("tls")
 
 
+@pytest.mark.parametrize("dials", ["good", "bad"])
+def test_a_nodes_certificate_vouches_for_nobody(nodes: Nodes, authority: Authority, logs: list[Any], dials: str):
+    own = authority.tls("partisan:bad@127.0.0.1")
+    forged = authority.forged("partisan:other@127.0.0.1", by=own)
+    good, bad = nodes.start("good", tls=authority.tls(HERE)), nodes.start("other@127.0.0.1", tls=forged)
+    error = refusal(good, bad) if dials == "good" else refusal(bad, good)
+    assert error.reason == "tls"
+    ((reason, detail),) = wait_until(lambda: refused_by(good, logs))
+    assert reason == "tls" and "invalid CA certificate" in detail
+
+
 # TLS on one side only.
 
 
