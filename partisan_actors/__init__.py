@@ -62,8 +62,8 @@ from partisan_actors.wire.message_types import message, register_type
 __all__ = [
     "DROP",
     "RAISE",
-    "About",
     "TLS",
+    "About",
     "ActorError",
     "CallError",
     "CallTimeout",
