@@ -57,11 +57,13 @@ from partisan_actors.processes.primitives import (
 )
 from partisan_actors.processes.sending import send
 from partisan_actors.processes.timers import TimerRef
+from partisan_actors.transport import TLS
 from partisan_actors.wire.message_types import message, register_type
 
 __all__ = [
     "DROP",
     "RAISE",
+    "TLS",
     "About",
     "ActorError",
     "CallError",

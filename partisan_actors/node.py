@@ -41,7 +41,7 @@ from partisan_actors.processes.scheduler import EXITED
 from partisan_actors.processes.stopping import stop_processes
 from partisan_actors.processes.switch_interval import switch_interval as process_wide_switch_interval
 from partisan_actors.topologies import FullMesh
-from partisan_actors.transport import SocketTransport, choose_advertised
+from partisan_actors.transport import TLS, SocketTransport, choose_advertised, problem_with
 from partisan_actors.wire.handshake import Keys
 from partisan_actors.wire.message_types import register_message_class
 
@@ -67,7 +67,7 @@ class Node:
         topology: the overlay.
         channels: the named channels.
         causal_labels: groups for causal delivery.
-        tls: none in this version.
+        tls: `TLS(certificate, key, ca)`: all of TCP is under mutual TLS; the certificate has to name this node.
         spawnable: dotted-name patterns that other nodes may spawn here, e.g. `"shop.workers.*"`.
         discovery: none in this version.
         names: none in this version.
@@ -91,7 +91,7 @@ class Node:
         topology: FullMesh | None = None,
         channels: tuple[Channel, ...] = (Channel("default"),),
         causal_labels: tuple[CausalLabel, ...] = (),
-        tls: Any = None,
+        tls: TLS | None = None,
         spawnable: Sequence[str] = (),
         discovery: Any = None,
         names: Any = None,
@@ -103,15 +103,10 @@ class Node:
         transport: Any = None,
     ) -> None:
         _check_name(name)
-        _refuse_later_options(tls=tls, discovery=discovery, names=names)
-        if isinstance(spawnable, str):
-            raise TypeError(f"spawnable is a list of patterns, not one str: give ({spawnable!r},)")
+        _refuse_later_options(discovery=discovery, names=names)
+        _check_options(spawnable, switch_interval, ack_timeout)
         listening = _several(listen)
         choose_advertised(advertise, listening)  # what can be refused before anything is bound
-        if switch_interval is not None and not switch_interval > 0:
-            raise ValueError(f"switch_interval is seconds, above 0, or None, not {switch_interval!r}")
-        if not ack_timeout > 0:
-            raise ValueError(f"ack_timeout is seconds, above 0, not {ack_timeout!r}")
         self.name = name
         self.hooks = Hooks()
         self._settings = ClusterSettings(
@@ -128,6 +123,7 @@ class Node:
         )
         self._strict_messages = strict_messages
         self._switch_interval = switch_interval
+        self._tls = _checked_tls(tls, transport)
         self._given_clock = clock
         self._given_transport = transport
         self._runtime: Runtime | None = None
@@ -155,7 +151,7 @@ class Node:
         self._epoch = max(int(clock.wall() * 1000), self._epoch + 1)
         life = Life(self.name, self._epoch, secrets.randbits(64))
         runtime = Runtime(life, clock)
-        transport = self._given_transport if self._given_transport is not None else SocketTransport(clock)
+        transport = self._given_transport if self._given_transport is not None else self._sockets(clock)
         cluster = Cluster(runtime, transport, self._settings)
         cluster.start()
         for kind in _RUNTIME_MESSAGES:
@@ -172,6 +168,12 @@ class Node:
         interrupts.handle(self)
         structlog.get_logger("partisan_actors").info("node_started", node=self.name, address=cluster.address)
         return self
+
+    def _sockets(self, clock: Clock) -> SocketTransport:
+        if self._tls is not None and (problem := problem_with(self._tls, self.name)) is not None:
+            # No error: with new files all is well, and whom a node never meets does not mind.
+            structlog.get_logger("partisan_actors").warning("certificate_unfit", node=self.name, reason=problem)
+        return SocketTransport(clock, self._tls)
 
     def _stay_alive(self) -> None:
         # One timer, always: a program that only waits for messages is no deadlock (gevent: LoopExit).
@@ -339,7 +341,7 @@ class Node:
         and can reach are connected.
 
         Raises:
-            JoinError: `reason` is "cookie", "unreachable", "version", "topology" or "name".
+            JoinError: `reason` is "cookie", "unreachable", "version", "topology", "name" or "tls".
             ValueError: `address` is none.
         """
         self._check_thread("join")
@@ -463,6 +465,23 @@ def _check_name(name: str) -> None:
     user, at, host = name.partition("@") if isinstance(name, str) else ("", "", "")
     if not user or not at or not host or not name.isprintable() or " " in name or len(name.encode()) > 255:
         raise ValueError(f'a node\'s name is like "orders@10.0.0.7": no spaces, up to 255 bytes; not {name!r}')
+
+
+def _checked_tls(tls: Any, transport: Any) -> TLS | None:
+    if tls is not None and not isinstance(tls, TLS):
+        raise TypeError(f"tls is TLS(certificate, key, ca), not {type(tls).__name__}")
+    if tls is not None and transport is not None:
+        raise ValueError("tls= is for the node's own transport: one that is given has to do what it should by itself")
+    return tls
+
+
+def _check_options(spawnable: Sequence[str], switch_interval: float | None, ack_timeout: float) -> None:
+    if isinstance(spawnable, str):
+        raise TypeError(f"spawnable is a list of patterns, not one str: give ({spawnable!r},)")
+    if switch_interval is not None and not switch_interval > 0:
+        raise ValueError(f"switch_interval is seconds, above 0, or None, not {switch_interval!r}")
+    if not ack_timeout > 0:
+        raise ValueError(f"ack_timeout is seconds, above 0, not {ack_timeout!r}")
 
 
 def _refuse_later_options(**options: Any) -> None:

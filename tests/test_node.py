@@ -84,7 +84,7 @@ def test_a_name_has_two_parts(name):
     ("option", "value", "error"),
     [
         ("spawnable", "shop.workers.*", TypeError),
-        ("tls", object(), ActorError),
+        ("tls", object(), TypeError),
         ("discovery", object(), ActorError),
         ("causal_labels", ("a",), ActorError),
         ("channels", ("default",), TypeError),
