@@ -121,11 +121,9 @@ class Node:
             ack_timeout=ack_timeout,
             labels=check_causal_labels(causal_labels, name),
         )
-        self._strict_messages = strict_messages
-        self._switch_interval = switch_interval
+        self._strict_messages, self._switch_interval = strict_messages, switch_interval
         self._tls = _checked_tls(tls, transport)
-        self._given_clock = clock
-        self._given_transport = transport
+        self._given_clock, self._given_transport = clock, transport
         self._runtime: Runtime | None = None
         self._cluster: Cluster | None = None
         self._epoch = 0  # of the last life

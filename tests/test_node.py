@@ -86,7 +86,7 @@ def test_a_name_has_two_parts(name):
         ("spawnable", "shop.workers.*", TypeError),
         ("tls", object(), TypeError),
         ("discovery", object(), ActorError),
-        ("causal_labels", ("a",), ActorError),
+        ("causal_labels", ("a",), TypeError),
         ("channels", ("default",), TypeError),
         ("channels", (Channel("one"), Channel("one")), ValueError),
         ("channels", "default", TypeError),
