@@ -83,6 +83,9 @@ class Channel:
         if not isinstance(self.name, str) or not 0 < len(self.name) <= 64 or not self.name.isprintable():
             raise ValueError(f"a channel's name is a str of 1 to 64 printable characters, not {self.name!r}")
         self._check_parallelism()
+        for name in ("low_watermark", "high_watermark"):
+            if not isinstance(getattr(self, name), int):
+                raise TypeError(f"channel {self.name!r}: {name} is an int, not {getattr(self, name)!r}")
         if not 0 < self.low_watermark < self.high_watermark:
             raise ValueError(
                 f"channel {self.name!r}: low_watermark {self.low_watermark} must be above 0 "
