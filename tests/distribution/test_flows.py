@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 
 import pytest
@@ -72,7 +73,7 @@ def signal_of(flow: int, number: int, size: int, parts: int) -> Signal:
     if not parts:
         return body
     cuts = [len(body) * cut // parts for cut in range(parts + 1)]
-    pieces: list[Buffer] = [body[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False)]
+    pieces: list[Buffer] = [body[start:stop] for start, stop in itertools.pairwise(cuts)]
     pieces[0] = bytearray(pieces[0])
     pieces[-1] = memoryview(pieces[-1])
     return tuple(pieces)
