@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,10 +118,14 @@ class Two:
         for end in self.ends:
             end.lose(name, ride)
 
-    def finish(self) -> None:
+    def finish(self, ride: bool) -> None:
+        """All that was offered arrives; with `ride` over the first connection alone."""
         one, other = self.ends
-        for name in ("first", "own"):
-            self.connect(name, 0)
+        if ride:
+            self.lose("own", ride)
+        for name in ("first",) if ride else ("first", "own"):
+            if name not in one.unread:
+                self.connect(name, 0)
         for _ in range(10_000):
             for name in ("first", "own"):
                 for here, there in ((one, other), (other, one)):
@@ -133,14 +139,16 @@ class Two:
         raise AssertionError("they never come to an end")
 
 
+OFFERED = [SYSTEM, DEFAULT, BULK[0], BULK[0], BULK[0]]
+SIZES = [0, 3, 50, 96, 97, 150, 900]
 ends, links = st.integers(0, 1), st.sampled_from(["first", "own"])
 steps = st.one_of(
     st.tuples(
         st.just("offer"),
         ends,
-        st.sampled_from([SYSTEM, DEFAULT, BULK[0], BULK[0], BULK[0]]),
+        st.sampled_from(OFFERED),
         st.integers(0, 2),
-        st.sampled_from([0, 3, 50, 96, 97, 150, 900]),
+        st.sampled_from(SIZES),
     ),
     st.tuples(st.just("write"), ends, links, st.integers(1, 4)),
     st.tuples(st.just("read"), ends, links, st.integers(1, 1500)),
@@ -150,11 +158,10 @@ steps = st.one_of(
 )
 
 
-@given(st.lists(steps, max_size=120))
-def test_streams_that_move_between_connections_that_break_lose_double_and_reorder_nothing(
-    script: list[tuple[object, ...]],
-) -> None:
+def play(script: Sequence[tuple[object, ...]], ride: bool) -> None:
     two = Two()
+    two.connect("first", 0)
+    two.connect("own", 0)
     for action, *arguments in script:
         match [action, *arguments]:
             case ["offer", int(at), stream, int(flow), int(size)]:
@@ -170,7 +177,7 @@ def test_streams_that_move_between_connections_that_break_lose_double_and_reorde
                 two.connect(name, late)
             case ["lose", str(name), bool(ride)]:
                 two.lose(name, ride)
-    two.finish()
+    two.finish(ride)
     for here, there in (two.ends, two.ends[::-1]):
         arrived: dict[tuple[StreamId, int], list[bytes]] = defaultdict(list)
         for stream_id, body in there.delivered.items():
@@ -180,3 +187,32 @@ def test_streams_that_move_between_connections_that_break_lose_double_and_reorde
         for stream in (*here.carriers["first"], here.bulk):
             assert stream.sending.buffered == 0, "all of it is acknowledged"
             assert len(stream.assembly) == stream.assembly.bytes == 0
+
+
+@given(st.lists(steps, max_size=60), st.booleans())
+def test_streams_that_move_between_connections_that_break_lose_double_and_reorder_nothing(
+    script: list[tuple[object, ...]], ride: bool
+) -> None:
+    play(script, ride)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_nor_do_they_in_a_long_life(seed: int) -> None:
+    chance = Random(seed)
+    script: list[tuple[object, ...]] = []
+    for _ in range(400):
+        at, name = chance.randrange(2), chance.choice(("first", "own"))
+        script.append(
+            chance.choices(
+                (
+                    ("offer", at, chance.choice(OFFERED), chance.randrange(3), chance.choice(SIZES)),
+                    ("write", at, name, chance.randrange(1, 4)),
+                    ("read", at, name, chance.randrange(1, 1500)),
+                    ("pay", at, name),
+                    ("connect", name, chance.randrange(1500)),
+                    ("lose", name, chance.random() < 0.5),
+                ),
+                (8, 8, 8, 2, 1, 1),
+            )[0]
+        )
+    play(script, ride=bool(seed % 2))
