@@ -52,6 +52,7 @@ PURE = (
     *(f"cluster.{name}" for name in ("membership", "view_events", "records")),
     *(f"cluster.{name}" for name in ("global_names", "name_events", "name_table")),
     *(f"distribution.{name}" for name in ("machine", "session", "stream", "admission", "dialling", "strangers")),
+    *(f"distribution.{name}" for name in ("carrier", "streams", "flows", "assembly", "stream_dialling", "channels")),
 )
 
 
