@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from partisan_actors.distribution import flows as module
+from partisan_actors.distribution.assembly import Assembly
 from partisan_actors.distribution.flows import Buffer, FlowQueue, Piece, Signal, size_of
 from partisan_actors.wire.frames import fragment_of
 
@@ -254,3 +256,54 @@ def test_numbers_of_large_signals_go_round() -> None:
     queue._message = 0xFFFFFFFF
     offer(queue, bytes(FRAGMENT + 1))
     assert fragment_of(queue.take(JOINED).extensions).message == 0
+
+
+def test_a_channel_with_high_watermarks_begins_no_more_than_the_peer_has_memory_for() -> None:
+    """Five of 60 MB, as a channel with a high watermark of 300 MB lets them in; nothing of them is copied."""
+    queue, assembly = FlowQueue(64 << 10, 16, 64 << 20), Assembly()
+    signal = bytes(60 << 20)
+    for flow in range(5):
+        offer(queue, signal, flow)
+    most, number, whole = 0, 0, 0
+    while queue:
+        piece = queue.take(256 << 10)
+        number += 1
+        (body,) = piece.buffers
+        whole += assembly.add(fragment_of(piece.extensions), bytes(body), number) is not None
+        most = max(most, assembly.bytes)
+    assert whole == 5
+    assert most <= 128 << 20
+
+
+@given(st.lists(st.tuples(flows, st.integers(21, 200)), max_size=20))
+def test_of_large_signals_no_more_bytes_have_begun_than_allowed_but_for_one_alone(
+    script: list[tuple[int, int]],
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_MOST_BEGUN", 150)
+        queue, begun = queue_of(most=4), {}
+        order = []
+        for flow, size in script:
+            offer(queue, bytes(size), flow)
+        while queue:
+            piece = queue.take(JOINED)
+            message, offset, total = fragment_of(piece.extensions)
+            if not offset:
+                order.append(message)
+                begun[message] = total
+            assert len(begun) == 1 or sum(begun.values()) <= 150
+            if offset + piece.size == total:
+                del begun[message]
+    assert not begun
+    assert len(order) == len(script)
+
+
+def test_one_that_is_too_large_to_begin_now_is_not_passed_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_BEGUN", 150)
+    queue = queue_of(most=4)
+    offer(queue, bytes(100), 0)
+    offer(queue, bytes(120), 1)
+    for flow in range(2, 12):
+        offer(queue, bytes(40), flow)
+    order = [fragment_of(piece.extensions) for piece in drain(queue)]
+    assert [message for message, offset, _ in order if not offset][:3] == [1, 2, 3]
