@@ -209,19 +209,18 @@ class Carrier:
         if frame.extensions:
             acknowledgement = acknowledged(frame.extensions)
             room = acknowledgement is not None and stream.sending.acknowledge(acknowledgement)
+        effects = DELIVER
+        if flags and number == stream.receiving.received + 1:
+            # Before it counts as received: else one that is broken would be acknowledged, and leave a hole.
+            effects = self._special(stream, frame)
         arrival = stream.receiving.accept(number, size)
         if arrival is Arrival.GAP:
             raise BrokenFrame(f"frame {number} came after {stream.receiving.received}")
-        if arrival is Arrival.DUPLICATE:
-            self.duplicates += 1
         if stream not in self._owing:
             self._owing.append(stream)
-        if arrival is not Arrival.NEW:
+        if arrival is Arrival.DUPLICATE:
+            self.duplicates += 1
             effects = _NOTHING
-        elif flags:
-            effects = self._special(stream, frame)
-        else:
-            effects = DELIVER
         return (Room(stream), *effects) if room else effects
 
     def _special(self, stream: Stream, frame: Frame) -> Sequence[Effect]:

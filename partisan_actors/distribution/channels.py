@@ -39,7 +39,7 @@ STREAMS_FEATURE = 1 << 0
 """The hello's bit of a node that has channels and several streams."""
 
 DICTIONARIES = 2
-"""A hello's extension: the ids, 8 bytes each, of the dictionaries that a node can compress and expand with."""
+"""A hello's extension: the ids, 8 bytes each, of the dictionaries that a node's channels have."""
 
 AUTO_STREAMS = 16
 """The streams of a channel with `parallelism="auto"` where the round trip is long."""
@@ -83,6 +83,9 @@ class Channel:
         if not isinstance(self.name, str) or not 0 < len(self.name) <= 64 or not self.name.isprintable():
             raise ValueError(f"a channel's name is a str of 1 to 64 printable characters, not {self.name!r}")
         self._check_parallelism()
+        for name in ("low_watermark", "high_watermark"):
+            if not isinstance(getattr(self, name), int):
+                raise TypeError(f"channel {self.name!r}: {name} is an int, not {getattr(self, name)!r}")
         if not 0 < self.low_watermark < self.high_watermark:
             raise ValueError(
                 f"channel {self.name!r}: low_watermark {self.low_watermark} must be above 0 "
@@ -185,7 +188,7 @@ def declared(channels: Iterable[Channel]) -> tuple[tuple[str, int, int], ...]:
 
 def declared_dictionaries(channels: Iterable[Channel]) -> tuple[int, bytes]:
     """The extension of a hello that says which dictionaries a node has: by their ids."""
-    ids = (dictionary_id(channel.dictionary) for channel in channels)
+    ids = (dictionary_id(channel.name, channel.dictionary) for channel in channels)
     return DICTIONARIES, b"".join(ids)
 
 
@@ -232,5 +235,5 @@ def _agreed(
     streams = min(channel.streams, theirs or AUTO_STREAMS)
     automatic = channel.parallelism == "auto" or theirs == _AUTO
     used = 1 if automatic and round_trip < _LONG_ROUND_TRIP else streams
-    shared = channel.dictionary if dictionary_id(channel.dictionary) in dictionaries else None
+    shared = channel.dictionary if dictionary_id(channel.name, channel.dictionary) in dictionaries else None
     return AgreedChannel(number, streams, used, channel, shared)

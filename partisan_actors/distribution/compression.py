@@ -27,9 +27,10 @@ _WORTH = 0.9
 _LONGEST_PAUSE = 64
 
 
-def dictionary_id(dictionary: bytes | None) -> bytes:
-    """Eight bytes that tell dictionaries apart, whatever channels they are of; empty for none."""
-    return sha256(dictionary).digest()[:8] if dictionary is not None else b""
+def dictionary_id(channel: str, dictionary: bytes | None) -> bytes:
+    """Eight bytes that say which dictionary a channel has; empty for none."""
+    # With the channel in it: that the peer has it for another one is of no use.
+    return sha256(channel.encode() + b"\0" + dictionary).digest()[:8] if dictionary is not None else b""
 
 
 class Compressor:

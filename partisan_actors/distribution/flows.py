@@ -25,6 +25,10 @@ Signal = bytes | tuple[Buffer, ...]
 # A signal that is known to be no larger needs no look at any limit.
 _WHOLE = 64 << 10
 
+# Bytes of large signals that have begun and are not out, but for one alone. The receiver keeps memory for the whole
+# of each, and takes twice as much for a broken envelope; high watermarks would let more of them in.
+_MOST_BEGUN = 128 << 20
+
 
 class Piece(NamedTuple):
     """What one frame takes."""
@@ -74,6 +78,8 @@ class FlowQueue:
     """What was offered and not taken yet."""
 
     __slots__ = (
+        "_begun",
+        "_delayed",
         "_fragment",
         "_held",
         "_large",
@@ -111,6 +117,8 @@ class FlowQueue:
         self._large: deque[_Large] = deque()  # the next one first
         self._held: dict[Hashable, deque[Signal]] = {}  # by the flow of a large one: what has to wait for it
         self._message = 0  # the last number given to a large one
+        self._begun = 0  # bytes of the large ones that have begun
+        self._delayed: _Large | None = None  # too large to begin now: no other begins before it
         self._turn = False  # the next frame is a piece, if one can go
 
     def __bool__(self) -> bool:
@@ -176,9 +184,12 @@ class FlowQueue:
             # No more than a piece at once, so that both get half of the way.
             return self._take_small(min(limit, self._fragment or limit))
         assert self._fragment is not None
+        if not large.cut:
+            self._begun += large.size
         taken = large.piece(self._fragment)
         self.size -= taken.size
         if large.cut == large.size:
+            self._begun -= large.size
             self._large.remove(large)
             self._release(large.flow)
             self._look_for_large()
@@ -191,9 +202,16 @@ class FlowQueue:
             # The first of those that take turns becomes the last of them; those beyond wait until one is done.
             first = large.popleft()
             large.insert(min(self._most - 1, len(large)), first)
-            if first.after <= self._taken:
+            if first.cut or (first.after <= self._taken and self._may_begin(first)):
                 return first
         return None
+
+    def _may_begin(self, large: _Large) -> bool:
+        if self._delayed is not None and self._delayed is not large:
+            return False
+        fits = not self._begun or self._begun + large.size <= _MOST_BEGUN
+        self._delayed = None if fits else large
+        return fits
 
     def _look_for_large(self) -> None:
         if not self._large:

@@ -223,6 +223,10 @@ class SessionMachine:
 
     def connected(self, received: int, now: float, random: Random) -> Sequence[Effect]:
         """Begin on a new connection, whose other end has every frame of the default stream up to `received`."""
+        if self.phase is Phase.CLOSING:
+            # The peer was about to replace its connection when it left. Nothing comes over that one any more, and
+            # a session that went on here would never hear that the peer's has ended.
+            return _NOTHING
         try:
             effects: list[Effect] = [*self.carrier.connected(received, now)]
         except BadAcknowledgement:

@@ -178,6 +178,10 @@ class StreamDialling:
         while self._queue and under_way < self._parameters.at_once:
             stream = next(iter(self._queue))
             del self._queue[stream]
+            if not self.addresses:
+                # They were taken away while it waited its turn.
+                effects.append(UseFirst(stream))
+                continue
             wish = self._wishes[stream]
             wish.under_way = True
             under_way += 1

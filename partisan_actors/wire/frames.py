@@ -447,7 +447,7 @@ class FrameReader:
                 self._skip = max(stop - end, 0)
                 start = min(stop, end)
                 continue
-            if flags & FRAGMENT and body <= end:
+            if flags & FRAGMENT and kind == DATA and body <= end:
                 fragment = self._fragment(header, start, body, stop, end)
                 if fragment is not None:
                     frames.append(fragment)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from zlib import crc32
@@ -50,9 +50,9 @@ def _canonical(key: Any, encode: Callable[[Any], bytes]) -> bytes:
 
 
 def _other(key: Any, encode: Callable[[Any], bytes]) -> bytes:
-    if isinstance(key, datetime) and key.tzinfo is not None and key.utcoffset() is not None:
+    if isinstance(key, datetime | time) and (offset := key.utcoffset()) is not None:
         # Two that are the same moment are equal, whatever their time zones.
-        return b"d" + _length(key.astimezone(UTC).isoformat().encode())
+        return b"d" + _length(_moment(key, offset))
     if dataclasses.is_dataclass(key) and not isinstance(key, type | enum.Enum):
         encode(key)  # one that cannot be sent is no key
         fields = tuple(getattr(key, field.name) for field in dataclasses.fields(key) if field.compare)
@@ -60,12 +60,19 @@ def _other(key: Any, encode: Callable[[Any], bytes]) -> bytes:
     return b"e" + _length(bytes(encode(key)))
 
 
+def _moment(key: datetime | time, offset: timedelta) -> bytes:
+    # Not by astimezone: the moment may be none that UTC has a year for.
+    day = key.toordinal() if isinstance(key, datetime) else 0
+    moment = timedelta(day, key.second, key.microsecond, 0, key.minute, key.hour) - offset
+    return b"%d/%d/%d" % (moment.days, moment.seconds, moment.microseconds) + b"t" * isinstance(key, time)
+
+
 def _number(key: int | float | Decimal) -> bytes:
     try:
         top, bottom = key.as_integer_ratio()
     except (ValueError, OverflowError):
         return repr(float(key)).encode()  # an infinity, or no number
-    return b"%d/%d" % (top, bottom)
+    return b"%x/%x" % (top, bottom)  # in decimal there is a limit of 4300 digits
 
 
 def _length(data: bytes) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from partisan_actors.distribution.admission import Acquaintance, Acquaintances, Grounds, judge
+from partisan_actors.distribution.admission import Acquaintance, Acquaintances, Grounds, judge, judge_stream
 from partisan_actors.processes.identity import Life
 from partisan_actors.wire.handshake import Hello, Purpose, RefusalCode
 
@@ -149,6 +149,48 @@ def test_a_connection_that_is_half_open_does_not_keep_the_peers_redial_out():
     mine = hello(A, session=3, last_session=3, peer_bits=B.bits)
     peer = hello(B, session=3, last_session=3, peer_bits=A.bits)
     assert code(ANSWERS, peer, mine) is None
+
+
+# A connection for one stream
+
+
+def judged(grounds: Grounds, *, mine: Hello | None, peer: Hello, has_it: bool = True) -> int | None:
+    refusal = judge_stream(grounds, mine, peer, has_it)
+    return refusal.code if refusal is not None else None
+
+
+def of_stream(life: Life, session: int = 3, stream: tuple[int, int] = (2, 1)) -> Hello:
+    return hello(life, session=session, channel=stream[0], stream=stream[1])
+
+
+def test_a_stream_of_the_session_that_both_hold_gets_a_connection():
+    assert judged(HELD, mine=of_stream(A), peer=of_stream(B)) is None
+    assert judged(HELD, mine=None, peer=of_stream(B)) is None, "before anything was said"
+    assert judged(replace(HELD, accepting=False, dial_answered=True), mine=of_stream(A), peer=of_stream(B)) is None
+
+
+@pytest.mark.parametrize("grounds", [NOTHING, KNOWN, replace(HELD, held=B_LATER), replace(HELD, held_number=4)])
+def test_no_stream_without_a_session_or_with_another_life_or_another_session(grounds: Grounds):
+    assert judged(grounds, mine=of_stream(A), peer=of_stream(B)) == RefusalCode.SIMULTANEOUS
+    assert judged(grounds, mine=None, peer=of_stream(B)) == RefusalCode.SIMULTANEOUS
+
+
+@pytest.mark.parametrize(("mine", "peer"), [(0, 3), (3, 0), (0, 0), (2, 3), (3, 2), (2, 2)])
+def test_a_session_that_began_or_ended_during_the_handshake_is_not_that_of_the_hellos(mine: int, peer: int):
+    assert judged(HELD, mine=of_stream(A, mine), peer=of_stream(B, peer)) == RefusalCode.SIMULTANEOUS
+
+
+@pytest.mark.parametrize("other", [(2, 2), (3, 1), (0, 0)])
+def test_the_two_have_to_mean_the_same_stream(other: tuple[int, int]):
+    refusal = judge_stream(HELD, of_stream(A), of_stream(B, stream=other), True)
+    assert refusal is not None
+    assert (refusal.code, refusal.text) == (RefusalCode.MALFORMED, "the two sides name different streams")
+
+
+def test_a_stream_that_they_have_not_is_named():
+    refusal = judge_stream(HELD, of_stream(A), of_stream(B), False)
+    assert refusal is not None
+    assert (refusal.code, refusal.text) == (RefusalCode.MALFORMED, "there is no stream 1 on channel 2")
 
 
 # Acquaintances

@@ -21,6 +21,7 @@ from partisan_actors.distribution.session import (
     Write,
 )
 from partisan_actors.distribution.stream import StreamParameters
+from partisan_actors.distribution.streams import Streams
 from partisan_actors.processes.identity import Life
 from partisan_actors.wire.frames import (
     ACK,
@@ -46,8 +47,8 @@ PARAMETERS = SessionParameters()
 class Run:
     """A machine, its timers and what it wrote, in virtual time."""
 
-    def __init__(self, parameters: SessionParameters = PARAMETERS) -> None:
-        self.machine = SessionMachine(PEER, 1, parameters)
+    def __init__(self, parameters: SessionParameters = PARAMETERS, streams: Streams | None = None) -> None:
+        self.machine = SessionMachine(PEER, 1, parameters, streams)
         self.now = 100.0
         self.random = Random(1)
         self.timers: dict[object, float] = {}

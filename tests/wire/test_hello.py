@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from partisan_actors.processes.identity import Life
 from partisan_actors.wire.frames import HANDSHAKE_LIMIT, HELLO, BrokenFrame, encode_frame
-from partisan_actors.wire.hello import MAX_HANDSHAKE_BODY, Hello, Purpose, Refusal, RefusalCode
+from partisan_actors.wire.hello import (
+    MAX_HANDSHAKE_BODY,
+    ROUND_TRIP,
+    Hello,
+    Purpose,
+    Refusal,
+    RefusalCode,
+    encode_round_trip,
+)
 
 ALICE = Hello(
     node="alice@h",
@@ -75,6 +83,23 @@ def test_the_layout_of_a_hello_stays() -> None:
         "0000000000000004" "0000000000000005" "0000000000000006" "0007" "0008" "0000000000000009"
         "00016e" "000174" "0001" "000163" "000a" "000b" "0001" "000161" "0c" "0001" "65"
     )  # fmt: skip
+
+
+@given(st.floats(0, 4000))
+def test_both_ends_read_the_same_round_trip(seconds: float) -> None:
+    hello = dataclasses.replace(BOB, extensions=((9, b"later"), encode_round_trip(seconds)))
+    assert Hello.decode(hello.encode()).round_trip == hello.round_trip
+    assert 0 <= seconds - hello.round_trip < 0.000_002
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(-1.0, 0.0), (0.0, 0.0), (1e9, 0xFFFFFFFF / 1e6)])
+def test_a_round_trip_that_does_not_fit_is_cut(seconds: float, said: float) -> None:
+    assert dataclasses.replace(BOB, extensions=(encode_round_trip(seconds),)).round_trip == said
+
+
+@pytest.mark.parametrize("extensions", [(), ((ROUND_TRIP, b""),), ((ROUND_TRIP, bytes([9] * 5)),), ((9, bytes(4)),)])
+def test_a_hello_that_does_not_say_has_none(extensions: tuple[tuple[int, bytes], ...]) -> None:
+    assert dataclasses.replace(BOB, extensions=extensions).round_trip == 0.0
 
 
 def test_a_hello_up_to_the_limit_is_sent_and_beyond_it_refused_with_the_reason() -> None:
