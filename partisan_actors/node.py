@@ -117,8 +117,7 @@ class Node:
             channels=declare_channels(channels),
             spawnable=tuple(spawnable),
             hooks=self.hooks,
-            outbox=outbox,
-            ack_timeout=ack_timeout,
+            outbox=(outbox, ack_timeout),
             labels=check_causal_labels(causal_labels, name),
         )
         self._strict_messages, self._switch_interval = strict_messages, switch_interval
@@ -126,8 +125,7 @@ class Node:
         self._given_clock, self._given_transport = clock, transport
         self._runtime: Runtime | None = None
         self._cluster: Cluster | None = None
-        self._epoch = 0  # of the last life
-        self._thread = 0
+        self._epoch = self._thread = 0  # of the last life
         self._loop: Any = None
         self._keep_alive: Any = None
         self._attached: list[AttachedProcess] = []

@@ -72,8 +72,7 @@ class ClusterSettings:
     channels: tuple[Channel, ...]
     spawnable: tuple[str, ...]
     hooks: Hooks
-    outbox: str | None
-    ack_timeout: float
+    outbox: tuple[str | None, float]  # its file, and the seconds that a message is tried for
     labels: dict[str, CausalLabel]
 
 
@@ -99,7 +98,7 @@ class Cluster:
         parameters = PeerParameters(session=SessionParameters(stream=default))
         self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters)
         self.remote = RemoteProcesses(
-            runtime, self.codec, settings.channels, settings.hooks, settings.ack_timeout, settings.labels
+            runtime, self.codec, settings.channels, settings.hooks, settings.outbox[1], settings.labels
         )
         spawning = Spawning(runtime, self.remote, settings.spawnable)
         self._overlay = settings.topology.overlay(home.node)
@@ -132,8 +131,9 @@ class Cluster:
             ValueError: addresses that cannot be used.
             OSError: addresses that cannot be bound.
         """
-        if self._settings.outbox is not None:
-            self.remote.acknowledging.open_log(self._settings.outbox)
+        path, _ = self._settings.outbox
+        if path is not None:
+            self.remote.acknowledging.open_log(path)
         try:
             self.listening = self.peers.listen(self._settings.listen)
             self._advertised = self._addresses_to_dial()
