@@ -12,7 +12,6 @@ from partisan_actors.processes.crash_report import shortened
 from partisan_actors.processes.identity import Pid, Remote
 from partisan_actors.processes.messages import Crash
 from partisan_actors.processes.ports import DEFAULT_OPTIONS, SendOptions
-from partisan_actors.processes.primitives import check_delivery, send
 from partisan_actors.processes.process import NOT_EXITING, Process
 from partisan_actors.processes.requests import (
     FAILED,
@@ -28,6 +27,7 @@ from partisan_actors.processes.requests import (
 from partisan_actors.processes.runtime import current_process
 from partisan_actors.processes.scheduler import QUEUED
 from partisan_actors.processes.selective import discard_youngest, let_others_run
+from partisan_actors.processes.sending import check_delivery, send
 from partisan_actors.processes.timers import EXACT_BELOW
 
 __all__ = [

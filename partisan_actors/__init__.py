@@ -4,6 +4,8 @@ Everything that a program needs, in one place; the behaviours are in
 `partisan_actors.behaviours`, the overlays in `partisan_actors.topologies`.
 """
 
+from partisan_actors.cluster.hooks import DROP, About, Delay
+from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.channels import Channel
 from partisan_actors.errors import (
     ActorError,
@@ -41,7 +43,6 @@ from partisan_actors.processes.primitives import (
     registered,
     run_blocking,
     self_pid,
-    send,
     send_after,
     send_exit,
     sleep,
@@ -54,16 +55,23 @@ from partisan_actors.processes.primitives import (
     unregister,
     whereis,
 )
+from partisan_actors.processes.sending import send
 from partisan_actors.processes.timers import TimerRef
+from partisan_actors.transport import TLS
 from partisan_actors.wire.message_types import message, register_type
 
 __all__ = [
+    "DROP",
     "RAISE",
+    "TLS",
+    "About",
     "ActorError",
     "CallError",
     "CallTimeout",
+    "CausalLabel",
     "Channel",
     "Crash",
+    "Delay",
     "Down",
     "Exit",
     "Global",

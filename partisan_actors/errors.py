@@ -76,7 +76,7 @@ class StartError(ActorError):
 
 
 class JoinError(ActorError):
-    """The cluster could not be joined; `reason` is "cookie", "unreachable", "version", "topology" or "name"."""
+    """The cluster could not be joined; `reason` is "cookie", "unreachable", "version", "topology", "name" or "tls"."""
 
     def __init__(self, reason: str, text: str | None = None) -> None:
         super().__init__(text if text is not None else reason)

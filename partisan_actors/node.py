@@ -23,6 +23,8 @@ from gevent.monkey import get_original
 from greenlet import getcurrent
 
 from partisan_actors.cluster.cluster import Cluster, ClusterSettings
+from partisan_actors.cluster.hooks import Hooks
+from partisan_actors.distribution.causal_label import CausalLabel, check_causal_labels
 from partisan_actors.distribution.channels import Channel, declare_channels
 from partisan_actors.distribution.cookie import find_cookies
 from partisan_actors.errors import ActorError, JoinError, NotAProcess
@@ -39,7 +41,7 @@ from partisan_actors.processes.scheduler import EXITED
 from partisan_actors.processes.stopping import stop_processes
 from partisan_actors.processes.switch_interval import switch_interval as process_wide_switch_interval
 from partisan_actors.topologies import FullMesh
-from partisan_actors.transport import SocketTransport, choose_advertised
+from partisan_actors.transport import TLS, SocketTransport, choose_advertised, problem_with
 from partisan_actors.wire.handshake import Keys
 from partisan_actors.wire.message_types import register_message_class
 
@@ -64,11 +66,14 @@ class Node:
             accepted. By default $PARTISAN_COOKIE, else the file ~/.partisan.cookie.
         topology: the overlay.
         channels: the named channels.
-        causal_labels: groups for causal delivery; none in this version.
-        tls: none in this version.
+        causal_labels: groups for causal delivery.
+        tls: `TLS(certificate, key, ca)`: all of TCP is under mutual TLS; the certificate has to name this node.
         spawnable: dotted-name patterns that other nodes may spawn here, e.g. `"shop.workers.*"`.
         discovery: none in this version.
         names: none in this version.
+        ack_timeout: seconds after which a message sent with `ack=True` and not acknowledged is given up.
+        outbox: a file that keeps messages sent with `ack=True` until they are delivered, over the end of this OS
+            process too; `send` then returns when the message is safe there. By default they are kept in memory.
         strict_messages: hold local messages to the rules of remote ones; for tests.
         switch_interval: seconds; the interpreter's thread switch interval while a node runs, which
             also bounds how long gevent leaves sockets alone. Process-wide; None leaves it.
@@ -85,25 +90,25 @@ class Node:
         cookie: str | bytes | tuple[str | bytes, ...] | None = None,
         topology: FullMesh | None = None,
         channels: tuple[Channel, ...] = (Channel("default"),),
-        causal_labels: tuple[Any, ...] = (),
-        tls: Any = None,
+        causal_labels: tuple[CausalLabel, ...] = (),
+        tls: TLS | None = None,
         spawnable: Sequence[str] = (),
         discovery: Any = None,
         names: Any = None,
+        ack_timeout: float = 60.0,
+        outbox: str | None = None,
         strict_messages: bool = False,
         switch_interval: float | None = 0.0005,
         clock: Clock | None = None,
         transport: Any = None,
     ) -> None:
         _check_name(name)
-        _refuse_later_options(causal_labels=causal_labels, tls=tls, discovery=discovery, names=names)
-        if isinstance(spawnable, str):
-            raise TypeError(f"spawnable is a list of patterns, not one str: give ({spawnable!r},)")
+        _refuse_later_options(discovery=discovery, names=names)
+        _check_options(spawnable, switch_interval, ack_timeout)
         listening = _several(listen)
         choose_advertised(advertise, listening)  # what can be refused before anything is bound
-        if switch_interval is not None and not switch_interval > 0:
-            raise ValueError(f"switch_interval is seconds, above 0, or None, not {switch_interval!r}")
         self.name = name
+        self.hooks = Hooks()
         self._settings = ClusterSettings(
             listen=listening,
             advertise=advertise,
@@ -111,11 +116,14 @@ class Node:
             topology=topology if topology is not None else FullMesh(),
             channels=declare_channels(channels),
             spawnable=tuple(spawnable),
+            hooks=self.hooks,
+            outbox=outbox,
+            ack_timeout=ack_timeout,
+            labels=check_causal_labels(causal_labels, name),
         )
-        self._strict_messages = strict_messages
-        self._switch_interval = switch_interval
-        self._given_clock = clock
-        self._given_transport = transport
+        self._strict_messages, self._switch_interval = strict_messages, switch_interval
+        self._tls = _checked_tls(tls, transport)
+        self._given_clock, self._given_transport = clock, transport
         self._runtime: Runtime | None = None
         self._cluster: Cluster | None = None
         self._epoch = 0  # of the last life
@@ -141,7 +149,7 @@ class Node:
         self._epoch = max(int(clock.wall() * 1000), self._epoch + 1)
         life = Life(self.name, self._epoch, secrets.randbits(64))
         runtime = Runtime(life, clock)
-        transport = self._given_transport if self._given_transport is not None else SocketTransport(clock)
+        transport = self._given_transport if self._given_transport is not None else self._sockets(clock)
         cluster = Cluster(runtime, transport, self._settings)
         cluster.start()
         for kind in _RUNTIME_MESSAGES:
@@ -158,6 +166,12 @@ class Node:
         interrupts.handle(self)
         structlog.get_logger("partisan_actors").info("node_started", node=self.name, address=cluster.address)
         return self
+
+    def _sockets(self, clock: Clock) -> SocketTransport:
+        if self._tls is not None and (problem := problem_with(self._tls, self.name)) is not None:
+            # No error: with new files all is well, and whom a node never meets does not mind.
+            structlog.get_logger("partisan_actors").warning("certificate_unfit", node=self.name, reason=problem)
+        return SocketTransport(clock, self._tls)
 
     def _stay_alive(self) -> None:
         # One timer, always: a program that only waits for messages is no deadlock (gevent: LoopExit).
@@ -193,6 +207,7 @@ class Node:
         cluster.stop(gone.set)
         # The program may end next: what was sent, and the word that we leave, are on their way first.
         gone.wait(_LAST_WORDS)
+        cluster.close_outboxes()
 
     def _let_go(self, runtime: Runtime) -> None:
         runtime.closed = f"node {self.name} has stopped"
@@ -324,7 +339,7 @@ class Node:
         and can reach are connected.
 
         Raises:
-            JoinError: `reason` is "cookie", "unreachable", "version", "topology" or "name".
+            JoinError: `reason` is "cookie", "unreachable", "version", "topology", "name" or "tls".
             ValueError: `address` is none.
         """
         self._check_thread("join")
@@ -448,6 +463,23 @@ def _check_name(name: str) -> None:
     user, at, host = name.partition("@") if isinstance(name, str) else ("", "", "")
     if not user or not at or not host or not name.isprintable() or " " in name or len(name.encode()) > 255:
         raise ValueError(f'a node\'s name is like "orders@10.0.0.7": no spaces, up to 255 bytes; not {name!r}')
+
+
+def _checked_tls(tls: Any, transport: Any) -> TLS | None:
+    if tls is not None and not isinstance(tls, TLS):
+        raise TypeError(f"tls is TLS(certificate, key, ca), not {type(tls).__name__}")
+    if tls is not None and transport is not None:
+        raise ValueError("tls= is for the node's own transport: one that is given has to do what it should by itself")
+    return tls
+
+
+def _check_options(spawnable: Sequence[str], switch_interval: float | None, ack_timeout: float) -> None:
+    if isinstance(spawnable, str):
+        raise TypeError(f"spawnable is a list of patterns, not one str: give ({spawnable!r},)")
+    if switch_interval is not None and not switch_interval > 0:
+        raise ValueError(f"switch_interval is seconds, above 0, or None, not {switch_interval!r}")
+    if not ack_timeout > 0:
+        raise ValueError(f"ack_timeout is seconds, above 0, not {ack_timeout!r}")
 
 
 def _refuse_later_options(**options: Any) -> None:

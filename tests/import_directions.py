@@ -53,6 +53,8 @@ PURE = (
     *(f"cluster.{name}" for name in ("global_names", "name_events", "name_table")),
     *(f"distribution.{name}" for name in ("machine", "session", "stream", "admission", "dialling", "strangers")),
     *(f"distribution.{name}" for name in ("carrier", "streams", "flows", "assembly", "stream_dialling", "channels")),
+    *(f"distribution.{name}" for name in ("outbox", "outbox_events", "outboxes", "inbox", "log_batches")),
+    *(f"distribution.causal{name}" for name in ("", "_label", "_stamps", "_log", "_channels", "_events")),
 )
 
 

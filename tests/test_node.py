@@ -84,9 +84,9 @@ def test_a_name_has_two_parts(name):
     ("option", "value", "error"),
     [
         ("spawnable", "shop.workers.*", TypeError),
-        ("tls", object(), ActorError),
+        ("tls", object(), TypeError),
         ("discovery", object(), ActorError),
-        ("causal_labels", ("a",), ActorError),
+        ("causal_labels", ("a",), TypeError),
         ("channels", ("default",), TypeError),
         ("channels", (Channel("one"), Channel("one")), ValueError),
         ("channels", "default", TypeError),

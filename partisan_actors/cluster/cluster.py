@@ -21,6 +21,7 @@ import structlog
 from partisan_actors.cluster import global_names
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster.global_names import GlobalNames
+from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.joining import JoinAttempt
 from partisan_actors.cluster.membership import Membership
 from partisan_actors.cluster.naming import Naming
@@ -28,7 +29,8 @@ from partisan_actors.cluster.records import Status
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.router import ClusterRouter
 from partisan_actors.cluster.spawning import Spawning
-from partisan_actors.distribution.channels import Channel
+from partisan_actors.distribution.causal_label import CausalLabel
+from partisan_actors.distribution.channels import STREAMS_FEATURE, Channel
 from partisan_actors.distribution.contact import JoinFailure
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.live_session import Session
@@ -69,6 +71,10 @@ class ClusterSettings:
     topology: Topology
     channels: tuple[Channel, ...]
     spawnable: tuple[str, ...]
+    hooks: Hooks
+    outbox: str | None
+    ack_timeout: float
+    labels: dict[str, CausalLabel]
 
 
 class Cluster:
@@ -82,11 +88,19 @@ class Cluster:
         self._advertised: tuple[str, ...] = ()
         self.codec = Codec(home)
         self.codec.register_extension(Caller, CALLER_EXTENSION, self._caller_term, self._caller_of)
-        identity = LocalIdentity(home, settings.topology.name, settings.channels, addresses=lambda: self._advertised)
+        identity = LocalIdentity(
+            home,
+            settings.topology.name,
+            settings.channels,
+            addresses=lambda: self._advertised,
+            features=STREAMS_FEATURE | signals.ACKNOWLEDGE_FEATURE,
+        )
         default = settings.channels[0].stream_parameters
         parameters = PeerParameters(session=SessionParameters(stream=default))
         self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters)
-        self.remote = RemoteProcesses(runtime, self.codec, settings.channels)
+        self.remote = RemoteProcesses(
+            runtime, self.codec, settings.channels, settings.hooks, settings.ack_timeout, settings.labels
+        )
         spawning = Spawning(runtime, self.remote, settings.spawnable)
         self._overlay = settings.topology.overlay(home.node)
         self._overlay_timers = KeyedTimers(runtime.clock, self._overlay_timer)
@@ -102,6 +116,7 @@ class Cluster:
         self.naming = Naming(
             runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
         )
+        runtime.causal_labels = tuple(settings.labels)
         runtime.channels = {channel.name: channel.monotonic for channel in settings.channels}
         runtime.router = ClusterRouter(self.remote, spawning, self.naming, self.members)
         runtime.scheduler.dirty = self.peers.dirty
@@ -110,12 +125,21 @@ class Cluster:
     # The life of the node's side.
 
     def start(self) -> None:
-        """Listen. Raises ValueError for addresses that cannot be used, OSError for those that cannot be bound."""
-        self.listening = self.peers.listen(self._settings.listen)
+        """Open the log of the outboxes, if there is one, and listen; waits.
+
+        Raises:
+            DiskLogError: the log cannot be used.
+            ValueError: addresses that cannot be used.
+            OSError: addresses that cannot be bound.
+        """
+        if self._settings.outbox is not None:
+            self.remote.acknowledging.open_log(self._settings.outbox)
         try:
+            self.listening = self.peers.listen(self._settings.listen)
             self._advertised = self._addresses_to_dial()
-        except ValueError:
+        except BaseException:
             self.peers.close()
+            self.close_outboxes()
             raise
         home = self._runtime.home
         self._view = Membership(home.node, home.epoch, home.bits, self._advertised)
@@ -138,10 +162,17 @@ class Cluster:
             self.remote.session_ended(session)
         self._close_timers()
 
+    def close_outboxes(self) -> None:
+        """Give up what is open, but for what the log has; waits for the log."""
+        self.remote.causality.close()
+        self.remote.acknowledging.close()
+
     def abandon(self) -> None:
         """In the child of a fork: let go of everything without a word. It is the parent's."""
         self._view = None
         self.peers.abandon()
+        self.remote.causality.let_go()
+        self.remote.acknowledging.let_go()
         self._close_timers()
 
     def _close_timers(self) -> None:
@@ -278,13 +309,17 @@ class Cluster:
         match effect:
             case view.SendView(nodes, payload):
                 self._send_all(nodes, signals.MEMBERSHIP, payload)
-            case view.NodeUp(node, _, bits):
+            case view.NodeUp(node, epoch, bits):
+                life = Life(node, epoch, bits)
+                self.remote.acknowledging.life_changed(life)
+                self.remote.causality.member_up(life)
                 self._runtime.tell_node_watchers(NodeUp(node))
                 self.naming.step(global_names.MemberUp(node, bits))
                 _log.info("node_up", node=self._runtime.home.node, peer=node)
             case view.NodeDown(node, bits, reason):
                 self._runtime.tell_node_watchers(NodeDown(node, reason))
                 self.naming.member_down(node, bits)
+                self.remote.causality.member_down(node)
                 _log.info("node_down", node=self._runtime.home.node, peer=node, reason=reason)
             case view.Connect(node, addresses):
                 self._addresses[node] = addresses

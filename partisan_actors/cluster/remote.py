@@ -1,77 +1,87 @@
-"""A message's way from a process to another node, and from there to a process.
+"""A message's way from a process to another node.
 
 The router of design decision 4: it turns what processes do with pids and names elsewhere into
-signals on a session, and signals that arrive into what they do here. Membership decides which
-sessions there are; this only hangs ties on them.
+signals on a session; `incoming` is the other half. Membership decides which sessions there are;
+this only hangs ties on them.
 
-Nothing here waits, but for a sender whose stream is full. Incoming signals are handled in the
-hub, in their order. A payload that cannot be decoded costs that message only.
+Nothing here waits, but for a sender whose stream, or whose receiver's mailbox, is full.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import structlog
 
-from partisan_actors.cluster.ties import RemoteWatch, Ties
+from partisan_actors.cluster.acknowledging import Acknowledging, Letter
+from partisan_actors.cluster.causality import EVERYONE, Causality
+from partisan_actors.cluster.credit import Receiver, receiver_of
+from partisan_actors.cluster.hooks import About, Hooks, Outcome
+from partisan_actors.cluster.incoming import Incoming
+from partisan_actors.cluster.ties import Ties
 from partisan_actors.cluster.ways import Way, Ways, flow_of
-from partisan_actors.distribution.channels import Channel
+from partisan_actors.distribution.causal_label import CausalLabel
+from partisan_actors.distribution.channels import DEFAULT_CHANNEL, Channel
 from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.outbox_events import OutboxParameters
 from partisan_actors.distribution.outgoing import Outgoing
-from partisan_actors.errors import NotSendable, WouldBlock
+from partisan_actors.errors import ActorError, NotSendable, WouldBlock
 from partisan_actors.processes.crash_report import shortened
-from partisan_actors.processes.identity import Life, Pid, Remote
+from partisan_actors.processes.identity import Life, Pid, Ref, Remote
+from partisan_actors.processes.messages import Undelivered
 from partisan_actors.processes.ports import DEFAULT_OPTIONS, SendOptions
 from partisan_actors.processes.process import NOT_EXITING, Monitor, Process
-from partisan_actors.processes.requests import Cast, RemoteCaller, RemoteSystemCaller, Request, SystemRequest
+from partisan_actors.processes.requests import Cast, RemoteCaller, Request, SystemRequest
 from partisan_actors.processes.runtime import Runtime, process_of_greenlet
 from partisan_actors.processes.scheduler import RUNNING
 from partisan_actors.wire import signals
-from partisan_actors.wire.codec import Codec, DecodeError
+from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.partition import partition_number
-from partisan_actors.wire.signals import Signal, encode_signal, signals_of
+from partisan_actors.wire.signals import Signal, encode_signal
 
 __all__ = ["RemoteProcesses"]
 
+
+class _Owner(NamedTuple):
+    """Whom to tell of a message that was given up."""
+
+    process: Process
+    ref: Ref
+    dest: Any
+
+
 KEPT_KEYS = 4096
 """Partition keys of which the flow is remembered."""
-
-LOG_LINES = 20
-LOG_SECONDS = 10.0
-"""So many lines in so many seconds at most about the undecodable messages of one peer."""
 
 
 class RemoteProcesses:
     """Processes of other nodes, as those of this one see them."""
 
-    def __init__(self, runtime: Runtime, codec: Codec, channels: Sequence[Channel]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        codec: Codec,
+        channels: Sequence[Channel],
+        hooks: Hooks,
+        ack_timeout: float,
+        labels: dict[str, CausalLabel],
+    ) -> None:
         self.runtime = runtime
         self.codec = codec
         self._channels = {channel.name: channel for channel in channels}
         self._key_flows: dict[Any, int] = {}  # partition keys used lately, and their flows
         self._ties: dict[Session, Ties] = {}
         self._ties_by_node: dict[str, Ties] = {}
-        self.spawn_requested: Callable[[Ties, RemoteCaller], None] | None = None
-        self.undecodable = 0
-        self._logged: dict[str, tuple[float, int]] = {}  # by node: since when, and how many lines
-        self._handlers: dict[int, Callable[[Ties, Signal], None]] = {
-            signals.SEND: self._on_send,
-            signals.CAST: self._on_cast,
-            signals.CALL: self._on_call,
-            signals.SYSTEM_CALL: self._on_call,
-            signals.REPLY: self._on_reply,
-            signals.CALL_FAILED: self._on_call_failed,
-            signals.LINK: self._on_link,
-            signals.UNLINK: self._on_unlink,
-            signals.LINK_EXIT: self._on_link_exit,
-            signals.EXIT: self._on_exit,
-            signals.MONITOR: self._on_monitor,
-            signals.DEMONITOR: self._on_demonitor,
-            signals.DOWN: self._on_down,
-            signals.SPAWN: self._on_spawn,
-        }
+        self.hooks = hooks
+        window = self._channels[DEFAULT_CHANNEL].high_watermark
+        usual = OutboxParameters()
+        parameters = replace(usual, window_bytes=min(usual.window_bytes, window), time_limit=ack_timeout)
+        self.acknowledging = Acknowledging(runtime, self.ties_to, parameters, self._undelivered)
+        self.incoming = Incoming(runtime, codec, hooks, self.acknowledging)
+        self.causality = Causality(runtime, codec, labels, self.ties_to, parameters, self.incoming.deliver)
+        self.incoming.causality = self.causality
 
     # Sessions.
 
@@ -80,8 +90,12 @@ class RemoteProcesses:
         # The peer's life as decoded pids name it, so that one look tells whether they are of this life.
         peer = self.codec.intern(session.peer)
         ways = Ways(session, self._channels)
-        ties = Ties(session, peer, ways, self.codec.encode, self.encode_reason, self._hold_answer)
+        ties = Ties(
+            session, peer, ways, self.hooks, self.codec.encode, self.encode_reason, self._hold_answer, self._send
+        )
         self._ties[session] = self._ties_by_node[session.node] = ties
+        self.acknowledging.session_started(ties)
+        self.causality.post.session_started(ties)
 
     def session_ended(self, session: Session) -> None:
         """Everything over it is `"noconnection"`."""
@@ -91,6 +105,8 @@ class RemoteProcesses:
         if self._ties_by_node.get(session.node) is ties:
             del self._ties_by_node[session.node]
         ties.cut()
+        self.acknowledging.session_ended(ties)
+        self.causality.post.session_ended(ties)
 
     def sessions(self) -> list[Session]:
         """Those that ties can hang on."""
@@ -111,18 +127,98 @@ class RemoteProcesses:
 
     def send(self, sender: Process, dest: Pid | Remote, message: Any, options: SendOptions) -> None:
         """Send a message or a cast."""
-        kind = signals.SEND
+        kind, delay = signals.SEND, 0.0
         if type(message) is Cast:
             kind, message = signals.CAST, message.request
+        if self.hooks.on_the_way_out:
+            message, delay, dropped = self._interpose("send" if kind == signals.SEND else "cast", sender, dest, message)
+            if dropped:
+                return
         payload = self.codec.encode(message)  # before anything else: an unsendable value raises whoever is there
         ties = self.ties_to(dest)
         if isinstance(ties, str):
             return
         to, name = _address(dest)
         way = self._way(ties, sender, to, name, options)
-        if way.outgoing.congested:
-            self._wait_for_room(sender, way, ties, options.nosuspend, None)
-        way.send(encode_signal(kind, to, sender.pid.serial, 0, payload, name))
+        if way.outgoing.congested or ties.credit.full:
+            self._wait_for_room(sender, way, ties, options.nosuspend, None, receiver_of(to, name))
+        self._send(way, encode_signal(kind, to, sender.pid.serial, 0, payload, name), delay)
+
+    def send_acknowledged(
+        self, sender: Process, target: Pid | Remote, dest: Any, message: Any, ref: Ref, options: SendOptions
+    ) -> None:
+        """Send a message that is acknowledged, or of which `Undelivered(ref, dest, reason)` tells."""
+        if self.hooks.on_the_way_out:
+            message, delay, dropped = self._interpose("send", sender, target, message)
+            if dropped:
+                sender.deliver(Undelivered(ref, dest, "dropped"))
+                return
+            if delay:
+                sender.wait(self.runtime.clock.now() + delay)
+        payload = self.codec.encode(message)
+        to, name = _address(target)
+
+        def way(ties: Ties) -> Way:
+            return self._way(ties, sender, to, name, options)
+
+        ties = self.ties_to(target)
+        if isinstance(ties, Ties):
+            way(ties)  # a channel or a key that will not do is told now
+        letter = Letter(signals.SEND, to, name, sender.pid.serial, payload, way)
+        post = self.acknowledging
+        post.wait_for_room(sender, target.node, options.nosuspend)
+        life = target.home if type(target) is Pid else None
+        waits = post.put(target.node, life, letter, _Owner(sender, ref, dest))
+        if waits is not None:
+            post.wait_for_log(sender, waits)
+
+    def _undelivered(self, node: str, owner: _Owner | None, number: int, reason: str) -> None:
+        if owner is not None:
+            owner.process.deliver(Undelivered(owner.ref, owner.dest, reason))
+            return
+        # Of an earlier life of this node: whoever sent it is no more.
+        structlog.get_logger("partisan_actors").warning(
+            "undelivered", node=self.runtime.home.node, peer=node, number=number, reason=reason
+        )
+
+    def send_causal(self, sender: Process, dest: Any, message: Any, ref: Ref, options: SendOptions) -> None:
+        """Send a message of a causal label, as `send_acknowledged` does, or to all its members.
+
+        Raises: ActorError for a destination that is no member's; NotSendable.
+        """
+        if isinstance(dest, Remote) and dest.node == EVERYONE:
+            members = self.causality.members(options.causal or "")
+            targets: list[Pid | Remote] = [Remote(dest.name, node) for node in members]
+        else:
+            targets = [self._target(dest)]
+        if self.hooks.on_the_way_out:
+            message, _, dropped = self._interpose("send", sender, targets[0], message)
+            if dropped:
+                sender.deliver(Undelivered(ref, dest, "dropped"))
+                return
+        self.causality.send(sender, targets, dest, message, ref, options)
+
+    def _target(self, dest: Any) -> Pid | Remote:
+        """A pid, or a name on a node. Raises ActorError for nobody."""
+        if isinstance(dest, str):
+            return Remote(dest, self.runtime.home.node)
+        found = self.runtime.resolve(dest)
+        if isinstance(found, Process):
+            return found.pid
+        if found is not None:
+            return found
+        if isinstance(dest, Pid | Remote):
+            return dest
+        raise ActorError(f"nobody is registered as {dest!r}")
+
+    def _send(self, way: Way, signal: bytes | tuple[bytes, bytes], delay: float) -> None:
+        if delay:
+            self.runtime.clock.call_later(delay, way.send, signal)
+        else:
+            way.send(signal)
+
+    def _interpose(self, kind: str, sender: Process, dest: Pid | Remote, message: Any) -> Outcome:
+        return self.hooks.run(self.hooks.sending, message, About(kind, dest.node, sender.pid, dest))
 
     def _way(self, ties: Ties, sender: Process, to: int, name: str | None, options: SendOptions) -> Way:
         """The stream that the flow of a message travels on. Raises ActorError, TypeError, NotSendable."""
@@ -148,16 +244,27 @@ class RemoteProcesses:
         """Raise NotSendable where `send` would."""
         self.codec.check(message.request if type(message) is Cast else message)
 
-    def _wait_for_room(self, sender: Process, way: Way, ties: Ties, nosuspend: bool, deadline: float | None) -> bool:
-        """Wait while the stream is full; False when the time is up."""
-        while way.outgoing.congested:
+    def _wait_for_room(
+        self,
+        sender: Process,
+        way: Way,
+        ties: Ties,
+        nosuspend: bool,
+        deadline: float | None,
+        receiver: Receiver | None = None,
+    ) -> bool:
+        """Wait while the stream, or the mailbox of the receiver, is full; False when the time is up."""
+        while (congested := way.outgoing.congested) or receiver in ties.credit.full:
             if nosuspend:
-                raise WouldBlock(f"what is unsent to {ties.peer.node} is above the high watermark")
+                raise WouldBlock(_why_not_now(ties, congested, receiver))
             if sender.exiting is not NOT_EXITING:
                 return True  # a last word from a `finally` block is not held up
             if deadline is not None and self.runtime.clock.now() >= deadline:
                 return False
-            way.outgoing.when_room(sender.wake)
+            if congested:
+                way.outgoing.when_room(sender.wake)
+            else:
+                ties.credit.full[receiver].append(sender.wake)  # type: ignore[index]
             sender.wait(deadline)
         return True
 
@@ -169,29 +276,41 @@ class RemoteProcesses:
 
     def request(self, request: Request, dest: Pid | Remote, options: SendOptions) -> None:
         """Send a request; its outcome arrives through it."""
-        payload = self.codec.encode(request.payload)
+        message, caller, delay, dropped = request.payload, request.caller, 0.0, False
+        if self.hooks.on_the_way_out:
+            message, delay, dropped = self._interpose("call", caller, dest, message)
+        payload = self.codec.encode(message)
         ties = self.ties_to(dest)
         if isinstance(ties, str):
             request.down(ties)
             return
-        caller = request.caller
         to, name = _address(dest)
         way = self._way(ties, caller, to, name, options)
-        if way.outgoing.congested and not self._wait_for_room(caller, way, ties, options.nosuspend, request.deadline):
+        if (way.outgoing.congested or ties.credit.full) and not self._wait_for_room(
+            caller, way, ties, options.nosuspend, request.deadline, receiver_of(to, name)
+        ):
             return  # its caller sees that the time is up
         kind = signals.SYSTEM_CALL if isinstance(request, SystemRequest) else signals.CALL
-        self.send_request(ties, way, request, kind, to, name, payload)
+        signal = self._expect_answer(ties, way, request, kind, to, name, payload)
+        if signal is not None and not dropped:
+            self._send(way, signal, delay)
 
-    def send_request(
+    def send_request(self, ties: Ties, way: Way, request: Request, kind: int, payload: bytes) -> None:
+        """Send any kind of signal to the other node itself that is answered by REPLY or CALL_FAILED."""
+        signal = self._expect_answer(ties, way, request, kind, 0, None, payload)
+        if signal is not None:
+            way.send(signal)
+
+    def _expect_answer(
         self, ties: Ties, way: Way, request: Request, kind: int, to: int, name: str | None, payload: bytes
-    ) -> None:
-        """Send any kind of signal that is answered by REPLY or CALL_FAILED."""
+    ) -> bytes | tuple[bytes, bytes] | None:
+        """Wait for what answers the signal that is given; None when nothing can any more."""
         if ties.watches is None:
             request.down("noconnection")  # the session ended while the sender waited for room
-            return
+            return None
         request.target = ties
         ties.watches[request] = way
-        way.send(encode_signal(kind, to, request.caller.pid.serial, request.numbered(), payload, name))
+        return encode_signal(kind, to, request.caller.pid.serial, request.numbered(), payload, name)
 
     def exit(self, sender: Pid, dest: Pid, reason: Any) -> None:
         """Send an exit signal."""
@@ -292,178 +411,13 @@ class RemoteProcesses:
         """
         ties = self._ties[session]
         ties.arrival = outgoing
-        handlers = self._handlers
-        for signal in signals_of(body):
-            handler = handlers.get(signal.kind)
-            try:
-                if handler is not None:
-                    handler(ties, signal)
-                else:
-                    other(session, signal)
-            except DecodeError as error:
-                self._undecodable(ties, signal, error)
+        self.incoming.received(ties, body, other)
 
-    def _undecodable(self, ties: Ties, signal: Signal, error: DecodeError) -> None:
-        self._log_undecodable(ties, signal, error)
-        reason = ("undecodable", str(error))
-        if signal.kind in (signals.CALL, signals.SYSTEM_CALL, signals.SPAWN):
-            ties.send_reason(ties.back(signal), signals.CALL_FAILED, signal.sender, 0, signal.ref, reason)
-        elif signal.kind in (signals.REPLY, signals.CALL_FAILED):
-            request = self.runtime.requests.pop(signal.ref, None)
-            if request is not None:
-                self._settled_there(ties, request)
-                request.fail(reason)
-        elif signal.kind in (signals.LINK_EXIT, signals.EXIT, signals.DOWN):
-            # What happened matters more than why: the signal stands, with a reason that says so.
-            self._handlers[signal.kind](ties, signal._replace(payload=self.codec.encode(reason)))
 
-    def _log_undecodable(self, ties: Ties, signal: Signal, error: DecodeError) -> None:
-        self.undecodable += 1
-        now = self.runtime.clock.now()
-        begun, lines = self._logged.get(ties.peer.node, (now, 0))
-        if now - begun > LOG_SECONDS:
-            begun, lines = now, 0
-        # A peer that sends nothing else must not fill the disk; `undecodable` counts them all.
-        self._logged[ties.peer.node] = (begun, lines + 1)
-        if lines < LOG_LINES:
-            structlog.get_logger("partisan_actors").warning(
-                "undecodable_message",
-                node=self.runtime.home.node,
-                peer=ties.peer.node,
-                to=repr(signal.name)[:100] if signal.name is not None else signal.to,
-                kind=signal.kind,
-                reason=str(error),
-            )
-
-    def _receiver(self, signal: Signal) -> Process | None:
-        if signal.name is not None:
-            return self.runtime.names.get(signal.name)
-        return self.runtime.processes.get(signal.to)
-
-    def _on_send(self, ties: Ties, signal: Signal) -> None:
-        message = self.codec.decode(signal.payload)
-        process = self._receiver(signal)
-        if process is not None:
-            process.deliver(message)
-
-    def _on_cast(self, ties: Ties, signal: Signal) -> None:
-        request = self.codec.decode(signal.payload)
-        process = self._receiver(signal)
-        if process is not None:
-            process.deliver(Cast(request))
-
-    def _on_call(self, ties: Ties, signal: Signal) -> None:
-        payload = self.codec.decode(signal.payload)
-        process = self._receiver(signal)
-        if process is None:
-            ties.send_reason(ties.back(signal), signals.CALL_FAILED, signal.sender, 0, signal.ref, "noproc")
-            return
-        kind = RemoteCaller if signal.kind == signals.CALL else RemoteSystemCaller
-        caller = kind(ties, Pid(ties.peer, signal.sender), signal.ref, payload, ties.back(signal))
-        caller.target = process
-        ties.callers[caller.number] = caller
-        process.add_watch(caller)
-        process.deliver(caller)
-
-    def _on_reply(self, ties: Ties, signal: Signal) -> None:
-        value = self.codec.decode(signal.payload)
-        request = self.runtime.requests.pop(signal.ref, None)
-        # Gone: the caller gave up, or was answered. Nobody's mailbox gets it (partisan.md D43).
-        if request is not None:
-            self._settled_there(ties, request)
-            request.reply(value)
-
-    def _on_call_failed(self, ties: Ties, signal: Signal) -> None:
-        reason = self.codec.decode(signal.payload)
-        request = self.runtime.requests.pop(signal.ref, None)
-        if request is not None:
-            self._settled_there(ties, request)
-            request.fail(reason)
-
-    def _settled_there(self, ties: Ties, request: Request) -> None:
-        """The node that it was made to has answered: it need not be told that it is over."""
-        if request.target is ties and ties.watches is not None:
-            ties.watches.pop(request, None)
-
-    def _on_link(self, ties: Ties, signal: Signal) -> None:
-        process = self.runtime.processes.get(signal.to)
-        if process is None:
-            ties.send_reason(ties.back(signal), signals.LINK_EXIT, signal.sender, signal.to, 0, "noproc")
-            return
-        pid = Pid(ties.peer, signal.sender)
-        ties.links.setdefault((process, pid.serial), set()).add(-signal.ref)
-        process.add_link(pid)
-
-    def _on_unlink(self, ties: Ties, signal: Signal) -> None:
-        taken_down = self.codec.decode(signal.payload)
-        process = self.runtime.processes.get(signal.to)
-        numbers = ties.links.get((process, signal.sender)) if process is not None else None
-        if process is None or numbers is None or not isinstance(taken_down, tuple):
-            return
-        # Those that it knew of. We may have unlinked, too, and linked anew, before we heard of it: that one stands.
-        numbers.difference_update(-number for number in taken_down if type(number) is int)
-        if not numbers:
-            del ties.links[process, signal.sender]
-            process.remove_link(Pid(ties.peer, signal.sender))
-
-    def _on_link_exit(self, ties: Ties, signal: Signal) -> None:
-        reason = self.codec.decode(signal.payload)
-        process = self.runtime.processes.get(signal.to)
-        if process is None:
-            return
-        pid = Pid(ties.peer, signal.sender)
-        ties.links.pop((process, pid.serial), None)
-        # Not linked any more: we took it down while this was on its way, so it has no effect.
-        if process.remove_link(pid):
-            process.signal_link(pid, reason)
-
-    def _on_exit(self, ties: Ties, signal: Signal) -> None:
-        reason = self.codec.decode(signal.payload)
-        process = self.runtime.processes.get(signal.to)
-        if process is not None:
-            process.signal_exit(Pid(ties.peer, signal.sender), reason)
-
-    def _on_monitor(self, ties: Ties, signal: Signal) -> None:
-        process = self._receiver(signal)
-        if process is None:
-            ties.send_reason(ties.back(signal), signals.DOWN, signal.sender, signal.to, signal.ref, "noproc")
-            return
-        self.watch(ties, process, signal.sender, signal.ref, ties.back(signal))
-
-    def watch(self, ties: Ties, process: Process, watcher: int, ref: int, way: Way) -> None:
-        """Let process `watcher` of the other node know, by `ref` and that way, when `process` ends."""
-        remote = RemoteWatch(ties, process, watcher, ref, way)
-        ties.remote_watches[ref] = remote
-        process.add_watch(remote)
-
-    def _on_demonitor(self, ties: Ties, signal: Signal) -> None:
-        remote = ties.remote_watches.pop(signal.ref, None)
-        if remote is not None:
-            remote.target.remove_watch(remote)
-            return
-        caller = ties.callers.get(signal.ref)  # a request carries its own monitor
-        if caller is not None:
-            caller.settle()
-
-    def _on_down(self, ties: Ties, signal: Signal) -> None:
-        reason = self.codec.decode(signal.payload)
-        monitor = ties.monitors.pop(signal.ref, None)
-        if monitor is not None:
-            if ties.watches is not None:
-                ties.watches.pop(monitor, None)
-            if monitor.item is None:
-                # A process being spawned: its end has overtaken the answer that says its pid.
-                monitor.item = Pid(ties.peer, signal.sender)
-            monitor.down(reason)
-
-    def _on_spawn(self, ties: Ties, signal: Signal) -> None:
-        payload = self.codec.decode(signal.payload)
-        caller = RemoteCaller(ties, Pid(ties.peer, signal.sender), signal.ref, payload, ties.back(signal))
-        ties.callers[caller.number] = caller
-        if self.spawn_requested is None:
-            caller.down("noproc")
-        else:
-            self.spawn_requested(ties, caller)
+def _why_not_now(ties: Ties, congested: bool, receiver: Receiver | None) -> str:
+    if congested:
+        return f"what is unsent to {ties.peer.node} is above the high watermark"
+    return f"the mailbox of {receiver!r} on {ties.peer.node} is at its max_mailbox"
 
 
 def _link_way(ties: Ties, process: Process, pid: Pid) -> Way:

@@ -18,6 +18,8 @@ class ClusterRouter:
         self, remote: RemoteProcesses, spawning: Spawning, naming: Naming, members: Callable[[], list[str]]
     ) -> None:
         self.send = remote.send
+        self.send_acknowledged = remote.send_acknowledged
+        self.send_causal = remote.send_causal
         self.request = remote.request
         self.exit = remote.exit
         self.link = remote.link

@@ -36,7 +36,7 @@ class Spawning:
         self._runtime = runtime
         self._remote = remote
         self._spawnable = tuple(spawnable)
-        remote.spawn_requested = self._requested
+        remote.incoming.spawn_requested = self._requested
 
     # The node that asks.
 
@@ -58,7 +58,7 @@ class Spawning:
         try:
             payload = self._remote.codec.encode(wanted)
             way = ties.ways.usual(process.pid.serial)
-            self._remote.send_request(ties, way, request, signals.SPAWN, 0, None, payload)
+            self._remote.send_request(ties, way, request, signals.SPAWN, payload)
             while request.state == PENDING:
                 process.wait()
             pid = _outcome(request, node, dotted)
@@ -134,7 +134,7 @@ class Spawning:
             if started is None:
                 ties.send_reason(way, signals.DOWN, caller.pid.serial, pid.serial, wanted["monitor"], "noproc")
             else:
-                self._remote.watch(ties, started, caller.pid.serial, wanted["monitor"], way)
+                self._remote.incoming.watch(ties, started, caller.pid.serial, wanted["monitor"], way)
         if not isinstance(target, type) and made.status == QUEUED:
             made.make_ready()  # not before: its first step finds its name, and its end is told
         return pid

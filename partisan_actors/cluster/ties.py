@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from partisan_actors.cluster.credit import Credit
+from partisan_actors.cluster.hooks import About, Hooks
 from partisan_actors.cluster.ways import Way, Ways, flow_of
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.processes.identity import Life, Pid
@@ -49,9 +51,12 @@ class Ties:
     __slots__ = (
         "_encode",
         "_encode_reason",
+        "_hooks",
+        "_send",
         "_wait_for_room",
         "arrival",
         "callers",
+        "credit",
         "links",
         "monitors",
         "peer",
@@ -66,17 +71,22 @@ class Ties:
         session: Session,
         peer: Life,
         ways: Ways,
+        hooks: Hooks,
         encode: Callable[[Any], bytes],
         encode_reason: Callable[[Any], bytes],
         wait_for_room: Callable[[Ties, Way], None],
+        send: Callable[[Way, bytes | tuple[bytes, bytes], float], None],
     ) -> None:
         self.session = session
         self.ways = ways
         self.arrival = session.default  # the way back on the stream that what is handled now came on
         self.peer = peer
+        self._hooks = hooks
         self._encode = encode
         self._encode_reason = encode_reason
         self._wait_for_room = wait_for_room
+        self._send = send
+        self.credit = Credit()
         # Monitors and requests of our processes on theirs, told "noconnection" at the end, and the way they went.
         self.watches: dict[Any, Way] | None = {}
         self.monitors: dict[int, Monitor] = {}  # the monitors among them, by ref
@@ -102,11 +112,19 @@ class Ties:
 
     def reply(self, caller: RemoteCaller, value: Any) -> None:
         """Send an answer, when there is room for it. Raises NotSendable."""
+        delay = 0.0
+        if self._hooks.on_the_way_out:
+            callee = caller.target.pid if caller.target is not None else None
+            about = About("reply", self.peer.node, callee, caller.pid)
+            value, delay, dropped = self._hooks.run(self._hooks.sending, value, about)
+            if dropped:
+                return
         payload = self._encode(value)
         if caller.way.outgoing.congested:
             # A program's data as any other: a hundred answers of 1 MiB at once would be the session's end.
             self._wait_for_room(self, caller.way)
-        self.send(caller.way, REPLY, caller.pid.serial, 0, caller.number, payload)
+        signal = encode_signal(REPLY, caller.pid.serial, 0, caller.number, payload)
+        self._send(caller.way, signal, delay)
 
     def fail(self, caller: RemoteCaller, reason: Any) -> None:
         """Say that there will be no answer."""
@@ -130,6 +148,7 @@ class Ties:
 
     def cut(self) -> None:
         """The session has ended: tell everybody who hangs on it, once."""
+        self.credit.cut()
         callers, self.callers = self.callers, {}
         for caller in callers.values():
             caller.settle()

@@ -37,6 +37,7 @@ _REASONS = {
     RefusalCode.TOPOLOGY: "topology",
     RefusalCode.NAME: "name",
     RefusalCode.SELF: "name",
+    RefusalCode.TLS: "tls",
 }
 
 
@@ -44,7 +45,7 @@ class JoinFailure(NamedTuple):
     """Why an address could not be joined."""
 
     reason: str
-    """"cookie", "unreachable", "version", "topology" or "name"."""
+    """"cookie", "unreachable", "version", "topology", "name" or "tls"."""
 
     text: str
 

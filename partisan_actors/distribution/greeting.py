@@ -128,7 +128,6 @@ class Greeter:
             protocol_max=identity.protocol[1],
             features=identity.features,
             topology=identity.topology,
-            tls=identity.tls,
             session=session.number if session is not None else 0,
             last_session=known.last_session if known is not None else 0,
             peer_bits=session.peer.bits if session is not None else 0,

@@ -11,13 +11,14 @@ Not known here: dialling, other links, what is in a DATA frame.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from partisan_actors.distribution.bearer import Bearer
 from partisan_actors.distribution.streams import SYSTEM, StreamId
 from partisan_actors.processes.clock import Clock, Timer
-from partisan_actors.transport import Connection
-from partisan_actors.wire.frames import BrokenFrame, Frame, FrameReader, encode_frame
+from partisan_actors.transport import TLS_FAILED, TLS_REFUSED, Connection
+from partisan_actors.wire.frames import REFUSAL, TLS_RECORD, BrokenFrame, Frame, FrameReader, encode_frame
 from partisan_actors.wire.handshake import Effect as HandshakeEffect
 from partisan_actors.wire.handshake import (
     Established,
@@ -107,7 +108,7 @@ class Link:
         self.buffer: Callable[[], memoryview] = self._reader.buffer
         self._over = False  # the owner was told that the handshake is over, well or not
         if hello is not None:
-            self._handshake = Handshake.initiator(hello, owner.keys, check=self._admit)
+            self._handshake = Handshake.initiator(self._as_it_is_sent(hello), owner.keys, check=self._admit)
         else:
             self._handshake = Handshake.acceptor(self._greet, owner.keys, check=self._admit)
         self._deadline: Timer | None = owner.clock.call_later(prove_within, self._expired)
@@ -160,6 +161,9 @@ class Link:
 
     def closed(self, reason: str) -> None:
         """The connection is gone."""
+        by_peer = reason.startswith(TLS_REFUSED)
+        if by_peer or reason.startswith(TLS_FAILED):
+            self._fail(Refusal(RefusalCode.TLS, text=reason), not by_peer, reason)
         self._fail(None, False, reason)
         bearer = self.bearer
         self._owner.link_closed(self)
@@ -186,6 +190,10 @@ class Link:
 
     def _shake(self, frames: Sequence[Frame]) -> list[Frame]:
         """Take frames until the handshake is over; the rest of them are the session's."""
+        security = self.connection.security
+        if security is not None:
+            # Known by now, and the proofs are still to come.
+            self._handshake.bind(security.channel_binding)
         for position, frame in enumerate(frames):
             if self._over:
                 return list(frames[position:])
@@ -201,11 +209,22 @@ class Link:
         assert self.peer is not None
         if any(isinstance(effect, Refused) for effect in effects):
             return effects
-        objection = self._owner.greeted(self, self.peer)
+        objection = self._look_at_certificate(self.peer) or self._owner.greeted(self, self.peer)
         return effects if objection is None else self._handshake.refuse(objection)
 
     def _greet(self, peer: Hello) -> Hello | Refusal:
-        return self._owner.greet(self, peer)
+        answer = self._look_at_certificate(peer) or self._owner.greet(self, peer)
+        return answer if isinstance(answer, Refusal) else self._as_it_is_sent(answer)
+
+    def _as_it_is_sent(self, hello: Hello) -> Hello:
+        # A node's unix sockets do without TLS, so this is of the connection and not of the node.
+        return replace(hello, tls=self.connection.security is not None)
+
+    def _look_at_certificate(self, peer: Hello) -> Refusal | None:
+        """Why it is not the peer's: who has one of the cluster's certificates must not speak for another node."""
+        security = self.connection.security
+        objection = security.objection(peer.node) if security is not None else None
+        return None if objection is None else Refusal(RefusalCode.TLS, text=objection)
 
     def _admit(self, peer: Hello) -> Refusal | None:
         return self._owner.admit(self, peer)
@@ -243,6 +262,10 @@ class Link:
     def _broken(self, reason: str) -> None:
         if self.bearer is not None:
             self.bearer.broken_envelope(self, reason)
+        elif reason == TLS_RECORD:
+            # One of us, perhaps: its TLS cannot read this, but sees by it that there is none here, and says so.
+            refusal = Refusal(RefusalCode.TLS, text=reason)
+            self._perform([Send(REFUSAL, Refusal(RefusalCode.TLS).encode()), Refused(refusal, by_us=True)])
         else:
             # No frame of ours: it might not even be one of us.
             self._fail(Refusal(RefusalCode.MALFORMED, text=reason), True, reason)

@@ -40,7 +40,7 @@ from partisan_actors.distribution.strangers import Strangers, host_of
 from partisan_actors.distribution.streams import SYSTEM, StreamId
 from partisan_actors.processes.clock import Clock
 from partisan_actors.processes.identity import Life
-from partisan_actors.transport import Connection, Listener, Transport
+from partisan_actors.transport import OTHER_USER, Connection, Listener, Transport
 from partisan_actors.wire.handshake import (
     Hello,
     Keys,
@@ -342,7 +342,8 @@ class Peers:
             key = _CODES.get(refusal.code, "other")
             self._refusals.refused(link.address, key if by_us else f"{key}, by the peer", str(refusal))
         elif not link.dialled and not self._closed and not self._greeter.is_of_a_session(link):
-            self._refusals.refused(link.address, "closed during the handshake", reason)
+            key = "another user" if reason.startswith(OTHER_USER) else "closed during the handshake"
+            self._refusals.refused(link.address, key, reason)
         if attempt is not None:
             attempt.link_failed(refusal, by_us, reason)
 

@@ -26,7 +26,6 @@ class LocalIdentity:
     life: Life
     topology: str = ""
     channels: tuple[Channel, ...] = (Channel(DEFAULT_CHANNEL),)
-    tls: bool = False
     addresses: Callable[[], Sequence[str]] = tuple  # where it can be dialled, once that is known
     protocol: tuple[int, int] = (PROTOCOL, PROTOCOL)  # lowest and highest version
     features: int = STREAMS_FEATURE

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from partisan_actors.errors import ActorError, NameTaken, NoConnection
-from partisan_actors.processes.identity import Global, Pid, Remote
+from partisan_actors.processes.identity import Global, Pid, Ref, Remote
+from partisan_actors.processes.messages import Undelivered
 from partisan_actors.processes.requests import Request
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ class Router(Protocol):
 
     def send(self, sender: Process, dest: Pid | Remote, message: Any, options: SendOptions) -> None:
         """Send; may suspend `sender` while the stream is full. Raises NotSendable, WouldBlock."""
+
+    def send_acknowledged(
+        self, sender: Process, target: Pid | Remote, dest: Any, message: Any, ref: Ref, options: SendOptions
+    ) -> None:
+        """Send to `target`, which `dest` stands for; `sender` gets `Undelivered(ref, dest, reason)` if it fails."""
+
+    def send_causal(self, sender: Process, dest: Any, message: Any, ref: Ref, options: SendOptions) -> None:
+        """Send within a causal label, also to processes of this node."""
 
     def request(self, request: Request, dest: Pid | Remote, options: SendOptions) -> None:
         """Send a request; every outcome arrives through `request.reply` or `request.down`."""
@@ -90,6 +99,16 @@ class Alone:
 
     def send(self, sender: Process, dest: Pid | Remote, message: Any, options: SendOptions) -> None:
         """Nobody is there to get it."""
+
+    def send_acknowledged(
+        self, sender: Process, target: Pid | Remote, dest: Any, message: Any, ref: Ref, options: SendOptions
+    ) -> None:
+        """Say that it failed."""
+        sender.deliver(Undelivered(ref, dest, "noconnection"))
+
+    def send_causal(self, sender: Process, dest: Any, message: Any, ref: Ref, options: SendOptions) -> None:
+        """Say that it failed."""
+        sender.deliver(Undelivered(ref, dest, "noconnection"))
 
     def request(self, request: Request, dest: Pid | Remote, options: SendOptions) -> None:
         """Fail it."""

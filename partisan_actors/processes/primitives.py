@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 
 from gevent import get_hub
 
-from partisan_actors.errors import ActorError, WouldBlock
+from partisan_actors.errors import ActorError
 from partisan_actors.processes.identity import Global, Pid, Ref, Remote, Via
 from partisan_actors.processes.messages import Down
-from partisan_actors.processes.ports import DEFAULT_OPTIONS, SendOptions
-from partisan_actors.processes.process import NOT_EXITING, Process
+from partisan_actors.processes.process import Process
 from partisan_actors.processes.runtime import Runtime, current_process
-from partisan_actors.processes.scheduler import EXITED, QUEUED
+from partisan_actors.processes.scheduler import QUEUED
 from partisan_actors.processes.selective import RAISE, discard, let_others_run, take_message
+from partisan_actors.processes.sending import send
 from partisan_actors.processes.timers import TimerRef
 
 __all__ = [
@@ -162,94 +162,6 @@ def _register_child(runtime: Runtime, process: Process, name: str | Global, chil
 
 
 # Messages.
-
-
-def send(
-    dest: Any,
-    message: Any,
-    *,
-    channel: str | None = None,
-    partition_key: Any = None,
-    ack: bool = False,
-    causal: str | None = None,
-    nosuspend: bool = False,
-) -> Ref | None:
-    """Send a message; never waits for the receiver, never fails for a dead pid or unknown name (Erlang: `send/3`).
-
-    Args:
-        dest: a Pid, a local name (str), Remote, Global or Via.
-        message: passed by reference on this node, copied to others.
-        channel: the named channel to travel on.
-        partition_key: what picks the connection, instead of the pair of pids.
-        ack: acknowledged delivery; not in this version.
-        causal: causal delivery; not in this version.
-        nosuspend: raise WouldBlock rather than wait while the way is full.
-
-    Raises:
-        NotSendable: another node is meant, and the message cannot cross.
-        WouldBlock: see `nosuspend`.
-        ActorError: what is asked for is not in this version.
-    """
-    # hot path: a local pid with no options takes the first branch.
-    process = current_process()
-    runtime = process.runtime
-    if ack or causal is not None or channel is not None:
-        check_delivery(runtime, channel, ack, causal)
-    if type(dest) is Pid and dest.home is runtime.home:
-        target: Any = runtime.processes.get(dest.serial)
-    else:
-        target = runtime.resolve(dest)
-    if target is None:
-        return None
-    if isinstance(target, Process):
-        if partition_key is not None:
-            hash(partition_key)  # refused here as it is on the way to another node
-        if runtime.check_message is not None:
-            runtime.check_message(message)
-        if target.max_mailbox is not None:
-            _wait_for_room(process, target, nosuspend)
-        target.deliver(message)
-        return None
-    options = DEFAULT_OPTIONS
-    if channel is not None or partition_key is not None or nosuspend:
-        options = SendOptions(channel, partition_key, nosuspend=nosuspend)
-    runtime.router.send(process, target, message, options)
-    return None
-
-
-def check_delivery(runtime: Runtime, channel: str | None, ack: bool = False, causal: str | None = None) -> None:
-    """Refuse what this node cannot promise, rather than promise it in silence.
-
-    Raises:
-        ActorError: acknowledged or causal delivery, or a channel that the node does not have.
-    """
-    if ack or causal is not None:
-        raise ActorError("acknowledged and causal delivery (ack=True, causal=...) are not in this version")
-    if channel is not None and channel not in runtime.channels:
-        raise ActorError(
-            f"{runtime.home.node} has no channel {channel!r}, only {', '.join(map(repr, runtime.channels))}: "
-            f"declare it, Node(..., channels=(Channel({channel!r}), ...))"
-        )
-
-
-def _wait_for_room(process: Process, target: Process, nosuspend: bool) -> None:
-    limit = target.max_mailbox
-    while target is not process and limit is not None and len(target.mailbox or ()) >= limit:
-        if nosuspend:
-            let_others_run(process)  # or who tries again and again would keep the receiver from running
-            raise WouldBlock(f"the mailbox of {target.pid} holds {limit} messages, its max_mailbox")
-        if target.status == EXITED:
-            return
-        if process.exiting is not NOT_EXITING:
-            return  # a last word from a `finally` block is not held up
-        if target.room is None:
-            target.room = {}
-        target.room[process] = None
-        try:
-            process.wait()
-        finally:
-            if target.room is not None:
-                target.room.pop(process, None)
 
 
 def receive(match: Any = None, *, timeout: float | None = None, default: Any = RAISE) -> Any:

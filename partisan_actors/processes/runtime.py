@@ -50,6 +50,7 @@ class Runtime:
         self.names: dict[str, Process] = {}
         self.requests: dict[int, Request] = {}  # those whose handles are known outside, by number
         self.node_watchers: dict[Process, None] = {}
+        self.causal_labels: tuple[str, ...] = ()  # those that this node declares
         self.channels: dict[str, bool] = {"default": False}  # those of this node, and whether they are monotonic
         self.router: Router = Alone(home.node, self.is_alive)
         self.check_message: Callable[[Any], None] | None = None  # set by strict_messages

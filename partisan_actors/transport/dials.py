@@ -24,10 +24,9 @@ import gevent
 
 from partisan_actors.processes.clock import Clock, Timer
 from partisan_actors.transport.listeners import connect_receiver
-from partisan_actors.transport.ports import Connection, Receiver
+from partisan_actors.transport.ports import OTHER_USER, Connection, Receiver
 from partisan_actors.transport.sockets import (
     WRITABLE,
-    SocketConnection,
     SocketFamily,
     new_socket,
     report_callback_failure,
@@ -154,8 +153,12 @@ class SocketDial:
                 self._attempt_failed(errno.ECONNREFUSED)
                 return
             peer_address = self._family.peer_address(sock)
+            objection = self._family.objection(sock)
         except OSError as error:
             self._attempt_failed(error.errno or 0, str(error))
+            return
+        if objection is not None:
+            self._attempt_failed(0, f"{OTHER_USER}{objection}")
             return
         self._succeed(sock, peer_address)
 
@@ -163,7 +166,7 @@ class SocketDial:
         self._socket = None
         self.cancel()
         # The dial's own watcher is gone by now: the connection makes the only one on this descriptor.
-        connection = SocketConnection(sock, peer_address, self._clock, self._loop)
+        connection = self._family.connection(sock, peer_address, True, self._clock, self._loop)
         connect_receiver(connection, self._connected, "connected")
 
     def _attempt_failed(self, code: int, text: str | None = None) -> None:

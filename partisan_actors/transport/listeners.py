@@ -17,10 +17,10 @@ from typing import Any
 import structlog
 
 from partisan_actors.processes.clock import Clock, Timer
-from partisan_actors.transport.ports import Connection, Receiver
+from partisan_actors.transport.ports import OTHER_USER, Connection, Receiver
 from partisan_actors.transport.sockets import (
     READABLE,
-    SocketConnection,
+    NewConnection,
     SocketFamily,
     accept_descriptor,
     adopt_socket,
@@ -54,9 +54,7 @@ _NEWCOMER_LOST = frozenset(
 _log = structlog.get_logger("partisan_actors")
 
 
-def connect_receiver(
-    connection: SocketConnection, made: Callable[[Connection], Receiver | None], callback: str
-) -> None:
+def connect_receiver(connection: NewConnection, made: Callable[[Connection], Receiver | None], callback: str) -> None:
     """Ask `made` for the receiver of a new connection and start it; without one the connection ends."""
     try:
         receiver = made(connection)
@@ -129,13 +127,17 @@ class SocketListener:
         sock = adopt_socket(descriptor)
         try:
             self._family.prepare(sock)
+            objection = self._family.objection(sock)
             peer_address = self._family.peer_address(sock)
         except OSError:
             # It has gone again.
             sock.close()
             return
-        connection = SocketConnection(sock, peer_address, self._clock, self._loop)
+        connection = self._family.connection(sock, peer_address, False, self._clock, self._loop)
         connect_receiver(connection, self._accepted, "accepted")
+        if objection is not None:
+            # Only now, so that its receiver is told, and counts it like others. Nothing of it was read.
+            connection.close(f"{OTHER_USER}{objection}")
 
     def _goes_on_after(self, error: OSError) -> bool:
         """Deal with a failure to accept; whether to go on with the next newcomer."""

@@ -135,6 +135,7 @@ class MemoryConnection:
     """One end of a connection; a `Connection`. `peer` is the other end."""
 
     peer: MemoryConnection
+    security = None
 
     def __init__(self, transport: MemoryTransport, peer_address: str) -> None:
         self.peer_address = peer_address

@@ -16,7 +16,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-__all__ = ["Connection", "Dial", "Listener", "Receiver", "Transport"]
+__all__ = [
+    "OTHER_USER",
+    "TLS_FAILED",
+    "TLS_REFUSED",
+    "Connection",
+    "Dial",
+    "Listener",
+    "Receiver",
+    "Security",
+    "Transport",
+]
+
+TLS_FAILED = "tls: "
+"""What the reasons of a connection begin with that TLS ended, for what the peer did or showed."""
+
+TLS_REFUSED = "tls, by the peer: "
+"""And of one that the peer's TLS ended."""
+
+OTHER_USER = "another user: "
+"""And of a unix socket's that belongs to somebody with whom we do not talk."""
 
 
 class Receiver(Protocol):
@@ -36,12 +55,29 @@ class Receiver(Protocol):
 
         Args:
             reason: what was given to `close`, or "eof", "reset", "timeout", "unreachable: ...",
-                "error: ...", "callback failed".
+                "error: ...", "callback failed", and under TLS also "eof without close_notify", the
+                first two "... in the TLS handshake", TLS_FAILED or TLS_REFUSED and a text, and on unix
+                sockets OTHER_USER and a text.
         """
+
+
+class Security(Protocol):
+    """What is known of the peer otherwise than from what it says. Not before it has sent something."""
+
+    @property
+    def channel_binding(self) -> bytes:
+        """The same on both ends of this connection, and different where somebody stands between them."""
+
+    def objection(self, node: str) -> str | None:
+        """Why the peer is not the node of this name; None where its certificate names it."""
 
 
 class Connection(Protocol):
     """A stream of bytes both ways."""
+
+    @property
+    def security(self) -> Security | None:
+        """What TLS knows of the peer; None without TLS."""
 
     @property
     def unsent(self) -> int:

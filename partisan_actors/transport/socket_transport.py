@@ -1,4 +1,4 @@
-"""The transport of a real node: TCP or unix sockets, as the address says."""
+"""The transport of a real node: TCP, under TLS where there are certificates, or unix sockets, as the address says."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from partisan_actors.transport.dials import SocketDial
 from partisan_actors.transport.listeners import SocketListener
 from partisan_actors.transport.ports import Connection, Receiver
 from partisan_actors.transport.tcp import TcpTransport
+from partisan_actors.transport.tls import TLS
 from partisan_actors.transport.unix import UnixTransport
 
 __all__ = ["SocketTransport"]
@@ -20,9 +21,10 @@ __all__ = ["SocketTransport"]
 class SocketTransport:
     """Connections over sockets; a `Transport` that belongs to the thread that made it."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, tls: TLS | None = None) -> None:
+        """Make it. With `tls`, all of TCP is under TLS. Raises as `TLS` does."""
         loop = get_hub().loop
-        self._tcp = TcpTransport(clock, loop)
+        self._tcp = TcpTransport(clock, loop, tls)
         self._unix = UnixTransport(clock, loop)
 
     def listen(self, address: str, accepted: Callable[[Connection], Receiver | None]) -> SocketListener:

@@ -27,15 +27,19 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from gevent.monkey import get_original
 
 from partisan_actors.processes.clock import Clock, Timer
-from partisan_actors.transport.ports import Receiver
+from partisan_actors.transport.ports import Connection, Receiver
 
 __all__ = [
+    "FLUSH_SECONDS",
+    "WRITE_BUDGET",
+    "NewConnection",
+    "SendQueue",
     "SocketConnection",
     "SocketFamily",
     "accept_descriptor",
@@ -60,11 +64,27 @@ _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN,
 _log = structlog.get_logger("partisan_actors")
 
 
+class NewConnection(Connection, Protocol):
+    """A connection whose receiver is not known yet."""
+
+    def start(self, receiver: Receiver | None) -> None:
+        """Deliver to `receiver` from now on, or end the connection if there is none."""
+
+
 class SocketFamily(NamedTuple):
-    """What differs between TCP and unix sockets."""
+    """What differs between TCP, with and without TLS, and unix sockets."""
 
     prepare: Callable[[socket.socket], None]  # sets the options of a new connection's socket
     peer_address: Callable[[socket.socket], str]  # names the peer of a connected one
+    objection: Callable[[socket.socket], str | None] = lambda sock: None  # why nobody must talk to that peer
+    wrap: Callable[[SocketConnection, bool], NewConnection] | None = None  # with whether we dialled; None: as it is
+
+    def connection(
+        self, sock: socket.socket, peer_address: str, dialled: bool, clock: Clock, loop: Any
+    ) -> NewConnection:
+        """Make the connection of a connected socket."""
+        plain = SocketConnection(sock, peer_address, clock, loop)
+        return plain if self.wrap is None else self.wrap(plain, dialled)
 
 
 def new_socket(family: int) -> socket.socket:
@@ -116,7 +136,7 @@ def report_callback_failure(error: BaseException, callback: str, address: str) -
     )
 
 
-class _SendQueue:
+class SendQueue:
     """Buffers that wait for the kernel, first in first out, held without copying."""
 
     __slots__ = ("_buffers", "size")
@@ -137,6 +157,7 @@ class _SendQueue:
             sent = 0
 
     def clear(self) -> None:
+        """Drop all of it."""
         self._buffers.clear()
         self.size = 0
 
@@ -148,18 +169,19 @@ class _SendQueue:
         """
         room = WRITE_BUDGET
         while self._buffers and room > 0:
-            batch, size = self._batch(room)
+            batch, size = self.batch(room)
             try:
                 sent = sock.sendmsg(batch)
             except BlockingIOError:
                 return
-            self._forget(sent)
+            self.forget(sent)
             room -= sent + BUFFER_COST * len(batch)
             if sent < size:
                 # The kernel is full. Asking again would only make it say so.
                 return
 
-    def _batch(self, room: int) -> tuple[list[bytes | memoryview], int]:
+    def batch(self, room: int) -> tuple[list[bytes | memoryview], int]:
+        """The first buffers, up to `room` bytes, and how many bytes that is. They stay in the queue."""
         batch: list[bytes | memoryview] = []
         size = 0
         for buffer in self._buffers:
@@ -172,7 +194,8 @@ class _SendQueue:
                 break
         return batch, size
 
-    def _forget(self, sent: int) -> None:
+    def forget(self, sent: int) -> None:
+        """Take the first `sent` bytes off."""
         self.size -= sent
         buffers = self._buffers
         while sent:
@@ -186,6 +209,8 @@ class _SendQueue:
 
 class SocketConnection:
     """A connected socket and its receiver; a `Connection`."""
+
+    security = None
 
     __slots__ = (
         "_clock",
@@ -209,7 +234,7 @@ class SocketConnection:
         self._socket: socket.socket | None = sock  # None once it is closed
         self._clock = clock
         self._loop = loop
-        self._queue = _SendQueue()
+        self._queue = SendQueue()
         self._reader = loop.io(sock.fileno(), READABLE)
         self._writer: Any = None  # made when the kernel first takes less than it is given
         self._receiver: Receiver | None = None  # None before `start` and after `closed`

@@ -1,6 +1,7 @@
-"""TCP: options, names, and the addresses that a host name stands for.
+"""TCP: options, names, and the addresses that a host name stands for; under TLS where the node has certificates.
 
-Not here: TLS, and anything that happens on a connection once it is made (see `sockets`).
+Not here: what TLS does (see `tls_connection`), and anything that happens on a connection once it is made (see
+`sockets`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from partisan_actors.transport.addresses import TcpAddress, format_address, is_n
 from partisan_actors.transport.dials import Candidate, SocketDial
 from partisan_actors.transport.listeners import BACKLOG, SocketListener
 from partisan_actors.transport.ports import Connection, Receiver
-from partisan_actors.transport.sockets import SocketFamily, new_socket
+from partisan_actors.transport.sockets import NewConnection, SocketConnection, SocketFamily, new_socket
+from partisan_actors.transport.tls import TLS, TlsCredentials
+from partisan_actors.transport.tls_connection import TlsConnection
 
 __all__ = ["TcpTransport"]
 
@@ -34,10 +37,10 @@ UNSENT_LOW_WATER = 128 * 1024
 class TcpTransport:
     """Connections over TCP; a `Transport` for "host:port" and "[v6]:port"."""
 
-    def __init__(self, clock: Clock, loop: Any) -> None:
+    def __init__(self, clock: Clock, loop: Any, tls: TLS | None = None) -> None:
         self._clock = clock
         self._loop = loop
-        self._family = SocketFamily(_set_options, _peer_address)
+        self._family = SocketFamily(_set_options, _peer_address, wrap=None if tls is None else _under_tls(tls, clock))
 
     def listen(self, address: str, accepted: Callable[[Connection], Receiver | None]) -> SocketListener:
         """Accept peers at `address`. A host name waits for the resolver, so it cannot be used in the hub.
@@ -83,6 +86,11 @@ class TcpTransport:
         except (ValueError, OSError) as error:
             dial.fail_soon(f"unreachable: {error}")
         return dial
+
+
+def _under_tls(tls: TLS, clock: Clock) -> Callable[[SocketConnection, bool], NewConnection]:
+    credentials = TlsCredentials(tls)
+    return lambda plain, dialled: TlsConnection(plain, credentials.current(), dialled, clock)
 
 
 def _parse(address: str) -> TcpAddress:

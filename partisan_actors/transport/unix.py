@@ -1,7 +1,8 @@
-"""Unix stream sockets: for nodes of one machine, with the file's permissions as the lock.
+"""Unix stream sockets: for nodes of one machine, with the file's permissions and the peer's user as the lock.
 
-The socket's file belongs to its owner alone (0600). A file that a dead process left behind is
-replaced; one that somebody listens on is an error.
+The socket's file belongs to its owner alone (0600). The user of the other end, as the kernel tells it (Linux only),
+must be ours or root, who can do everything anyhow: whoever listens as well as whoever dials. A file that a dead
+process left behind is replaced; one that somebody listens on is an error.
 
 Races absorbed here:
 - Between bind and listen a socket refuses connections, as a dead one does. Its mode is set
@@ -31,6 +32,7 @@ from partisan_actors.transport.sockets import SocketFamily, new_socket
 __all__ = ["UnixTransport"]
 
 OWNER_ONLY = 0o600
+ROOT = 0
 BIND_ATTEMPTS = 3  # a file that vanishes or changes between two looks at it is looked at again
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
@@ -43,7 +45,7 @@ class UnixTransport:
     def __init__(self, clock: Clock, loop: Any) -> None:
         self._clock = clock
         self._loop = loop
-        self._family = SocketFamily(_set_options, _peer_address)
+        self._family = SocketFamily(_set_options, _peer_address, _objection)
 
     def listen(self, address: str, accepted: Callable[[Connection], Receiver | None]) -> SocketListener:
         """Accept peers at `address`.
@@ -164,5 +166,19 @@ def _peer_address(sock: socket.socket) -> str:
         return UNIX_PREFIX + path
     if not hasattr(socket, "SO_PEERCRED"):
         return UNIX_PREFIX
-    pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    pid, uid = _peer_process(sock)
     return f"{UNIX_PREFIX}uid={uid},pid={pid}"
+
+
+def _objection(sock: socket.socket) -> str | None:
+    """Why the peer's user is not one to talk to: it must be able to be us."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    _, uid = _peer_process(sock)
+    own = os.geteuid()
+    return None if uid in (own, ROOT) else f"the other side is user {uid}, and this is user {own}"
+
+
+def _peer_process(sock: socket.socket) -> tuple[int, int]:
+    pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid, uid

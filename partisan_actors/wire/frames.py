@@ -53,6 +53,7 @@ __all__ = [
     "OPTIONAL",
     "PROOF",
     "REFUSAL",
+    "TLS_RECORD",
     "BrokenFrame",
     "Fragment",
     "Frame",
@@ -81,6 +82,11 @@ KINDS = frozenset({DATA, ACK, HEARTBEAT, HEARTBEAT_REPLY, CLOSE, OPEN_STREAM, HE
 OPTIONAL = 0x01
 FRAGMENT = 0x02
 COMPRESSED = 0x04
+
+TLS_RECORD = "a TLS record where a frame was expected: the other side uses TLS, and this one does not"
+"""The reason of a BrokenFrame that is no accident and no scanner, but a node that was set up otherwise."""
+_TLS_KINDS = frozenset({21, 22})  # alert and handshake, as what should be a frame's kind; never kinds of ours
+_TLS_MAJOR = 3  # and the version, as its flags
 
 ACK_EXTENSION = 1
 LAST_FRAMES = 2
@@ -471,7 +477,9 @@ class FrameReader:
         return frames
 
     def _break(self, header: Header, size: int) -> None:
-        if size > self._limit:
+        if header.kind in _TLS_KINDS and header.flags == _TLS_MAJOR:
+            self._broken = TLS_RECORD
+        elif size > self._limit:
             self._broken = f"frame of kind {header.kind} claims {size} bytes, the limit is {self._limit}"
         else:
             self._broken = f"unknown frame kind {header.kind}"

@@ -262,6 +262,10 @@ class Handshake:
         made._make_hello = make_hello
         return made
 
+    def bind(self, channel_binding: bytes) -> None:
+        """Say what the channel is, where that was not known when this was made: before the first `step`."""
+        self._binding = channel_binding
+
     def start(self) -> list[Effect]:
         """The effects of the connection's being there: the initiator speaks first."""
         if self.state is not State.START:
@@ -386,5 +390,5 @@ def _objection(mine: Hello, peer: Hello) -> Refusal | None:
     if peer.nonce == mine.nonce or peer.life == mine.life:
         return Refusal(RefusalCode.SELF, text=f"{mine.node} was connected to itself")
     if peer.tls != mine.tls:
-        return Refusal(RefusalCode.TLS)
+        return Refusal(RefusalCode.TLS, text="one side uses TLS and the other does not")
     return None

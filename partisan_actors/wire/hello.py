@@ -75,7 +75,7 @@ _SENTENCES: dict[int, str] = {
     RefusalCode.NAME: "a node of that name is alive",
     RefusalCode.BUSY: "too many connections are in their handshake",
     RefusalCode.SIMULTANEOUS: "another connection between the two nodes is kept",
-    RefusalCode.TLS: "one side uses TLS and the other does not",
+    RefusalCode.TLS: "one side uses TLS and the other does not, or a certificate is not that of the node that shows it",
     RefusalCode.MALFORMED: "the handshake was malformed",
     RefusalCode.SELF: "a node cannot connect to itself",
     RefusalCode.EXPIRED: "the handshake took too long",

@@ -1,4 +1,4 @@
-"""Two `Peers` in one program, over TCP and unix sockets."""
+"""Two `Peers` in one program, over TCP, with and without TLS, and unix sockets."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import pytest
 from partisan_actors.distribution import JoinFailure, PeerParameters, Session
 from partisan_actors.distribution.session import SessionParameters
 from partisan_actors.distribution.stream import StreamParameters
+from partisan_actors.processes.clock import GeventClock
+from partisan_actors.transport import SocketTransport
+from tests.certificates import Authority
 from tests.conditions import wait_until
 from tests.distribution.nodes import Node, connected, join
 
@@ -25,12 +28,18 @@ def nodes() -> Iterator[list[Node]]:
     wait_until(lambda: not any(node.peers.open_connections for node in made))
 
 
-@pytest.fixture(params=["tcp", "unix"])
+@pytest.fixture(params=["tcp", "tls", "unix"])
 def pair(request: pytest.FixtureRequest, nodes: list[Node], tmp_path: Path) -> tuple[Node, Node]:
     """Two nodes that want each other and are connected."""
+    names = ("one", "other")
+    tls = Authority(tmp_path / "authority").tls(*names) if request.param == "tls" else None
     one, other = (
-        Node(name, listen="127.0.0.1:0" if request.param == "tcp" else f"unix:{tmp_path}/{name}")
-        for name in ("one", "other")
+        Node(
+            name,
+            listen=f"unix:{tmp_path}/{name}" if request.param == "unix" else "127.0.0.1:0",
+            transport=SocketTransport(GeventClock(seed=1), tls),
+        )
+        for name in names
     )
     nodes += [one, other]
     one.peers.connect("other", other.listening)

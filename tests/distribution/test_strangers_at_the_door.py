@@ -118,7 +118,7 @@ def test_what_is_not_our_protocol_is_cut_off(pair: tuple[Node, Node], log: list[
     assert took < 1.0
     (entry,) = wait_until(lambda: lines(log))
     assert str(entry["address"]).startswith("127.0.0.1:")
-    assert entry["reason"] in ("malformed", "expired", "closed during the handshake")
+    assert entry["reason"] in ("malformed", "tls", "expired", "closed during the handshake")
     assert entry["detail"]
     assert unharmed(one, other)
 

@@ -103,7 +103,10 @@ class Pair:
         to = self.echo.serial if to is None else to
         ties = remote.ties_to(self.there.name)
         assert not isinstance(ties, str)
-        remote.send_request(ties, ties.ways.usual(0), request, kind, to, None, payload)
+        way = ties.ways.usual(0)
+        signal = remote._expect_answer(ties, way, request, kind, to, None, payload)
+        assert signal is not None
+        way.send(signal)
         return request
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from partisan_actors.errors import ActorError, NameTaken, NoConnection, NotAProcess, ProcessExit, WouldBlock
 from partisan_actors.processes import primitives
-from partisan_actors.processes.identity import Global, Life, Pid, Remote, Via
+from partisan_actors.processes.identity import Global, Life, Pid, Ref, Remote, Via
 from partisan_actors.processes.info import process_info, processes
-from partisan_actors.processes.messages import Crash, Down, Exit, NodeUp
+from partisan_actors.processes.messages import Crash, Down, Exit, NodeUp, Undelivered
 from partisan_actors.processes.primitives import (
     cancel_timer,
     current_node,
@@ -232,11 +232,16 @@ def test_nobody_gets_what_is_sent_to_nobody():
     assert messages() == []
 
 
-@pytest.mark.parametrize("asked", [{"ack": True}, {"causal": "label"}])
-def test_what_this_version_cannot_promise_is_refused(asked):
-    with pytest.raises(ActorError, match="this version"):
-        send(self_pid(), "m", **asked)
+def test_a_causal_label_that_the_node_does_not_have_is_refused():
+    with pytest.raises(ActorError, match=r"no causal label 'label', only none: declare it"):
+        send(self_pid(), "m", causal="label")
     assert messages() == []
+
+
+def test_acknowledged_to_a_process_of_this_node():
+    assert isinstance(send(self_pid(), "m", ack=True), Ref)
+    ref = send("nobody", "m", ack=True)
+    assert messages() == ["m", Undelivered(ref, "nobody", "noproc")]
 
 
 def test_a_channel_that_the_node_does_not_have_is_refused():

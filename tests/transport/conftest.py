@@ -41,7 +41,7 @@ def network_of(kind: str, folder: Path) -> Iterator[Network]:
     network.close()
 
 
-@pytest.fixture(params=[*KINDS, "memory"])
+@pytest.fixture(params=[*KINDS, "tls", "memory"])
 def network(request: pytest.FixtureRequest, tmp_path: Path, nothing_left_behind: None) -> Iterator[Network]:
     """Every kind of transport: what holds for the door holds for each."""
     yield from network_of(request.param, tmp_path)
@@ -51,6 +51,11 @@ def network(request: pytest.FixtureRequest, tmp_path: Path, nothing_left_behind:
 def sockets(request: pytest.FixtureRequest, tmp_path: Path, nothing_left_behind: None) -> Iterator[Network]:
     """The kinds with a kernel behind them."""
     yield from network_of(request.param, tmp_path)
+
+
+@pytest.fixture
+def under_tls(tmp_path: Path, nothing_left_behind: None) -> Iterator[Network]:
+    yield from network_of("tls", tmp_path)
 
 
 @pytest.fixture

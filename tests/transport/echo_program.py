@@ -20,11 +20,14 @@ def main(path: str) -> None:
     original = monkey.get_original("socket", "socket")
     assert (socket.socket is original) == (sys.argv[1] == "plain")
     descriptors, watchers = open_descriptors(), active_watchers()
-    for kind in ("tcp", "unix"):
+    for kind in ("tcp", "tls", "unix"):
         network = Network(kind, path)
         near, far = network.pair()
         for end in (near, far):
             connection: Any = end.connection
+            if kind == "tls":
+                assert type(connection._credentials.client) is monkey.get_original("ssl", "SSLContext")
+                connection = connection._inner
             assert type(connection._socket) is original
         near.connection.write([bytes(8 * 1024 * 1024)])
         near.connection.write([b"!"])

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gevent import get_hub
 
 from partisan_actors.processes.clock import GeventClock
-from partisan_actors.transport import Connection, Listener, MemoryTransport, SocketTransport, Transport
+from partisan_actors.transport import TLS, Connection, Listener, MemoryTransport, SocketTransport, Transport
+from tests.certificates import Authority
 from tests.conditions import wait_until
 
 __all__ = [
@@ -22,6 +28,14 @@ __all__ = [
     "refusing_address",
     "silent_address",
 ]
+
+
+@functools.cache
+def certificate_of_loopback() -> TLS:
+    """One for all: making an authority takes longer than most tests."""
+    folder = tempfile.mkdtemp(prefix="certificates-")
+    atexit.register(shutil.rmtree, folder)
+    return Authority(Path(folder)).tls("127.0.0.1")
 
 
 class Recorder:
@@ -89,9 +103,12 @@ class Network:
 
     def __init__(self, kind: str, path: str) -> None:
         self.clock = GeventClock()
-        self.transport: Transport = MemoryTransport(self.clock) if kind == "memory" else SocketTransport(self.clock)
+        tls = certificate_of_loopback() if kind == "tls" else None
+        self.transport: Transport = (
+            MemoryTransport(self.clock) if kind == "memory" else SocketTransport(self.clock, tls)
+        )
         self.kind = kind
-        self.any_address = {"tcp": "127.0.0.1:0", "tcp6": "[::1]:0", "unix": f"unix:{path}", "memory": "m:0"}[kind]
+        self.any_address = {"tcp6": "[::1]:0", "unix": f"unix:{path}", "memory": "m:0"}.get(kind, "127.0.0.1:0")
         self.listeners: list[Listener] = []
         self.ends: list[Recorder] = []
         self.raw: list[socket.socket] = []  # closed with the rest
@@ -132,6 +149,9 @@ class Network:
         near = self.dial(listener.address)
         wait_until(lambda: accepted, what="accepted")
         listener.close()
+        if self.kind == "tls":
+            ends: Any = (near.connection, accepted[0].connection)
+            wait_until(lambda: all(end._ready for end in ends), what="the TLS handshake is over")
         return near, accepted[0]
 
     def failure(self, address: str, timeout: float = 5.0) -> str:

@@ -166,7 +166,7 @@ def test_tiny_buffers_count_for_more_than_their_bytes():
             assert len(buffers) <= machinery.MOST_BUFFERS
             return sum(map(len, buffers))
 
-    queue, kernel = machinery._SendQueue(), Greedy()
+    queue, kernel = machinery.SendQueue(), Greedy()
     queue.append([b"tiny", b"."] * 10_000)
     queue.send(kernel)
     assert kernel.calls == machinery.WRITE_BUDGET // (machinery.MOST_BUFFERS * machinery.BUFFER_COST)

@@ -157,6 +157,14 @@ def test_checks_see_only_peers_that_have_proved_themselves() -> None:
     assert seen == [(ACCEPTOR, ALICE), (INITIATOR, BOB)]
 
 
+def test_a_channel_can_be_bound_after_the_start() -> None:
+    for bindings, established in (((b"leaf", b"leaf"), True), ((b"leaf", b"another"), False)):
+        pair = Pair()
+        for end, binding in zip((INITIATOR, ACCEPTOR), bindings, strict=True):
+            pair.ends[end].bind(binding)
+        assert bool(pair.run().established(INITIATOR)) == established
+
+
 def test_the_same_channel_binding_is_needed() -> None:
     assert Pair(bindings=(b"leaf", b"leaf")).run().established(INITIATOR)
     pair = Pair(bindings=(b"leaf", b"another")).run()

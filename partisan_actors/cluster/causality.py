@@ -1,0 +1,279 @@
+"""Causal delivery between nodes: drives the machines of the labels over acknowledged delivery.
+
+A message of a label is a SEND with a stamp in front, in an outbox of its own; what the machines tell each other goes
+the same way, and is tried for as long as the member's life is up. What arrives is given to the label's machine, which
+says what is due; only what it takes is acknowledged.
+
+Not known here: the rules of the order. The view of the cluster says who is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+from msgpack import packb, unpackb
+
+from partisan_actors.cluster.acknowledging import Acknowledging, Letter
+from partisan_actors.cluster.ties import Ties
+from partisan_actors.cluster.ways import Way, flow_of
+from partisan_actors.distribution.causal import CausalOrder
+from partisan_actors.distribution.causal_events import Abandon, Deliver, Tell
+from partisan_actors.distribution.causal_label import CausalLabel
+from partisan_actors.distribution.causal_stamps import BadStamp, incarnation_of
+from partisan_actors.distribution.outbox_events import OutboxParameters
+from partisan_actors.errors import ActorError
+from partisan_actors.processes.clock import Timer
+from partisan_actors.processes.identity import Life, Pid, Ref, Remote
+from partisan_actors.processes.messages import Undelivered
+from partisan_actors.processes.ports import SendOptions
+from partisan_actors.processes.process import Process
+from partisan_actors.processes.runtime import Runtime
+from partisan_actors.wire.codec import Codec, DecodeError
+from partisan_actors.wire.signals import CAUSAL, Signal
+
+__all__ = ["EVERYONE", "Causality"]
+
+EVERYONE = "*"
+"""In place of a node, in `Remote(name, "*")`: every member of the label, this node included."""
+
+QUIET = 1.0
+LONGEST_WITHOUT_REPORT = 10.0
+"""Seconds: a label that has been quiet for so long tells what was delivered, and one that is not, so often."""
+
+# Why what was queued for a member is given up when its machine says so.
+_ABANDONED = "abandoned"
+_LENGTH = 4
+
+
+class _Post(NamedTuple):
+    """What stands in an outbox: a message of a process, or what a machine has to tell."""
+
+    label: str
+    member: str
+    stamp: tuple[Any, ...]
+    process: Process | None = None
+    ref: Ref | None = None
+    dest: Any = None
+
+
+class _Label:
+    """A label, its machine, and when something last went through it."""
+
+    __slots__ = ("active", "machine", "reported", "suspects")
+
+    def __init__(self, machine: CausalOrder, now: float) -> None:
+        self.machine = machine
+        self.active = False  # since the last look
+        self.reported = now
+        self.suspects: set[tuple[str, int]] = set()  # members that the view had not told of at the last look
+
+
+class Causality:
+    """The causal labels of one node."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        codec: Codec,
+        labels: dict[str, CausalLabel],
+        ties_to: Callable[[str], Ties | str],
+        parameters: OutboxParameters,
+        deliver: Callable[[Ties, Signal, Any], bool],
+    ) -> None:
+        """Make the machines.
+
+        Args:
+            ties_to: the ties to a node, or why there are none.
+            parameters: the limits of the outboxes.
+            deliver: puts a message into its receiver's mailbox; False when there is nobody.
+        """
+        self._runtime = runtime
+        self._codec = codec
+        self._ties_to = ties_to
+        self._deliver = deliver
+        home = runtime.home
+        now = runtime.clock.now()
+        self._labels = {
+            name: _Label(CausalOrder(label, home.node, incarnation_of(home.epoch, home.bits)), now)
+            for name, label in labels.items()
+        }
+        self.post = Acknowledging(runtime, ties_to, parameters, self._failed)
+        self._lives: dict[str, Life] = {}  # of the members that are up
+        self._timer: Timer | None = None
+        if labels:
+            self._look_soon()
+
+    # Out.
+
+    def send(
+        self, sender: Process, targets: Sequence[Pid | Remote], dest: Any, message: Any, ref: Ref, options: SendOptions
+    ) -> None:
+        """Send a message of a label, to one destination or to several.
+
+        Raises:
+            ActorError: a destination is on no member of the label.
+            NotSendable: the message cannot cross.
+        """
+        label = self._labels[options.causal or ""]
+        payload = self._codec.encode(message)
+        nodes = [target.node for target in targets]
+        others = [node for node in nodes if node != self._runtime.home.node]
+        # Again for all after one wait: one that had room may have none any more.
+        while any(self.post.wait_for_room(sender, node, options.nosuspend) for node in others):
+            pass
+        try:
+            sent = label.machine.send(nodes)
+        except ValueError as error:
+            raise ActorError(str(error)) from None
+        label.active = True
+        by_node = {target.node: target for target in targets}
+        told = {node: target if len(targets) > 1 else dest for node, target in by_node.items()}  # by `Undelivered`
+        # Nobody may run between the two: what the machine has put into the order has to be on its way.
+        for member, stamp in sent.stamps:
+            post = _Post(label.machine.label.name, member, stamp, sender, ref, told[member])
+            self._put(post, by_node[member], sender.pid.serial, payload)
+        if sent.here:
+            self._deliver_here(by_node[self._runtime.home.node], message)
+        for node in sent.unreachable:
+            sender.deliver(Undelivered(ref, told[node], "noconnection"))
+
+    def members(self, label: str) -> tuple[str, ...]:
+        """The members of a label."""
+        return self._labels[label].machine.label.members
+
+    def _put(self, post: _Post, target: Pid | Remote | None, sender: int, payload: bytes) -> None:
+        to, name = 0, None
+        if type(target) is Pid:
+            to = target.serial
+        elif target is not None:
+            name = target.name  # type: ignore[union-attr]
+        stamp: bytes = packb((post.label, post.stamp))
+        framed = b"".join((len(stamp).to_bytes(_LENGTH, "big"), stamp, payload))
+        flow = flow_of(sender, to, name)
+
+        def way(ties: Ties) -> Way:
+            return ties.ways.usual(flow)
+
+        letter = Letter(CAUSAL, to, name, sender, framed, way)
+        self.post.put(post.member, self._lives.get(post.member), letter, post)
+
+    def _deliver_here(self, target: Pid | Remote, message: Any) -> None:
+        process = self._runtime.resolve(target)
+        if isinstance(process, Process):
+            process.deliver(message)
+
+    def _failed(self, node: str, post: _Post, number: int, reason: str) -> None:
+        label = self._labels[post.label]
+        if post.process is None:
+            if reason != _ABANDONED and post.member in self._lives:
+                self._put(post, None, 0, b"")  # without a time limit, while that life is up
+            return
+        self._perform(label, label.machine.gave_up(post.member, post.stamp))
+        assert post.ref is not None
+        post.process.deliver(Undelivered(post.ref, post.dest, "noconnection" if reason == _ABANDONED else reason))
+
+    # What the view tells.
+
+    def member_up(self, life: Life) -> None:
+        """A life of a node is up."""
+        before = self._lives.get(life.node)
+        if before is not None and before != life:
+            self.member_down(before.node)
+        self._lives[life.node] = life
+        for label in self._labels.values():
+            self._perform(label, label.machine.up(life.node, incarnation_of(life.epoch, life.bits)))
+
+    def member_down(self, node: str) -> None:
+        """It is not any more."""
+        life = self._lives.pop(node, None)
+        if life is None:
+            return
+        for label in self._labels.values():
+            self._perform(label, label.machine.down(node, incarnation_of(life.epoch, life.bits)))
+
+    # In.
+
+    def arrived(self, ties: Ties, signal: Signal) -> None:
+        """A message of a label, or what another machine has to tell."""
+        payload = bytes(signal.payload)
+        length = int.from_bytes(payload[:_LENGTH], "big")
+        try:
+            name, stamp = unpackb(payload[_LENGTH : _LENGTH + length], use_list=False)
+            label = self._labels[name]
+            message = signal._replace(payload=payload[_LENGTH + length :])
+            taken, effects = label.machine.receive(ties.session.node, stamp, (ties, message), len(payload))
+        except (BadStamp, KeyError, ValueError, TypeError) as error:
+            self._refused(ties, signal, error)
+            return
+        label.active = True
+        self._perform(label, effects)
+        if taken:
+            # Whether it was here before is the machine's to know; this only says that it need not come again.
+            self.post.accept(ties, signal)
+
+    def _refused(self, ties: Ties, signal: Signal, error: Exception) -> None:
+        """It will not get better, so it is acknowledged; nobody else is hurt."""
+        structlog.get_logger("partisan_actors").warning(
+            "causal_message_refused", node=self._runtime.home.node, peer=ties.peer.node, reason=repr(error)[:200]
+        )
+        self.post.accept(ties, signal)
+
+    # Effects and timers.
+
+    def _perform(self, label: _Label, effects: Sequence[Any]) -> None:
+        for effect in effects:
+            match effect:
+                case Deliver(_, (ties, signal)):
+                    self._due(ties, signal)
+                case Tell(member, item):
+                    self._put(_Post(label.machine.label.name, member, item), None, 0, b"")
+                case Abandon(member):
+                    self._abandon(label.machine.label.name, member)
+
+    def _due(self, ties: Ties, signal: Signal) -> None:
+        try:
+            self._deliver(ties, signal, self._codec.decode(signal.payload))
+        except DecodeError as error:
+            self._refused_body(ties, error)
+
+    def _refused_body(self, ties: Ties, error: DecodeError) -> None:
+        structlog.get_logger("partisan_actors").warning(
+            "undecodable_message", node=self._runtime.home.node, peer=ties.peer.node, kind=CAUSAL, reason=str(error)
+        )
+
+    def _abandon(self, label: str, member: str) -> None:
+        self.post.abandon(member, lambda post: post.label == label, _ABANDONED)
+
+    def _look_soon(self) -> None:
+        self._timer = self._runtime.clock.call_later(QUIET, self._look)
+
+    def _look(self) -> None:
+        now = self._runtime.clock.now()
+        for label in self._labels.values():
+            if not label.active or now - label.reported >= LONGEST_WITHOUT_REPORT:
+                label.reported = now
+                self._perform(label, label.machine.report())
+                self._bury_hearsay(label)
+            label.active = False
+        self._look_soon()
+
+    def _bury_hearsay(self, label: _Label) -> None:
+        """Members that only stamps tell of, and the view still does not: a settlement would wait for them for ever."""
+        suspects = set(label.machine.hearsay())
+        for member, incarnation in sorted(suspects & label.suspects):
+            self._perform(label, label.machine.down(member, incarnation))
+        label.suspects = suspects
+
+    def close(self) -> None:
+        """The node stops."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.post.close()
+
+    def let_go(self) -> None:
+        """In the child of a fork: it is all the parent's."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.post.let_go()

@@ -1,0 +1,112 @@
+"""Mailboxes with a limit, and senders on other nodes.
+
+A mailbox at its `max_mailbox` withdraws the credit of who sends to it from another node: that node is told FULL, and
+its senders wait, or get WouldBlock, as those of the mailbox's own node do; until half of it is taken, which is ROOM.
+What is under way comes all the same, so a mailbox may hold more than its limit by what a stream's watermark lets
+through. Only that receiver's senders wait; the stream and the connection are anybody's.
+
+A receiver is named as its senders name it: by its number, or its registered name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from partisan_actors.cluster.ways import Way
+from partisan_actors.processes.process import Process
+from partisan_actors.wire.signals import FULL, OPTIONAL, ROOM, Signal, encode_signal
+
+__all__ = ["Credit", "Receiver", "receiver_of"]
+
+Receiver: TypeAlias = int | str
+"""The serial of a process, or its registered name."""
+
+
+def receiver_of(serial: int, name: str | None) -> Receiver:
+    """What a signal is for."""
+    return serial if name is None else name
+
+
+class _WaitsForRoom:
+    """Stands among the senders that wait for room in a mailbox of this node."""
+
+    __slots__ = ("_credit", "_process", "_receiver", "_way")
+
+    def __init__(self, credit: Credit, process: Process, receiver: Receiver, way: Way) -> None:
+        self._credit = credit
+        self._process = process
+        self._receiver = receiver
+        self._way = way
+        self._stand()
+
+    def wake(self) -> None:
+        """Something was taken out of the mailbox, or its process has ended."""
+        process = self._process
+        if process.mailbox is not None and len(process.mailbox) > (process.max_mailbox or 0) // 2:
+            self._stand()
+        else:
+            self._credit.give(self._receiver, self._way)
+
+    def _stand(self) -> None:
+        if self._process.room is None:
+            self._process.room = {}
+        self._process.room[self] = None  # type: ignore[index]
+
+
+class Credit:
+    """What one node tells another of full mailboxes, and what it was told."""
+
+    __slots__ = ("_held", "_told", "full")
+
+    def __init__(self) -> None:
+        self.full: dict[Receiver, list[Callable[[], None]]] = {}  # those of the other node, and who waits here
+        self._held: dict[Receiver, Way] = {}  # told to wait for another reason than a mailbox
+        self._told: set[Receiver] = set()  # those of this node that the other one knows to be full
+
+    def delivered(self, process: Process, signal: Signal, way: Way) -> None:
+        """A message of the other node is in a mailbox that has a limit."""
+        receiver = receiver_of(signal.to, signal.name)
+        if receiver in self._told or len(process.mailbox or ()) < (process.max_mailbox or 0):
+            return
+        self._told.add(receiver)
+        _tell(FULL, receiver, way)
+        _WaitsForRoom(self, process, receiver, way)
+
+    def hold(self, receiver: Receiver, way: Way) -> None:
+        """Let the senders of the other node wait, until `give_held`."""
+        if receiver not in self._held:
+            self._held[receiver] = way
+            _tell(FULL, receiver, way)
+
+    def give_held(self) -> None:
+        """Let them go on; a mailbox that is full says so again."""
+        held, self._held = self._held, {}
+        for receiver, way in held.items():
+            self.give(receiver, way)
+
+    def give(self, receiver: Receiver, way: Way) -> None:
+        """A mailbox of this node has room."""
+        self._told.discard(receiver)
+        _tell(ROOM, receiver, way)
+
+    def withdrawn(self, signal: Signal) -> None:
+        """A mailbox of the other node is full."""
+        self.full.setdefault(receiver_of(signal.to, signal.name), [])
+
+    def given(self, signal: Signal) -> None:
+        """It is no more."""
+        for callback in self.full.pop(receiver_of(signal.to, signal.name), ()):
+            callback()
+
+    def cut(self) -> None:
+        """The session has ended: nobody waits any more."""
+        full, self.full = self.full, {}
+        for waiting in full.values():
+            for callback in waiting:
+                callback()
+
+
+def _tell(kind: int, receiver: Receiver, way: Way) -> None:
+    serial, name = (0, receiver) if isinstance(receiver, str) else (receiver, None)
+    way.send(encode_signal(kind, serial, name=name, flags=OPTIONAL))

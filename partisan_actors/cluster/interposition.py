@@ -1,0 +1,114 @@
+"""What arrives while there are receive hooks: they run one after the other, in a process of their own.
+
+Promised: everything keeps its order, so a Down still comes after the messages sent before it, unless a hook delays or
+drops these. What a hook raises is logged, and the message passes as it was. The queue is bounded as a mailbox is: at
+its limit the senders on other nodes wait.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
+
+from partisan_actors.cluster.credit import receiver_of
+from partisan_actors.cluster.hooks import About, Hooks
+from partisan_actors.cluster.ties import Ties
+from partisan_actors.distribution.outgoing import Outgoing
+from partisan_actors.processes.identity import Pid
+from partisan_actors.processes.process import Process
+from partisan_actors.processes.runtime import Runtime
+from partisan_actors.wire import signals
+from partisan_actors.wire.codec import Codec, DecodeError
+from partisan_actors.wire.signals import Signal
+
+__all__ = ["Interposition"]
+
+LIMIT = 10_000
+"""Signals that wait for receive hooks; from there on the senders of other nodes are held."""
+
+_KINDS = {signals.SEND: "send", signals.CAST: "cast", signals.CALL: "call", signals.REPLY: "reply"}
+
+
+class _Waiting(NamedTuple):
+    ties: Ties
+    arrival: Outgoing
+    signal: Signal
+
+
+class Interposition:
+    """What arrives while there are receive hooks."""
+
+    def __init__(self, runtime: Runtime, codec: Codec, hooks: Hooks, handle: Callable[[Ties, Signal], None]) -> None:
+        self._runtime = runtime
+        self._codec = codec
+        self._hooks = hooks
+        self._handle = handle
+        self._queue: deque[_Waiting] = deque()
+        self._process: Process | None = None  # runs the hooks, while there is anything to do
+
+    @property
+    def waiting(self) -> int:
+        """Signals that wait."""
+        return len(self._queue)
+
+    def take(self, ties: Ties, signal: Signal) -> None:
+        """Queue a signal."""
+        self._queue.append(_Waiting(ties, ties.arrival, signal))
+        if len(self._queue) >= LIMIT and signal.kind in _KINDS:
+            ties.credit.hold(receiver_of(signal.to, signal.name), ties.back(signal))
+        if self._process is None:
+            self._process = self._runtime.spawn(self._run, (), {})
+
+    def _run(self) -> None:
+        try:
+            while self._queue:
+                self._pass(self._queue.popleft())
+                if len(self._queue) == LIMIT // 2:
+                    for ties in {id(waiting.ties): waiting.ties for waiting in self._queue}.values():
+                        ties.credit.give_held()
+        finally:
+            self._process = None
+            if self._queue and self._runtime.closed is None:
+                # Somebody killed it. What waits is not theirs to lose.
+                self._process = self._runtime.spawn(self._run, (), {})
+
+    def _pass(self, waiting: _Waiting) -> None:
+        signal, delay = waiting.signal, 0.0
+        if signal.kind in _KINDS:
+            passed = self._interpose(waiting)
+            if passed is None:
+                return
+            signal, delay = passed
+        if delay:
+            self._runtime.clock.call_later(delay, self._go_on, waiting, signal)
+        else:
+            self._go_on(waiting, signal)
+
+    def _go_on(self, waiting: _Waiting, signal: Signal) -> None:
+        ties = waiting.ties
+        if ties.watches is None:
+            return  # its session has ended meanwhile
+        ties.arrival = waiting.arrival
+        self._handle(ties, signal)
+
+    def _interpose(self, waiting: _Waiting) -> tuple[Signal, float] | None:
+        signal, ties = waiting.signal, waiting.ties
+        sender = Pid(ties.peer, signal.sender) if signal.sender else None
+        dest: Pid | str = signal.name if signal.name is not None else Pid(self._runtime.home, signal.to)
+        about = About(_KINDS[signal.kind], ties.peer.node, sender, dest)
+        try:
+            message = self._codec.decode(signal.payload)
+        except DecodeError:
+            return signal, 0.0  # told by who handles it
+        try:
+            outcome = self._hooks.run(self._hooks.receiving, message, about)
+            payload = signal.payload if outcome.message is message else self._codec.encode(outcome.message)
+        except Exception as error:
+            structlog.get_logger("partisan_actors").error(
+                "receive_hook_failed", node=self._runtime.home.node, peer=about.node, reason=repr(error), exc_info=error
+            )
+            return signal, 0.0
+        return None if outcome.dropped else (signal._replace(payload=payload), outcome.delay)

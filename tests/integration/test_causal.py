@@ -1,0 +1,177 @@
+"""Causal delivery between whole nodes, over real sockets."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+
+from partisan_actors import (
+    ActorError,
+    CausalLabel,
+    Node,
+    NotSendable,
+    Ref,
+    Remote,
+    Undelivered,
+    receive,
+    register,
+    self_pid,
+    send,
+    spawn,
+)
+from partisan_actors.behaviours import GenServer, call
+from tests.conditions import wait_until
+from tests.nodes import Nodes, cluster_of, cut, session_between
+
+_names = itertools.count(1)
+
+
+class Talker(GenServer):
+    """Notes what it gets; a question is answered to everybody."""
+
+    def init(self, owner: str) -> None:
+        self.owner = owner
+        self.notes: list[Any] = []
+
+    def handle_info(self, message: Any) -> None:
+        if isinstance(message, Undelivered):
+            return
+        self.notes.append(message)
+        match message:
+            case ("question", number) if number % 3 == hash_of(self.owner):
+                send(Remote("talker", "*"), ("answer", number), causal="talk")
+
+    def handle_call(self, request: Any, caller: Any) -> Any:
+        return list(self.notes)
+
+
+def hash_of(name: str) -> int:
+    return {"a": 0, "b": 1, "c": 2}[name[0]]
+
+
+class Group:
+    """Three nodes of one label, each with a talker."""
+
+    def __init__(self, nodes: Nodes, **options: Any) -> None:
+        number = next(_names)
+        self.names = [f"{letter}-causal{number}@127.0.0.1" for letter in "abc"]
+        label = CausalLabel("talk", tuple(self.names))
+        self.nodes = nodes.cluster(*self.names, causal_labels=(label,), **options)
+        for node in self.nodes:
+            node.run(Talker.start, node.name, name="talker")
+
+    def has(self, node: Node, count: int) -> Callable[[], bool]:
+        return lambda: len(self.notes(node)) == count
+
+    def notes(self, node: Node) -> list[Any]:
+        notes: list[Any] = node.run(call, "talker", "notes")
+        return notes
+
+
+@pytest.fixture
+def group(nodes: Nodes) -> Iterator[Group]:
+    made = Group(nodes)
+    with made.nodes[0].attached():
+        yield made
+
+
+def in_causal_order(notes: list[Any]) -> bool:
+    asked: set[int] = set()
+    for kind, number in notes:
+        if kind == "question":
+            asked.add(number)
+        elif number not in asked:
+            return False
+    return True
+
+
+def test_an_answer_never_comes_before_its_question_whatever_the_connections_do(group: Group):
+    chance = random.Random(5)
+    # What "c" hears of "a" comes late, what it hears of "b" at once: an answer of "b" would overtake.
+    a, _, c = group.nodes
+    for number in range(120):
+        send(Remote("talker", "*"), ("question", number), causal="talk")
+        if number % 10 == 5:
+            cut(a, c)
+        if chance.randrange(3) == 0:
+            gevent.sleep(0.002)
+    for node in group.nodes:
+        wait_until(group.has(node, 240), 20.0, what=f"{node.name} has everything")
+        assert in_causal_order(group.notes(node))
+        assert sorted(number for kind, number in group.notes(node) if kind == "question") == list(range(120))
+    assert receive(Undelivered, timeout=0, default=None) is None
+
+
+def test_a_delayed_connection_would_break_the_order_without_the_label(group: Group):
+    a, b, c = group.nodes
+    # Messages of "a" to "c" are held back: the session ends, and the outbox sends them again when there is one.
+    for causal in (None, "talk"):
+        session_between(a, c).end("enough")
+        send(Remote("talker", c.name), ("question", 1), causal=causal, ack=causal is None)
+        ref = b.run(send, Remote("talker", c.name), ("answer", 100), causal=causal, ack=causal is None)
+        assert isinstance(ref, Ref)
+        wait_until(lambda: len(group.notes(c)) >= 2, 10.0)
+
+
+def test_to_one_member_by_pid_and_to_oneself(group: Group):
+    _, b, _ = group.nodes
+    register("here", self_pid())
+    assert isinstance(send("here", "to myself", causal="talk"), Ref)
+    assert receive(timeout=1.0) == "to myself"
+    assert isinstance(send(self_pid(), "by pid", causal="talk"), Ref)
+    assert receive(timeout=1.0) == "by pid"
+    pid = b.run(spawn, print)
+    send(pid, "to nobody any more", causal="talk")
+
+
+def test_a_wrong_label_or_destination_is_an_error_at_the_call(group: Group, nodes: Nodes):
+    other = nodes.start("other")
+    with pytest.raises(ActorError, match=r"no causal label 'tlak', only 'talk': declare it"):
+        send(Remote("talker", "*"), 1, causal="tlak")
+    with pytest.raises(ActorError, match=f"'talk' has no member '{other.name}'"):
+        send(Remote("talker", other.name), 1, causal="talk")
+    with pytest.raises(NotSendable):
+        send(Remote("talker", "*"), object(), causal="talk")
+    with other.attached(), pytest.raises(ActorError, match="only none"):
+        send(Remote("talker", "*"), 1, causal="talk")
+    # Nobody is hurt.
+    send(Remote("talker", "*"), ("question", 0), causal="talk")
+    for node in group.nodes:
+        wait_until(group.has(node, 2))
+
+
+def test_a_member_that_dies_is_given_up_and_nobody_waits_for_it(group: Group):
+    a, b, c = group.nodes
+    send(Remote("talker", "*"), ("question", 0), causal="talk")
+    wait_until(lambda: all(len(group.notes(node)) == 2 for node in group.nodes))
+    for link in list(cluster_of(c).peers._links):
+        link.connection.close("dies")
+    c.stop(timeout=0.1)
+    wait_until(lambda: a.members() == sorted([a.name, b.name]), 10.0)
+    for number in range(3, 30, 3):
+        send(Remote("talker", "*"), ("question", number), causal="talk")
+    for node in (a, b):
+        wait_until(group.has(node, 2 + 18), 10.0)
+        assert in_causal_order(group.notes(node))
+    machine = cluster_of(a).remote.causality._labels["talk"].machine
+    wait_until(lambda: machine.buffered == 0 and machine.unsettled == [], 10.0)
+
+
+def test_a_member_that_is_not_there_is_told(nodes: Nodes):
+    label = CausalLabel("talk", ("x@127.0.0.1", "y@127.0.0.1"))
+    node = nodes.start("x@127.0.0.1", causal_labels=(label,))
+    with node.attached():
+        ref = send(Remote("talker", "y@127.0.0.1"), 1, causal="talk")
+        assert receive(timeout=2.0) == Undelivered(ref, Remote("talker", "y@127.0.0.1"), "noconnection")  # type: ignore[arg-type]
+
+
+def test_a_node_has_to_be_a_member_of_the_labels_that_it_declares(nodes: Nodes):
+    with pytest.raises(ValueError, match="is not among its members"):
+        nodes.make("here", causal_labels=(CausalLabel("talk", ("x@h",)),))
+    with pytest.raises(TypeError, match="causal_labels are CausalLabel"):
+        nodes.make("here", causal_labels=("talk",))

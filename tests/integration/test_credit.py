@@ -1,0 +1,144 @@
+"""Mailboxes with a limit, and senders on other nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from partisan_actors import (
+    Node,
+    Pid,
+    Remote,
+    WouldBlock,
+    process_info,
+    receive,
+    register,
+    self_pid,
+    send,
+    send_exit,
+    sleep,
+    spawn,
+    spawn_opt,
+)
+from partisan_actors.behaviours import call
+from tests.conditions import wait_until
+from tests.integration.workers import Echo
+from tests.nodes import Nodes, session_between
+
+LIMIT = 50
+
+
+def reader(gate: list[int]) -> None:
+    """Take messages from when the gate is open."""
+    while not gate:
+        sleep(0.01)
+    while True:
+        receive(str)
+
+
+@pytest.fixture
+def pair(nodes: Nodes) -> Iterator[list[Node]]:
+    here, there = nodes.cluster("here", "there")
+    with here.attached():
+        yield [here, there]
+
+
+def start_reader(node: Node, name: str | None = None, gate: Sequence[int] = ()) -> Pid:
+    def start() -> Pid:
+        pid = spawn_opt(reader, (gate,), max_mailbox=LIMIT)
+        assert isinstance(pid, Pid)
+        if name is not None:
+            register(name, pid)
+        return pid
+
+    return node.run(start)
+
+
+def fill(dest: Pid | Remote) -> int:
+    """Send until told to wait."""
+    sent = 0
+
+    def full() -> bool:
+        nonlocal sent
+        try:
+            send(dest, "x", nosuspend=True)
+        except WouldBlock:
+            return True
+        sent += 1
+        return False
+
+    wait_until(full, what="it is full")
+    return sent
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_full_mailbox_holds_its_senders_elsewhere_until_half_of_it_is_taken(pair: list[Node], named: bool):
+    _, there = pair
+    gate: list[int] = []
+    pid = start_reader(there, "reader", gate)
+    dest = Remote("reader", there.name) if named else pid
+    assert fill(dest) >= LIMIT
+    sent: list[int] = []
+
+    def sender() -> None:
+        send(dest, "held")
+        sent.append(1)
+
+    spawn(sender)
+    echo = there.run(Echo.start)
+    assert call(echo, ("echo", 1)) == 1
+    assert sent == []
+    assert there.run(process_info, pid).mailbox_length >= LIMIT
+    gate.append(1)
+    wait_until(lambda: sent, what="the sender goes on")
+
+
+def test_others_on_the_same_connection_do_not_wait(pair: list[Node]):
+    _, there = pair
+    fill(start_reader(there))
+    other = start_reader(there)
+    send(other, "x", nosuspend=True)
+    echo = there.run(Echo.start)
+    for number in range(100):
+        assert call(echo, ("echo", number)) == number
+        send(echo, "x", nosuspend=True)
+
+
+def test_the_end_of_the_receiver_frees_its_senders(pair: list[Node]):
+    _, there = pair
+    pid = start_reader(there)
+    fill(pid)
+    owner = self_pid()
+
+    def sender() -> None:
+        send(pid, "held")
+        send(owner, "free")
+
+    spawn(sender)
+    there.run(send_exit, pid, "kill")
+    assert receive(str, timeout=5.0) == "free"
+    send(pid, "to nobody", nosuspend=True)
+
+
+def test_the_end_of_the_session_frees_its_senders(pair: list[Node]):
+    here, there = pair
+    pid = start_reader(there)
+    fill(pid)
+    owner = self_pid()
+
+    def sender() -> None:
+        send(pid, "held")
+        send(owner, "free")
+
+    spawn(sender)
+    session_between(here, there).end("enough")
+    assert receive(str, timeout=5.0) == "free"
+
+
+def test_a_call_to_a_full_mailbox_ends_in_time(pair: list[Node]):
+    _, there = pair
+    pid = start_reader(there)
+    fill(pid)
+    with pytest.raises(TimeoutError):
+        call(pid, "x", timeout=0.2)

@@ -1,0 +1,164 @@
+"""Hooks between real nodes: see, change, drop, delay, on every path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from partisan_actors import DROP, About, CallTimeout, Delay, Down, Node, Remote, monitor, receive, self_pid, send, sleep
+from partisan_actors.behaviours import call, cast
+from partisan_actors.cluster.hooks import Hooks
+from tests.conditions import wait_until
+from tests.integration.workers import Echo
+from tests.nodes import Nodes, cluster_of
+
+
+@pytest.fixture
+def pair(nodes: Nodes) -> Iterator[list[Node]]:
+    here, there = nodes.cluster("here", "there")
+    with here.attached():
+        yield [here, there]
+
+
+def start_echo(node: Node) -> Any:
+    return node.run(Echo.start, name="echo")
+
+
+def test_a_send_hook_sees_and_changes_what_leaves_on_every_path(pair: list[Node]):
+    here, there = pair
+    echo = start_echo(there)
+    seen: list[tuple[Any, About]] = []
+    here.hooks.add("see", send=lambda message, about: seen.append((message, about)))
+    here.hooks.add("change", send=lambda message, about: ("echo", "changed") if about.kind == "call" else message)
+    assert call(echo, ("echo", 1)) == "changed"
+    cast(echo, "a cast")
+    send(Remote("echo", there.name), "a message")
+    assert [(message, about.kind, about.dest, about.node) for message, about in seen] == [
+        (("echo", 1), "call", echo, there.name),
+        ("a cast", "cast", echo, there.name),
+        ("a message", "send", Remote("echo", there.name), there.name),
+    ]
+    assert all(about.sender == self_pid() for _, about in seen)
+    wait_until(lambda: there.run(call, echo, "notes") == ("a cast", "a message"))
+
+
+def test_a_reply_is_on_the_way_too(pair: list[Node]):
+    here, there = pair
+    echo = start_echo(there)
+    there.hooks.add("answer", send=lambda message, about: [message] if about.kind == "reply" else None)
+    assert call(echo, ("echo", 1)) == [1]
+    there.hooks.remove("answer")
+    here.hooks.add("arrives", receive=lambda message, about: (about.kind, message))
+    assert call(echo, ("echo", 1)) == ("reply", 1)
+
+
+def test_receive_hooks_run_in_the_order_of_arrival_and_everything_keeps_its_order(pair: list[Node]):
+    _, there = pair
+    echo = start_echo(there)
+
+    def slowly(message: Any, about: About) -> Any:
+        if message == 3:
+            sleep(0.05)
+        return ("hooked", message)
+
+    there.hooks.add("slow", receive=slowly)
+    for number in range(10):
+        cast(echo, number)
+    wait_until(lambda: there.run(call, echo, "notes")[:1])
+    there.hooks.remove("slow")  # what has arrived by then keeps its place, hooked or not
+    cast(echo, "last")
+    wait_until(lambda: there.run(call, echo, "count") == 11)
+    notes = there.run(call, echo, "notes")
+    assert [note[1] if isinstance(note, tuple) else note for note in notes] == [*range(10), "last"]
+    assert notes[0] == ("hooked", 0)
+
+
+def test_a_down_does_not_overtake_messages_that_wait_for_a_hook(pair: list[Node]):
+    here, there = pair
+    owner = self_pid()
+
+    def talk() -> None:
+        receive(str)
+        for number in range(5):
+            send(owner, number)
+
+    pid = there.spawn(talk)
+    here.hooks.add("slow", receive=lambda message, about: sleep(0.01))
+    ref = monitor(pid)
+    send(pid, "go")
+    assert [receive(timeout=5.0) for _ in range(6)] == [0, 1, 2, 3, 4, Down(ref, pid, "normal")]
+
+
+@pytest.mark.parametrize("where", ["send", "receive"])
+def test_what_is_dropped_goes_no_further_and_a_call_ends_in_time(pair: list[Node], where: str):
+    here, there = pair
+    echo = start_echo(there)
+    (here if where == "send" else there).hooks.add("drop", **{where: lambda message, about: DROP})
+    cast(echo, "gone")
+    with pytest.raises(CallTimeout):
+        call(echo, ("echo", 1), timeout=0.1)
+    (here if where == "send" else there).hooks.remove("drop")
+    assert call(echo, "notes") == ()
+
+
+@pytest.mark.parametrize("where", ["send", "receive"])
+def test_what_is_delayed_comes_later_and_others_pass_it(pair: list[Node], where: str):
+    here, there = pair
+    echo = start_echo(there)
+    hooks = (here if where == "send" else there).hooks
+    hooks.add("delay", **{where: lambda message, about: Delay(0.1) if message == "late" else None})
+    cast(echo, "late")
+    cast(echo, "early")
+    wait_until(lambda: call(echo, "count") == 2)
+    assert call(echo, "notes") == ("early", "late")
+
+
+def test_an_error_of_a_send_hook_is_the_senders_and_one_of_a_receive_hook_is_logged(pair: list[Node], logs: list[Any]):
+    here, there = pair
+    echo = start_echo(there)
+    here.hooks.add("wrong", send=lambda message, about: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cast(echo, "x")
+    here.hooks.remove("wrong")
+    there.hooks.add("wrong", receive=lambda message, about: 1 / 0)
+    assert call(echo, ("echo", 1)) == 1
+    assert [entry["event"] for entry in logs if entry["event"] == "receive_hook_failed"] == ["receive_hook_failed"]
+
+
+def test_after_hooks_see_what_became_of_it(pair: list[Node]):
+    here, there = pair
+    echo = start_echo(there)
+    seen: list[Any] = []
+    here.hooks.add("change", send=lambda message, about: "changed" if message == "x" else DROP)
+    here.hooks.add("after", after=lambda message, about: seen.append(message))
+    cast(echo, "x")
+    cast(echo, "y")
+    assert seen == ["changed"]
+
+
+def test_hooks_stay_over_a_restart_of_their_node(nodes: Nodes):
+    node = nodes.make("here")
+    node.hooks.add("kept", send=lambda message, about: None)
+    node.start()
+    assert list(node.hooks) == ["kept"]
+    assert cluster_of(node).remote.hooks is node.hooks
+
+
+def test_wrong_uses_are_told():
+    hooks = Hooks()
+    hooks.add("one", send=lambda message, about: None)
+    with pytest.raises(ValueError, match="there is a hook 'one' already"):
+        hooks.add("one", send=lambda message, about: None)
+    with pytest.raises(TypeError, match="nothing to do"):
+        hooks.add("two")
+    with pytest.raises(TypeError, match="is no function"):
+        hooks.add("two", send=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="name is a str"):
+        hooks.add(5, send=lambda message, about: None)  # type: ignore[arg-type]
+    with pytest.raises(KeyError, match="no hook 'two', only"):
+        hooks.remove("two")
+    with pytest.raises(ValueError, match="cannot be delayed by -1"):
+        Delay(-1)
+    assert repr(DROP) == "DROP"
