@@ -413,9 +413,11 @@ class FrameReader:
     def _fragment(self, header: Header, start: int, body: int, stop: int, end: int) -> Frame | None:
         """A fragment that begins at `start`, given out when it is whole; None while it is not, or has no place."""
         extensions = bytes(self._view[body - header.extensions_length : body])
-        self._more = _more_follows(header, extensions)
+        # One that is compressed has no place, and its length does not say whether it is the last of its signal.
+        whole = not header.flags & COMPRESSED
+        self._more = whole and _more_follows(header, extensions)
         place = None
-        if self._place is not None and not header.flags & COMPRESSED:
+        if self._place is not None and whole:
             place = self._place(header, extensions)
         if place is None:
             return None

@@ -226,6 +226,13 @@ def test_behind_the_last_piece_everything_is() -> None:
     assert len(reader.buffer()) == 256 << 10
 
 
+def test_behind_a_compressed_piece_too_which_does_not_say_where_its_signal_ends() -> None:
+    reader = reader_of(Places())
+    feed(reader, piece(1, 1, 0, TOTAL, bytes(1000)))
+    feed(reader, piece(2, 1, TOTAL - 64_000, TOTAL, b"compressed", flags=FRAGMENT | COMPRESSED))
+    assert len(reader.buffer()) == 256 << 10
+
+
 def test_the_reads_of_a_large_signal_copy_little_of_it() -> None:
     """As a socket that has everything fills them."""
     total, size = 8 << 20, 64 << 10
