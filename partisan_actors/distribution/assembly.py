@@ -52,6 +52,8 @@ class Assembly:
             begun = self._find(piece, size, number)
         except BrokenFrame:
             return None  # told when the frame is taken
+        if piece.offset < begun.filled:
+            return None  # it is none that comes next, and would write over what has arrived before that is told
         return begun.buffer[piece.offset : piece.offset + size]
 
     def add(self, piece: Fragment, body: bytes | memoryview, number: int) -> memoryview | None:

@@ -61,7 +61,7 @@ class Compressor:
         if len(body) <= size * _WORTH:
             self._failures = 0
             return body
-        self._failures += 1
+        self._failures = min(self._failures + 1, _LONGEST_PAUSE)  # bounded, as 2 to the power of it is made each time
         self._pause = min(2**self._failures, _LONGEST_PAUSE) - 1
         return None
 

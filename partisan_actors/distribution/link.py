@@ -18,7 +18,8 @@ from partisan_actors.distribution.bearer import Bearer
 from partisan_actors.distribution.streams import SYSTEM, StreamId
 from partisan_actors.processes.clock import Clock, Timer
 from partisan_actors.transport import TLS_FAILED, TLS_REFUSED, Connection
-from partisan_actors.wire.frames import REFUSAL, TLS_RECORD, BrokenFrame, Frame, FrameReader, encode_frame
+from partisan_actors.wire.frame_reader import FrameReader
+from partisan_actors.wire.frames import REFUSAL, TLS_RECORD, BrokenFrame, Frame, encode_frame
 from partisan_actors.wire.handshake import Effect as HandshakeEffect
 from partisan_actors.wire.handshake import (
     Established,

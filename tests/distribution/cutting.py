@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from partisan_actors.wire.frames import MAX_FRAME, Frame, FrameReader
+from partisan_actors.wire.frame_reader import FrameReader
+from partisan_actors.wire.frames import MAX_FRAME, Frame
 
 __all__ = ["frame_of", "frames_of"]
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from partisan_actors.processes.identity import Life
 from partisan_actors.transport import Connection, Transport
-from partisan_actors.wire.frames import MAX_FRAME, REFUSAL, Frame, FrameReader, encode_frame
+from partisan_actors.wire.frame_reader import FrameReader
+from partisan_actors.wire.frames import MAX_FRAME, REFUSAL, Frame, encode_frame
 from partisan_actors.wire.handshake import Established, Handshake, Hello, Keys, Refusal, Refused, Send
 
 __all__ = ["RawPeer"]

@@ -109,6 +109,15 @@ def test_a_piece_that_does_not_fit_has_no_place() -> None:
     assert (len(assembly), assembly.bytes) == (0, 0)
 
 
+def test_what_has_arrived_is_nobodys_place_any_more() -> None:
+    """It would be written over before the piece is found to be wrong, and the session goes on after that."""
+    assembly = Assembly()
+    assembly.add(Fragment(1, 0, 10), b"01234", 1)
+    assert assembly.place(Fragment(1, 0, 10), 5, 2) is None
+    assert assembly.place(Fragment(1, 4, 10), 2, 2) is None
+    assert assembly.place(Fragment(1, 7, 10), 2, 3) is not None, "of the same read as the one before it"
+
+
 def test_no_more_than_so_many_may_have_begun() -> None:
     assembly = Assembly()
     for message in range(module._MOST):

@@ -320,7 +320,7 @@ def test_a_frame_whose_body_is_broken_has_not_been_received(broken: dict[str, ob
     streams = streams_of()
     carrier = first_of(streams)
     with pytest.raises(BrokenFrame):
-        carrier.data(data(DEFAULT, 1, **broken))
+        carrier.data(data(DEFAULT, 1, b"x", **broken))
     assert streams.default.receiving.received == 0
     assert not streams.default.receiving.owed
     assert carrier.data(data(DEFAULT, 1)) is DELIVER

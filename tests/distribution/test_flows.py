@@ -15,7 +15,7 @@ from partisan_actors.distribution.flows import Buffer, FlowQueue, Piece, Signal,
 from partisan_actors.wire.frames import fragment_of
 
 FRAGMENT = 20
-JOINED = 50
+JOINED = 20
 MOST = 3
 
 
@@ -59,8 +59,9 @@ class Receiver:
             self.whole.append(body)
             return
         message, offset, total = fragment_of(piece.extensions)
-        assert 0 < len(body) <= FRAGMENT
-        assert len(body) == FRAGMENT or offset + len(body) == total
+        # Of `FRAGMENT` while small ones wait, of what the caller has room for else; the last one is what is left.
+        assert 0 < len(body) <= 80
+        assert len(body) >= FRAGMENT or offset + len(body) == total
         begun = self.begun.setdefault(message, bytearray())
         assert offset == len(begun), "the pieces of a signal leave in order"
         begun += body

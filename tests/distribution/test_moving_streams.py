@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from partisan_actors.distribution.carrier import Carrier, Deliver, DeliverWhole, Effect, Write
 from partisan_actors.distribution.machine import SetTimer
 from partisan_actors.distribution.streams import DEFAULT, SYSTEM, StreamId
-from partisan_actors.wire.frames import MAX_FRAME, Frame, FrameReader
+from partisan_actors.wire.frame_reader import FrameReader
+from partisan_actors.wire.frames import MAX_FRAME, Frame
 from tests.distribution.test_carrier import AFTER, BULK, get, streams_of
 
 

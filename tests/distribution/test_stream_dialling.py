@@ -32,7 +32,7 @@ class Run:
         self.parameters = StreamDiallingParameters(**parameters)  # type: ignore[arg-type]
         self.machine = StreamDialling(dials, addresses, self.parameters)
         self.random = Random(1)
-        self.random.uniform = lambda low, high: high  # type: ignore[method-assign]
+        self.random.uniform = lambda a, b: b  # type: ignore[method-assign]
 
     def __call__(self, event: Event) -> list[Effect]:
         return list(self.machine.step(event, 0.0, self.random))

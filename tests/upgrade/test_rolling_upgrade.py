@@ -26,7 +26,8 @@ from partisan_actors import (
 )
 from partisan_actors.behaviours import call, cast
 from partisan_actors.wire.codec import Codec
-from partisan_actors.wire.frames import MAX_FRAME, FrameReader
+from partisan_actors.wire.frame_reader import FrameReader
+from partisan_actors.wire.frames import MAX_FRAME
 from partisan_actors.wire.handshake import Hello
 from partisan_actors.wire.signals import signals_of
 from tests.conditions import wait_until

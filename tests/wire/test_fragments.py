@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from partisan_actors.wire.frame_reader import FrameReader
 from partisan_actors.wire.frames import (
     ACK,
     CLOSE,
@@ -19,7 +20,6 @@ from partisan_actors.wire.frames import (
     BrokenFrame,
     Fragment,
     Frame,
-    FrameReader,
     Header,
     encode_ack,
     encode_extension,
@@ -223,6 +223,13 @@ def test_behind_the_last_piece_everything_is() -> None:
     reader = reader_of(Places())
     feed(reader, piece(1, 1, 0, 100, bytes(60)))
     feed(reader, piece(2, 1, 60, 100, bytes(40)))
+    assert len(reader.buffer()) == 256 << 10
+
+
+def test_behind_a_compressed_piece_too_which_does_not_say_where_its_signal_ends() -> None:
+    reader = reader_of(Places())
+    feed(reader, piece(1, 1, 0, TOTAL, bytes(1000)))
+    feed(reader, piece(2, 1, TOTAL - 64_000, TOTAL, b"compressed", flags=FRAGMENT | COMPRESSED))
     assert len(reader.buffer()) == 256 << 10
 
 

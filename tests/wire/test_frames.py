@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partisan_actors.wire import frames
+from partisan_actors.wire.frame_reader import FrameReader
 from partisan_actors.wire.frames import (
     ACK,
     ACK_EXTENSION,
@@ -25,7 +26,6 @@ from partisan_actors.wire.frames import (
     OPTIONAL,
     BrokenFrame,
     Frame,
-    FrameReader,
     Header,
     acknowledged,
     encode_ack,
