@@ -24,6 +24,7 @@ from greenlet import getcurrent
 
 from partisan_actors.cluster.cluster import Cluster, ClusterSettings
 from partisan_actors.cluster.hooks import Hooks
+from partisan_actors.cluster.telemetry import snapshot
 from partisan_actors.distribution.causal_label import CausalLabel, check_causal_labels
 from partisan_actors.distribution.channels import Channel, declare_channels
 from partisan_actors.distribution.cookie import find_cookies
@@ -380,6 +381,10 @@ class Node:
     def neighbours(self) -> list[str]:
         """The names of the nodes with a live connection, this node's not included."""
         return self._clustered().neighbours()
+
+    def telemetry(self) -> dict[str, Any]:
+        """What this node has counted and measured of its cluster: plain values, by what they are of."""
+        return snapshot(self._clustered())
 
     def subscribe(self, callback: Callable[[messages.NodeUp | messages.NodeDown], Any]) -> Pid:
         """Call `callback(event)` for each NodeUp and NodeDown, in a process of its own, whose pid is returned."""

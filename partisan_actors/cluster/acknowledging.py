@@ -143,6 +143,11 @@ class Acknowledging:
     # Out.
 
     @property
+    def outboxes(self) -> Outboxes:
+        """Those that there are."""
+        return self._boxes
+
+    @property
     def identity(self) -> int:
         """That of the outboxes."""
         return self._boxes.identity

@@ -139,6 +139,19 @@ class Causality:
         for node in sent.unreachable:
             sender.deliver(Undelivered(ref, told[node], "noconnection"))
 
+    def labels(self) -> dict[str, dict[str, int]]:
+        """How each label is doing."""
+        return {
+            name: {
+                "buffered": label.machine.buffered,
+                "buffered_bytes": label.machine.buffered_bytes,
+                "refused": label.machine.refused,
+                "dependencies": label.machine.dependencies,
+                "unsettled": len(label.machine.unsettled),
+            }
+            for name, label in self._labels.items()
+        }
+
     def members(self, label: str) -> tuple[str, ...]:
         """The members of a label."""
         return self._labels[label].machine.label.members

@@ -84,6 +84,7 @@ class Cluster:
         self._settings = settings
         home = runtime.home
         self.listening: list[str] = []
+        self.view_changes = {"ups": 0, "downs": 0}  # of other members, so far
         self._advertised: tuple[str, ...] = ()
         self.codec = Codec(home)
         self.codec.register_extension(Caller, CALLER_EXTENSION, self._caller_term, self._caller_of)
@@ -313,6 +314,7 @@ class Cluster:
                 life = Life(node, epoch, bits)
                 self.remote.acknowledging.life_changed(life)
                 self.remote.causality.member_up(life)
+                self.view_changes["ups"] += 1
                 self._runtime.tell_node_watchers(NodeUp(node))
                 self.naming.step(global_names.MemberUp(node, bits))
                 _log.info("node_up", node=self._runtime.home.node, peer=node)
@@ -320,6 +322,7 @@ class Cluster:
                 self._runtime.tell_node_watchers(NodeDown(node, reason))
                 self.naming.member_down(node, bits)
                 self.remote.causality.member_down(node)
+                self.view_changes["downs"] += 1
                 _log.info("node_down", node=self._runtime.home.node, peer=node, reason=reason)
             case view.Connect(node, addresses):
                 self._addresses[node] = addresses

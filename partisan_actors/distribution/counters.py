@@ -18,10 +18,20 @@ class Counters:
     frames_duplicate: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
+    dialled: int = 0
+    """Connections that we made, proven or not."""
+    accepted: int = 0
+    """Connections that others made to us, but for those that were one too many."""
+    closed: int = 0
+    """Of both."""
     connections: int = 0
     """Proven connections that are, or were."""
     connections_lost: int = 0
     """Proven connections that ended while their session went on."""
+    stream_connections: int = 0
+    """Of the proven ones, those for one stream of a channel."""
+    stream_connections_lost: int = 0
+    """Of these, those that ended while their session went on."""
     sessions_started: int = 0
     sessions_ended: Counter[str] = field(default_factory=Counter)
     """By reason, at most 64 reasons apart."""

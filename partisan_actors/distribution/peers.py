@@ -160,6 +160,11 @@ class Peers:
         """Connections that are not closed yet, those of strangers and those that only say good-bye included."""
         return len(self._links)
 
+    @property
+    def unproven(self) -> int:
+        """Connections of others that are in their handshake."""
+        return self._strangers.pending
+
     def flush(self) -> None:
         """Write what is queued, the most urgent first. Cheap when there is nothing."""
         # hot path: each time that the scheduler goes idle.
@@ -226,6 +231,7 @@ class Peers:
 
     def dialled(self, connection: Connection, hello: Hello, prove_within: float, attempt: Attempt) -> Link:
         """One of ours has reached somebody."""
+        self.counters.dialled += 1
         link = Link(self, connection, hello, prove_within, self.parameters.max_frame)
         link.attempt = attempt
         self._links[link] = None
@@ -349,6 +355,7 @@ class Peers:
 
     def link_closed(self, link: Link) -> None:
         """A connection is gone."""
+        self.counters.closed += 1
         self._no_stranger(link)
         self._links.pop(link, None)
         if self._gone is not None and not self._links:
@@ -410,6 +417,7 @@ class Peers:
         if objection is not None:
             self._refusals.refused(address, objection)
             return None
+        self.counters.accepted += 1
         link = Link(self, connection, None, limits.prove_within, self.parameters.max_frame)
         link.counted_host = host
         self._links[link] = None

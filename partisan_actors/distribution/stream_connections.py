@@ -218,6 +218,7 @@ class StreamConnections:
     def attach(self, link: Link, stream: StreamId, received: int) -> None:
         """A connection for a stream is proven."""
         self._attempts.pop(stream, None)
+        self.owner.counters.stream_connections += 1
         self._connection(stream).attach(link, received)
         if self.session.ended is None:
             self._feed(StreamConnected(stream))
@@ -225,6 +226,7 @@ class StreamConnections:
     def lost(self, connection: StreamConnection) -> None:
         """One is gone: make it anew."""
         if self.session.stream_lost():
+            self.owner.counters.stream_connections_lost += 1
             self._feed(StreamLost(connection.outgoing.stream.id))
 
     def moved(self, addresses: tuple[str, ...]) -> None:

@@ -1,0 +1,87 @@
+"""What a node has counted, gathered where it is counted: one snapshot of plain values.
+
+Counters only go up while a node runs; the rest is how things are now. Nothing is kept for this: a snapshot looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from partisan_actors.distribution.live_session import Session
+
+if TYPE_CHECKING:
+    from partisan_actors.cluster.acknowledging import Acknowledging
+    from partisan_actors.cluster.cluster import Cluster
+
+__all__ = ["snapshot"]
+
+
+def snapshot(cluster: Cluster) -> dict[str, Any]:
+    """How the node's side of its cluster is doing."""
+    peers, remote = cluster.peers, cluster.remote
+    return {
+        "membership": {"members": len(cluster.members()), **cluster.view_changes},
+        "connections": {"open": peers.open_connections, "unproven": peers.unproven},
+        "counters": {name: _plain(value) for name, value in asdict(peers.counters).items()},
+        "peers": {session.node: _peer(session) for session in peers.sessions()},
+        "undecodable": remote.incoming.undecodable,
+        "waiting_for_hooks": remote.incoming.interposition.waiting,
+        "acknowledged": _outboxes(remote.acknowledging),
+        "causal": {"posted": _outboxes(remote.causality.post), "labels": remote.causality.labels()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _peer(session: Session) -> dict[str, Any]:
+    names = {agreed.number: name for name, agreed in session.channels.items()}
+    channels: dict[str, dict[str, int]] = {}
+    for stream in session.machine.streams:
+        name = names.get(stream.id[0], "system" if session.channels else "default")
+        channel = channels.setdefault(name, dict.fromkeys(_OF_A_CHANNEL, 0))
+        channel["streams"] += 1
+        channel["unsent_bytes"] += stream.sending.unsent
+        channel["unacknowledged_bytes"] += stream.sending.unacknowledged
+        channel["frames_sent"] += stream.sending.sent
+        channel["frames_received"] += stream.receiving.received
+        channel["frames_resent"] += stream.sending.resent
+        channel["frames_duplicate"] += stream.receiving.duplicates
+        channel["superseded"] += stream.sending.superseded
+        channel["in_pieces_bytes"] += stream.assembly.bytes
+    return {
+        "session": session.number,
+        "connected": session.connected,
+        "address": session.address,
+        "connections": len(session.connections) + session.connected,
+        "round_trip": session.round_trip,
+        "channels": channels,
+    }
+
+
+_OF_A_CHANNEL = (
+    "streams",
+    "unsent_bytes",
+    "unacknowledged_bytes",
+    "frames_sent",
+    "frames_received",
+    "frames_resent",
+    "frames_duplicate",
+    "superseded",
+    "in_pieces_bytes",
+)
+
+
+def _outboxes(post: Acknowledging) -> dict[str, int]:
+    boxes = list(post.outboxes)
+    return {
+        "open": sum(map(len, boxes)),
+        "open_bytes": sum(box.size for box in boxes),
+        "resent": sum(box.resent for box in boxes),
+        "delivered": post.delivered,
+        "duplicates": post.duplicates,
+        "undelivered": post.undelivered,
+    }
