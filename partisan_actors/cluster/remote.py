@@ -291,7 +291,9 @@ class RemoteProcesses:
         ):
             return  # its caller sees that the time is up
         kind = signals.SYSTEM_CALL if isinstance(request, SystemRequest) else signals.CALL
-        signal = self._expect_answer(ties, way, request, kind, to, name, payload)
+        # Whose answer is to be in order with everything else of its key.
+        flow = None if options.partition_key is None else self._key_flow(options.partition_key)
+        signal = self._expect_answer(ties, way, request, kind, to, name, payload, flow)
         if signal is not None and not dropped:
             self._send(way, signal, delay)
 
@@ -302,7 +304,15 @@ class RemoteProcesses:
             way.send(signal)
 
     def _expect_answer(
-        self, ties: Ties, way: Way, request: Request, kind: int, to: int, name: str | None, payload: bytes
+        self,
+        ties: Ties,
+        way: Way,
+        request: Request,
+        kind: int,
+        to: int,
+        name: str | None,
+        payload: bytes,
+        flow: int | None = None,
     ) -> bytes | tuple[bytes, bytes] | None:
         """Wait for what answers the signal that is given; None when nothing can any more."""
         if ties.watches is None:
@@ -310,7 +320,7 @@ class RemoteProcesses:
             return None
         request.target = ties
         ties.watches[request] = way
-        return encode_signal(kind, to, request.caller.pid.serial, request.numbered(), payload, name)
+        return encode_signal(kind, to, request.caller.pid.serial, request.numbered(), payload, name, flow=flow)
 
     def exit(self, sender: Pid, dest: Pid, reason: Any) -> None:
         """Send an exit signal."""

@@ -98,7 +98,8 @@ class Ties:
 
     def back(self, signal: Signal) -> Way:
         """The way of what answers a signal that is handled now: its own flow, on the stream that it came on."""
-        return Way(self.arrival, flow_of(signal.sender, signal.to, signal.name))
+        flow = signal.flow
+        return Way(self.arrival, flow_of(signal.sender, signal.to, signal.name) if flow is None else flow)
 
     def send(self, way: Way, kind: int, to: int, sender: int = 0, ref: int = 0, payload: bytes = b"") -> None:
         """Send one of the runtime's own signals: never suspended."""

@@ -24,6 +24,7 @@ from partisan_actors.distribution.stream_dialling import (
     AskPeer,
     DialStream,
     Event,
+    PeerMoved,
     StreamConnected,
     StreamDialFailed,
     StreamDialling,
@@ -231,7 +232,7 @@ class StreamConnections:
 
     def moved(self, addresses: tuple[str, ...]) -> None:
         """The peer said where it can be dialled."""
-        self._machine.addresses = addresses
+        self._feed(PeerMoved(addresses))
 
     def leave(self) -> None:
         """Write what is queued on all."""

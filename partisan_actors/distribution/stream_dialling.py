@@ -26,6 +26,7 @@ __all__ = [
     "DialStream",
     "Effect",
     "Event",
+    "PeerMoved",
     "StreamConnected",
     "StreamDialFailed",
     "StreamDialling",
@@ -83,6 +84,12 @@ class StreamDialFailed(NamedTuple):
     stream: StreamId
 
 
+class PeerMoved(NamedTuple):
+    """Event: the peer says where it can be dialled now."""
+
+    addresses: tuple[str, ...]
+
+
 class DialStream(NamedTuple):
     """Effect: make a connection for that stream; `StreamConnected` or `StreamDialFailed` follows."""
 
@@ -103,7 +110,7 @@ class UseFirst(NamedTuple):
     stream: StreamId
 
 
-Event = StreamWanted | StreamConnected | StreamLost | StreamDialFailed | TimerFired
+Event = StreamWanted | StreamConnected | StreamLost | StreamDialFailed | PeerMoved | TimerFired
 Effect = DialStream | AskPeer | UseFirst | SetTimer | CancelTimer
 
 
@@ -122,16 +129,16 @@ class _Wish:
 class StreamDialling:
     """The connections of the streams of one session."""
 
-    __slots__ = ("_dials", "_parameters", "_queue", "_wishes", "addresses")
+    __slots__ = ("_addresses", "_dials", "_parameters", "_queue", "_wishes")
 
     def __init__(self, dials: bool, addresses: tuple[str, ...], parameters: StreamDiallingParameters) -> None:
         """Begin with none.
 
         Args:
             dials: this node makes the connections, rather than its peer.
-            addresses: where the peer can be dialled; may be replaced.
+            addresses: where the peer can be dialled.
         """
-        self.addresses = addresses
+        self._addresses = addresses
         self._dials = dials
         self._parameters = parameters
         self._wishes: dict[StreamId, _Wish] = {}
@@ -150,8 +157,21 @@ class StreamDialling:
                 return self._begin(stream, wish)
             case StreamDialFailed(stream):
                 return self._failed(stream, random)
+            case PeerMoved(addresses):
+                return self._moved(addresses)
             case TimerFired(key):
                 return self._fired(key, random)  # type: ignore[arg-type]
+
+    def _moved(self, addresses: tuple[str, ...]) -> Sequence[Effect]:
+        if addresses == self._addresses:
+            return ()
+        self._addresses = addresses
+        effects: list[Effect] = []
+        for stream, wish in self._wishes.items():
+            if self._dials and not wish.connected and not wish.under_way:
+                # A pause that was meant for the old place is not for the new one.
+                effects += [CancelTimer(stream), *self._begin(stream, wish)]
+        return effects
 
     def _wanted(self, stream: StreamId) -> Sequence[Effect]:
         wish = self._wishes.get(stream)
@@ -167,7 +187,8 @@ class StreamDialling:
         wish.tried = 0
         if not self._dials:
             return [AskPeer(stream), SetTimer(stream, self._parameters.patience)]
-        if not self.addresses:
+        if not self._addresses:
+            self._queue.pop(stream, None)
             return (UseFirst(stream),)
         self._queue[stream] = None
         return self._dial()
@@ -178,14 +199,10 @@ class StreamDialling:
         while self._queue and under_way < self._parameters.at_once:
             stream = next(iter(self._queue))
             del self._queue[stream]
-            if not self.addresses:
-                # They were taken away while it waited its turn.
-                effects.append(UseFirst(stream))
-                continue
             wish = self._wishes[stream]
             wish.under_way = True
             under_way += 1
-            address = self.addresses[wish.tried % len(self.addresses)]
+            address = self._addresses[wish.tried % len(self._addresses)]
             wish.tried += 1
             effects.append(DialStream(stream, address, self._parameters.dial_timeout))
         return effects
@@ -203,7 +220,7 @@ class StreamDialling:
         wish.under_way = False
         if wish.connected:
             return self._dial()
-        if wish.tried < len(self.addresses):
+        if wish.tried < len(self._addresses):
             self._queue[stream] = None
             return self._dial()
         return [UseFirst(stream), self._pause(stream, wish, random), *self._dial()]

@@ -37,6 +37,7 @@ __all__ = [
     "DEMONITOR",
     "DOWN",
     "EXIT",
+    "FLOW",
     "FULL",
     "LINK",
     "LINK_EXIT",
@@ -123,9 +124,12 @@ NAME = 1
 """Extension: the registered name of the receiver, UTF-8."""
 ACKNOWLEDGED = 2
 """Extension: see `Acknowledged`; what follows its fields is a later version's."""
+FLOW = 3
+"""Extension: the flow of a request, u32, where that is not of its pair of processes: its answer is of the same."""
 
 _HEADER = Struct(">BBHIQQQ")
 _EXTENSION = Struct(">BH")
+_FLOW = Struct(">BHI")
 _ACKNOWLEDGED = Struct(">BHQQQIB")
 _ACKNOWLEDGED_FIELDS = Struct(">QQQIB")
 _ACKNOWLEDGEMENT = Struct(">QQQ")
@@ -158,6 +162,7 @@ class Signal(NamedTuple):
     name: str | None
     payload: memoryview | bytes
     acknowledged: Acknowledged | None = None
+    flow: int | None = None
 
 
 def encode_signal(
@@ -169,6 +174,7 @@ def encode_signal(
     name: str | None = None,
     flags: int = 0,
     acknowledged: Acknowledged | None = None,
+    flow: int | None = None,
 ) -> bytes | tuple[bytes, bytes]:
     """The bytes of a signal; a large payload stays its own buffer, uncopied.
 
@@ -183,6 +189,8 @@ def encode_signal(
         extensions = _EXTENSION.pack(NAME, len(encoded)) + encoded
     if acknowledged is not None:
         extensions += _encode_acknowledged(acknowledged)
+    if flow is not None:
+        extensions += _FLOW.pack(FLOW, 4, flow)
     header = _HEADER.pack(kind, flags, len(extensions), len(payload), to, sender, ref)
     if len(payload) >= _LARGE:
         return header + extensions, payload
@@ -209,15 +217,15 @@ def signals_of(body: memoryview | bytes) -> Iterator[Signal]:
         at = start + extensions + length
         if at > end:
             raise BrokenFrame("a signal is longer than the frame that it is in")
-        name = acknowledged = None
+        name = acknowledged = flow = None
         if extensions:
-            name, acknowledged = _extensions_of(bytes(body[start : start + extensions]))
+            name, acknowledged, flow = _extensions_of(bytes(body[start : start + extensions]))
             start += extensions
         if kind not in KNOWN:
             if flags & OPTIONAL:
                 continue
             raise BrokenFrame(f"unknown signal kind {kind}")
-        yield new(Signal, (kind, to, sender, ref, name, body[start:at], acknowledged))
+        yield new(Signal, (kind, to, sender, ref, name, body[start:at], acknowledged, flow))
 
 
 def _encode_acknowledged(acknowledged: Acknowledged) -> bytes:
@@ -236,9 +244,9 @@ def _decode_acknowledged(value: bytes) -> Acknowledged:
     return Acknowledged(identity, number, lowest, milliseconds / 1000, bool(flags & _REPEATED))
 
 
-def _extensions_of(extensions: bytes) -> tuple[str | None, Acknowledged | None]:
+def _extensions_of(extensions: bytes) -> tuple[str | None, Acknowledged | None, int | None]:
     at = 0
-    name = acknowledged = None
+    name = acknowledged = flow = None
     while at < len(extensions):
         if len(extensions) - at < _EXTENSION.size:
             raise BrokenFrame("a signal's extensions are cut short")
@@ -255,7 +263,11 @@ def _extensions_of(extensions: bytes) -> tuple[str | None, Acknowledged | None]:
                 raise BrokenFrame("a signal's receiver has a name that is not UTF-8") from error
         elif kind == ACKNOWLEDGED:
             acknowledged = _decode_acknowledged(value)
-    return name, acknowledged
+        elif kind == FLOW:
+            if length != 4:
+                raise BrokenFrame(f"a flow of {length} bytes")
+            flow = int.from_bytes(value, "big")
+    return name, acknowledged, flow
 
 
 class Outcome(enum.IntEnum):

@@ -13,6 +13,7 @@ from partisan_actors.distribution.stream_dialling import (
     DialStream,
     Effect,
     Event,
+    PeerMoved,
     StreamConnected,
     StreamDialFailed,
     StreamDialling,
@@ -151,14 +152,14 @@ def test_an_attempt_that_fails_after_another_connection_came_leads_to_nothing() 
 def test_without_an_address_the_first_connection_is_used_until_one_is_known() -> None:
     run = Run(addresses=())
     assert run(StreamWanted(S1)) == [UseFirst(S1)]
-    run.machine.addresses = ("here",)
-    assert run(StreamWanted(S1)) == [CancelTimer(S1), dial(S1)]
+    assert run(PeerMoved(("here",))) == [CancelTimer(S1), dial(S1)]
+    assert run(PeerMoved(("here",))) == []
 
 
 def test_addresses_that_are_replaced_are_those_that_are_dialled() -> None:
     run = Run(addresses=("one", "two"))
     assert run(StreamWanted(S1)) == [dial(S1, "one")]
-    run.machine.addresses = ("three",)
+    assert run(PeerMoved(("three",))) == []
     assert run(StreamDialFailed(S1)) == [UseFirst(S1), SetTimer(S1, 0.5)]
     assert run(TimerFired(S1)) == [dial(S1, "three")]
 
@@ -168,8 +169,8 @@ def test_those_that_wait_their_turn_use_the_first_connection_when_the_peer_has_n
     run(StreamWanted(S1))
     run(StreamWanted(S2))
     run(StreamWanted(S3))
-    run.machine.addresses = ()
-    assert run(StreamDialFailed(S1)) == [UseFirst(S1), SetTimer(S1, 0.5), UseFirst(S2), UseFirst(S3)]
+    assert run(PeerMoved(())) == [CancelTimer(S2), UseFirst(S2), CancelTimer(S3), UseFirst(S3)]
+    assert run(StreamDialFailed(S1)) == [UseFirst(S1), SetTimer(S1, 0.5)]
     assert run(TimerFired(S1)) == [UseFirst(S1)]
 
 
