@@ -8,12 +8,14 @@ from typing import Any
 from greenlet import getcurrent
 
 from partisan_actors.errors import ActorError, CallError, CallTimeout, NoConnection, NoProcess, ServerExit
+from partisan_actors.processes.clock import checked_seconds, deadline_after
 from partisan_actors.processes.crash_report import shortened
 from partisan_actors.processes.identity import Pid, Remote
 from partisan_actors.processes.messages import Crash
 from partisan_actors.processes.ports import DEFAULT_OPTIONS, SendOptions
 from partisan_actors.processes.process import NOT_EXITING, Process
 from partisan_actors.processes.requests import (
+    ABANDONED,
     FAILED,
     PENDING,
     REPLIED,
@@ -116,6 +118,8 @@ def _exchange(process: Process, request: Request, timeout: float | None, options
     # hot path: 2 us, of which the switch to the server and back is 0.7.
     if process.exiting is not NOT_EXITING:
         process.check_exiting()
+    if timeout is not None and (type(timeout) is not float or timeout != timeout):
+        timeout = checked_seconds(timeout, "timeout")
     request.deadline = deadline = None if timeout is None else process.runtime.clock.now() + timeout
     coarse = timeout is not None and timeout >= EXACT_BELOW
     try:
@@ -244,7 +248,7 @@ def _response(request: RequestId, timeout: float | None) -> Any:
     if not isinstance(request, RequestId) or request.caller is not process:
         raise TypeError(f"this takes a RequestId that send_request gave to this process, not {request!r}")
     clock = process.runtime.clock
-    deadline = None if timeout is None else clock.now() + timeout
+    deadline = deadline_after(clock, timeout)
     while request.state == PENDING:
         if deadline is not None and clock.now() >= deadline:
             let_others_run(process)
@@ -273,7 +277,14 @@ def _settled(request: RequestId) -> Any:
         request.abandon()
     if request.state == REPLIED:
         return request.value
+    if request.state == ABANDONED:
+        raise CallError("abandoned", f"{_text(request)}: it was given up before, and its answer is dropped")
     raise error_of(request)
+
+
+def _check_nodes(nodes: Iterable[str] | None) -> None:
+    if isinstance(nodes, str):
+        raise TypeError(f"nodes is a list of node names, not one str: give [{nodes!r}]")
 
 
 def multi_call(
@@ -292,7 +303,8 @@ def multi_call(
     """
     process = current_process()
     clock = process.runtime.clock
-    deadline = None if timeout is None else clock.now() + timeout
+    deadline = deadline_after(clock, timeout)
+    _check_nodes(nodes)
     wanted = list(process.runtime.router.members() if nodes is None else nodes)
     bad_nodes: list[str] = []
     requests = []
@@ -313,6 +325,7 @@ def multi_call(
 
 def abcast(nodes: Iterable[str] | None, name: str, request: Any) -> None:
     """Cast to the server registered as `name` on each node; None means all members (OTP: `gen_server:abcast/3`)."""
+    _check_nodes(nodes)
     process = current_process()
     for node in list(process.runtime.router.members() if nodes is None else nodes):
         cast(Remote(name, node), request)

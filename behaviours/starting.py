@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from partisan_actors.behaviours.directives import Directive, Ignore
 from partisan_actors.behaviours.server_loop import OwnGreenletServerProcess, ServerProcess
 from partisan_actors.errors import NameTaken, ProcessExit, StartError
+from partisan_actors.processes.clock import checked_seconds
 from partisan_actors.processes.crash_report import crash_of, report_crash
 from partisan_actors.processes.identity import Global, Pid, Ref
 from partisan_actors.processes.messages import Crash
@@ -194,7 +195,7 @@ def start_server_for(
 def _wait_for(starting: Starting, timeout: float) -> None:
     starter = starting.starter
     clock = starter.runtime.clock
-    deadline = clock.now() + timeout
+    deadline = clock.now() + checked_seconds(timeout, "timeout")
     while not starting.done:
         if clock.now() >= deadline:
             starting.process.kill()

@@ -29,8 +29,9 @@ from partisan_actors.distribution.causal_label import CausalLabel, check_causal_
 from partisan_actors.distribution.channels import Channel, declare_channels
 from partisan_actors.distribution.cookie import find_cookies
 from partisan_actors.errors import ActorError, JoinError, NotAProcess
+from partisan_actors.options import check_name, check_options, checked_tls, refuse_later_options, several
 from partisan_actors.processes import messages
-from partisan_actors.processes.clock import Clock, GeventClock
+from partisan_actors.processes.clock import Clock, GeventClock, checked_seconds
 from partisan_actors.processes.identity import Life, Pid
 from partisan_actors.processes.interrupts import interrupts
 from partisan_actors.processes.outside import Outcome, call_from_thread, send_for_threads, start_run
@@ -103,10 +104,10 @@ class Node:
         clock: Clock | None = None,
         transport: Any = None,
     ) -> None:
-        _check_name(name)
-        _refuse_later_options(discovery=discovery, names=names)
-        _check_options(spawnable, switch_interval, ack_timeout)
-        listening = _several(listen)
+        check_name(name)
+        refuse_later_options(discovery=discovery, names=names)
+        check_options(spawnable, switch_interval, ack_timeout)
+        listening = several(listen)
         choose_advertised(advertise, listening)  # what can be refused before anything is bound
         self.name = name
         self.hooks = Hooks()
@@ -122,7 +123,7 @@ class Node:
             labels=check_causal_labels(causal_labels, name),
         )
         self._strict_messages, self._switch_interval = strict_messages, switch_interval
-        self._tls = _checked_tls(tls, transport)
+        self._tls = checked_tls(tls, transport)
         self._given_clock, self._given_transport = clock, transport
         self._runtime: Runtime | None = None
         self._cluster: Cluster | None = None
@@ -187,6 +188,7 @@ class Node:
         runtime, cluster = self._runtime, self._cluster
         if runtime is None or cluster is None:
             return
+        checked_seconds(timeout, "timeout")
         self._check_thread("stop")
         if runtime.closed is not None:
             raise NotAProcess(runtime.closed)
@@ -341,9 +343,12 @@ class Node:
             JoinError: `reason` is "cookie", "unreachable", "version", "topology", "name" or "tls".
             ValueError: `address` is none.
         """
+        checked_seconds(timeout, "timeout")
         self._check_thread("join")
         if address is None:
             raise ValueError("cannot join at None, which is what a node that does not listen has: let it join this one")
+        if not isinstance(address, str):
+            raise TypeError(f"join takes an address, as node.address says it, not {address!r}")
         cluster = self._clustered()
         outcome = Outcome(self._running())
         attempt = cluster.join(address, timeout, outcome.set)
@@ -460,38 +465,3 @@ def _log_to_stderr() -> None:
             # Looked up anew for each logger: a program may replace and close its stderr.
             logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         )
-
-
-def _check_name(name: str) -> None:
-    user, at, host = name.partition("@") if isinstance(name, str) else ("", "", "")
-    if not user or not at or not host or not name.isprintable() or " " in name or len(name.encode()) > 255:
-        raise ValueError(f'a node\'s name is like "orders@10.0.0.7": no spaces, up to 255 bytes; not {name!r}')
-
-
-def _checked_tls(tls: Any, transport: Any) -> TLS | None:
-    if tls is not None and not isinstance(tls, TLS):
-        raise TypeError(f"tls is TLS(certificate, key, ca), not {type(tls).__name__}")
-    if tls is not None and transport is not None:
-        raise ValueError("tls= is for the node's own transport: one that is given has to do what it should by itself")
-    return tls
-
-
-def _check_options(spawnable: Sequence[str], switch_interval: float | None, ack_timeout: float) -> None:
-    if isinstance(spawnable, str):
-        raise TypeError(f"spawnable is a list of patterns, not one str: give ({spawnable!r},)")
-    if switch_interval is not None and not switch_interval > 0:
-        raise ValueError(f"switch_interval is seconds, above 0, or None, not {switch_interval!r}")
-    if not ack_timeout > 0:
-        raise ValueError(f"ack_timeout is seconds, above 0, not {ack_timeout!r}")
-
-
-def _refuse_later_options(**options: Any) -> None:
-    for option, value in options.items():
-        if value:
-            raise ActorError(f"Node({option}=...) is not in this version")
-
-
-def _several(addresses: str | Sequence[str] | None) -> tuple[str, ...]:
-    if addresses is None:
-        return ()
-    return (addresses,) if isinstance(addresses, str) else tuple(addresses)

@@ -23,6 +23,7 @@ _CLUSTER = (*_STREAM, "distribution", "topologies", "cluster")
 # A part's own modules are always allowed. "processes.identity" allows that module and no other of its folder.
 RULES: dict[str, tuple[str, ...]] = {
     "errors": (),
+    "options": ("errors", "transport"),
     "processes": ("errors",),
     "wire": ("errors", "processes.identity"),
     "transport": ("errors", "processes.clock"),

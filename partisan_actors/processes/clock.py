@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from gevent import get_hub
 
-__all__ = ["Clock", "GeventClock", "Timer"]
+__all__ = ["Clock", "GeventClock", "Timer", "checked_seconds", "deadline_after"]
 
 
 class Timer(Protocol):
@@ -85,3 +85,17 @@ class GeventClock:
 def _fire(timer: _GeventTimer, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     timer.cancel()
     function(*args)
+
+
+def checked_seconds(value: Any, what: str) -> float:
+    """A number of seconds that somebody gave. Raises TypeError, ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{what} is a number of seconds, not {value!r}")
+    if value != value:
+        raise ValueError(f"{what} is a number of seconds, which NaN is not")
+    return value
+
+
+def deadline_after(clock: Clock, timeout: float | None) -> float | None:
+    """When a wait of `timeout` seconds that begins now is over; None for ever. Raises TypeError, ValueError."""
+    return None if timeout is None else clock.now() + checked_seconds(timeout, "timeout")

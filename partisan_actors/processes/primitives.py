@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from gevent import get_hub
 
 from partisan_actors.errors import ActorError
+from partisan_actors.processes.clock import checked_seconds
 from partisan_actors.processes.identity import Global, Pid, Ref, Remote, Via
 from partisan_actors.processes.messages import Down
 from partisan_actors.processes.process import Process
@@ -196,7 +197,7 @@ def send_exit(pid: Pid, reason: Any) -> None:
 def send_after(seconds: float, dest: Any, message: Any) -> TimerRef:
     """Send `message` to `dest` in `seconds` (Erlang: `erlang:send_after/3`). A dead receiver gets nothing."""
     process = current_process()
-    if not seconds >= 0:
+    if checked_seconds(seconds, "the delay of send_after") < 0:
         raise ValueError(f"cannot send {seconds} seconds from now: the past is over")
     runtime = process.runtime
     runtime.resolve(dest)  # a wrong kind of destination is told now
@@ -343,7 +344,7 @@ def global_names() -> list[str]:
 def sleep(seconds: float) -> None:
     """Wait; other processes run (Erlang: `timer:sleep/1`)."""
     process = current_process()
-    if seconds <= 0:
+    if checked_seconds(seconds, "what sleep takes") <= 0:
         pause()
         return
     clock = process.runtime.clock

@@ -159,7 +159,9 @@ class Runtime:
     # Local names.
 
     def register(self, name: str, process: Process) -> None:
-        """Register `process` under `name` on this node. Raises NameTaken."""
+        """Register `process` under `name` on this node. Raises NameTaken; ValueError for no name."""
+        if not name:
+            raise ValueError("a process cannot be registered under an empty name")
         holder = self.names.get(name)
         if holder is not None:
             raise NameTaken(f"{name!r} is registered to {holder.pid} on {self.home.node}", holder.pid)

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from partisan_actors.errors import ProcessExit, ReceiveTimeout
+from partisan_actors.processes.clock import deadline_after
 from partisan_actors.processes.process import Process
 
 __all__ = ["RAISE", "discard", "discard_youngest", "let_others_run", "take_message"]
@@ -35,7 +36,7 @@ def take_message(process: Process, match: Any, timeout: float | None, default: A
         return _taken(process, 0)
     predicate = _predicate(match)
     clock = process.runtime.clock
-    deadline = None if timeout is None else clock.now() + timeout
+    deadline = deadline_after(clock, timeout)
     seen = 0
     while True:
         if mailbox:

@@ -33,7 +33,7 @@ def joined(*signals):
 @given(U64, U64, U64, st.binary(max_size=50), st.none() | st.text(max_size=20))
 def test_a_signal_comes_back_as_it_was(to, sender, ref, payload, name):
     (signal,) = signals_of(encode_signal(SEND, to, sender, ref, payload, name))
-    assert signal == (SEND, to, sender, ref, name, payload, None)
+    assert signal == (SEND, to, sender, ref, name, payload, None, None)
 
 
 @given(U64, NUMBERS, st.integers(0, (1 << 32) - 1), st.booleans(), st.none() | st.text(max_size=20))
@@ -43,7 +43,7 @@ def test_what_a_message_of_an_outbox_says_of_itself_comes_back(identity, numbers
         encode_signal(CAST, 1, 2, 3, b"payload", name, acknowledged=told), encode_signal(SEND, 4, payload=b"next")
     )
     first, second = signals_of(body)
-    assert first == (CAST, 1, 2, 3, name, b"payload", told)
+    assert first == (CAST, 1, 2, 3, name, b"payload", told, None)
     assert second.acknowledged is None
 
 
@@ -106,3 +106,9 @@ def test_an_unknown_kind_is_passed_over_when_it_is_optional_only():
     assert [signal.to for signal in signals_of(body)] == [7]
     with pytest.raises(BrokenFrame):
         list(signals_of(encode_signal(200)))
+
+
+@given(st.integers(0, (1 << 32) - 1), st.none() | st.text(max_size=20))
+def test_the_flow_of_a_keyed_request_comes_back(flow, name):
+    (signal,) = signals_of(joined(encode_signal(CAST, 1, 2, 3, b"x", name, flow=flow)))
+    assert (signal.flow, signal.name, signal.payload) == (flow, name, b"x")

@@ -1,0 +1,58 @@
+"""What a program may give to `Node`, looked at before anything is made of it.
+
+Every wrong option is an error that says which, what was wrong, and what to give instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from partisan_actors.errors import ActorError
+from partisan_actors.transport import TLS
+
+__all__ = ["check_name", "check_options", "checked_tls", "refuse_later_options", "several"]
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError for what is no name of a node."""
+    user, at, host = name.partition("@") if isinstance(name, str) else ("", "", "")
+    if not user or not at or not host or not name.isprintable() or " " in name or len(name.encode()) > 255:
+        raise ValueError(f'a node\'s name is like "orders@10.0.0.7": no spaces, up to 255 bytes; not {name!r}')
+
+
+def checked_tls(tls: Any, transport: Any) -> TLS | None:
+    """The `TLS` that was given, if any. Raises TypeError, ValueError."""
+    if tls is not None and not isinstance(tls, TLS):
+        raise TypeError(f"tls is TLS(certificate, key, ca), not {type(tls).__name__}")
+    if tls is not None and transport is not None:
+        raise ValueError("tls= is for the node's own transport: one that is given has to do what it should by itself")
+    return tls
+
+
+def check_options(spawnable: Sequence[str], switch_interval: float | None, ack_timeout: float) -> None:
+    """Raise TypeError, ValueError for options that are none."""
+    if isinstance(spawnable, str) or not isinstance(spawnable, Sequence):
+        raise TypeError(f"spawnable is a list of patterns, such as ({str(spawnable)!r},), not {spawnable!r}")
+    if switch_interval is not None and not switch_interval > 0:
+        raise ValueError(f"switch_interval is seconds, above 0, or None, not {switch_interval!r}")
+    if not ack_timeout > 0:
+        raise ValueError(f"ack_timeout is seconds, above 0, not {ack_timeout!r}")
+
+
+def refuse_later_options(**options: Any) -> None:
+    """Raise ActorError for an option of a later version that is set."""
+    for option, value in options.items():
+        if value:
+            raise ActorError(f"Node({option}=...) is not in this version")
+
+
+def several(addresses: str | Sequence[str] | None) -> tuple[str, ...]:
+    """One address, or several, or none, as a tuple. Raises TypeError."""
+    if addresses is None:
+        return ()
+    if isinstance(addresses, str):
+        return (addresses,)
+    if not isinstance(addresses, Sequence):
+        raise TypeError(f"listen is an address, a list of them, or None, not {addresses!r}")
+    return tuple(addresses)
