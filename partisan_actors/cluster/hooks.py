@@ -81,6 +81,7 @@ class Hooks:
         self.sending: tuple[Hook, ...] = ()
         self.receiving: tuple[Hook, ...] = ()
         self.after: tuple[Hook, ...] = ()
+        self.on_the_way_out = False  # what is sent has to be shown to somebody
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._hooks))
@@ -127,11 +128,7 @@ class Hooks:
         self.sending = tuple(hook.send for hook in hooks if hook.send is not None)
         self.receiving = tuple(hook.receive for hook in hooks if hook.receive is not None)
         self.after = tuple(hook.after for hook in hooks if hook.after is not None)
-
-    @property
-    def on_the_way_out(self) -> bool:
-        """Whether what is sent has to be shown to anybody."""
-        return bool(self.sending or self.after)
+        self.on_the_way_out = bool(self.sending or self.after)
 
     def run(self, functions: tuple[Hook, ...], message: Any, about: About) -> Outcome:
         """Let functions see a message, one after the other; an error of theirs comes out."""

@@ -48,6 +48,7 @@ class Incoming:
         self.interposition = Interposition(runtime, codec, hooks, self._handle)
         self.spawn_requested: Callable[[Ties, RemoteCaller], None] | None = None
         self.undecodable = 0
+        self._to_acknowledge = False  # something came that its sender wants to hear of
         self._logged: dict[str, tuple[float, int]] = {}  # by node: since when, and how many lines
         self._handlers: dict[int, Callable[[Ties, Signal], None]] = {
             signals.SEND: self._on_send,
@@ -89,10 +90,12 @@ class Incoming:
                     handler(ties, signal)
             except DecodeError as error:
                 self._undecodable(ties, signal, error)
-        self._settle(ties)
+        if self._to_acknowledge:
+            self._settle(ties)
 
     def _settle(self, ties: Ties) -> None:
         """Acknowledge what came."""
+        self._to_acknowledge = False
         self._acknowledging.settle(ties)
         self.causality.post.settle(ties)
 
@@ -102,7 +105,8 @@ class Incoming:
             self._handlers[signal.kind](ties, signal)
         except DecodeError as error:
             self._undecodable(ties, signal, error)
-        self._settle(ties)
+        if self._to_acknowledge:
+            self._settle(ties)
 
     def _undecodable(self, ties: Ties, signal: Signal, error: DecodeError) -> None:
         self._log_undecodable(ties, signal, error)
@@ -159,6 +163,7 @@ class Incoming:
 
     def _on_acknowledged(self, ties: Ties, signal: Signal) -> None:
         """A message of the other node's outbox, which may have been here before."""
+        self._to_acknowledge = True
         if not self._acknowledging.accept(ties, signal):
             return
         try:
@@ -176,6 +181,7 @@ class Incoming:
                 post.acknowledged(ties, acknowledgement)
 
     def _on_causal(self, ties: Ties, signal: Signal) -> None:
+        self._to_acknowledge = True
         self.causality.arrived(ties, signal)
 
     def _on_cast(self, ties: Ties, signal: Signal) -> None:

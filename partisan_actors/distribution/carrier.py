@@ -83,6 +83,7 @@ class Carrier:
 
     __slots__ = (
         "_acknowledge_after",
+        "_held",
         "_named",
         "_owing",
         "_streams",
@@ -111,6 +112,7 @@ class Carrier:
         self._streams = streams
         self._named = named
         self._urgent = urgent
+        self._held = False
         self._turns = deque((named,))  # those that are equally urgent, the next one first
         self._acknowledge_after = acknowledge_after
         self._owing: list[Stream] = []  # those of which this connection brought frames that nothing acknowledges yet
@@ -132,6 +134,7 @@ class Carrier:
         self.last_heard = self.last_sent = now
         rooms: list[Effect] = []
         for stream in self:
+            stream.sending.hold(self._held)  # another carrier may have had it
             if stream.sending.rewind(received if stream is self._named else 0):
                 rooms.append(Room(stream))
         # Of what an earlier one brought, too: the acknowledgement may have been lost with it.
@@ -147,6 +150,7 @@ class Carrier:
         if stream not in self._turns:
             self._turns.append(stream)
             stream.sending.rewind(0)
+            stream.sending.hold(self._held)
 
     def drop(self, stream: Stream) -> None:
         """Let `stream` write here no more; a connection of its own takes it over."""
@@ -160,16 +164,23 @@ class Carrier:
 
     def hold(self, held: bool) -> None:
         """While held there is no room to write: see `SendingStream.hold`."""
-        for stream in self:
-            stream.sending.hold(held)
+        if held is not self._held:
+            self._held = held
+            for stream in self:
+                stream.sending.hold(held)
 
     def next_frame(self) -> Sequence[Buffer] | None:
         """The bytes of the next frame to write, with what is owed to the peer; None when nothing waits."""
-        # hot path: once per joined write, so no effects but what is to be written.
+        # hot path: twice per joined write, so no effects but what is to be written, and no calls to look.
         urgent = self._urgent
-        if urgent is not None and urgent.sending.frame_waits:
-            return self._frame_of(urgent)
+        if urgent is not None:
+            sending = urgent.sending
+            if sending.queue.size or sending.rewound:
+                return self._frame_of(urgent)
         turns = self._turns
+        if len(turns) == 1:
+            sending = turns[0].sending
+            return self._frame_of(turns[0]) if sending.queue.size or sending.rewound else None
         for _ in range(len(turns)):
             stream = turns[0]
             turns.rotate(-1)
@@ -179,13 +190,13 @@ class Carrier:
 
     def _frame_of(self, stream: Stream) -> Sequence[Buffer] | None:
         sending, receiving = stream.sending, stream.receiving
-        if sending.rewinding:
+        if sending.rewound:
             self.resent += 1
             return sending.next_frame()
-        unsent = sending.unsent
+        unsent = sending.queue.size
         owed = receiving.owed_frames or receiving.due
         buffers = sending.next_frame(encode_ack(receiving.acknowledgement()) if owed else b"")
-        self.bytes_sent += unsent - sending.unsent
+        self.bytes_sent += unsent - sending.queue.size
         return buffers
 
     def frame(self, frame: Frame, now: float) -> Sequence[Effect]:

@@ -69,6 +69,7 @@ class Session:
         "default",
         "ended",
         "first",
+        "frame",
         "hello",
         "machine",
         "send",
@@ -97,6 +98,7 @@ class Session:
         self.channels = channels
         self._owner = owner
         self.machine = SessionMachine(hello.life, number, parameters, Streams(channels, parameters.stream))
+        self.frame: Callable[[Frame, float], Sequence[Any]] = self.machine.frame  # those of the first connection
         self.first = Bearer(owner, self.machine.carrier, self)
         streams = self.machine.streams
         self.default = Outgoing(self, streams.default, self.first, owner.clock, used=True)
@@ -253,20 +255,19 @@ class Session:
 
     # Of a bearer
 
-    def frame(self, frame: Frame, now: float) -> Sequence[Any]:
-        """Take a frame of the first connection."""
-        return self.machine.frame(frame, now)
-
     def deliver(self, frame: Frame) -> None:
         """Hand the body of a frame up, whatever connection brought it."""
-        header = frame.header
-        self.deliver_body((header.channel, header.stream), frame.body)
+        # hot path: once per joined write of the peer.
+        header, default = frame.header, self.default
+        stream = (header.channel, header.stream)
+        outgoing = default if stream == default.stream.id else self.outgoing(stream)
+        self._owner.session_received(self, frame.body, outgoing)
+        if self.machine.closing:
+            self.perform(self.machine.look_at_end())
 
     def deliver_body(self, stream: StreamId, body: bytes | memoryview) -> None:
-        """Hand up what came on a stream."""
-        # hot path: once per joined write of the peer.
-        outgoing = self.default if stream == self.default.stream.id else self.outgoing(stream)
-        self._owner.session_received(self, body, outgoing)
+        """Hand up what came on a stream in more than one frame, or compressed."""
+        self._owner.session_received(self, body, self.outgoing(stream))
         if self.machine.closing:
             self.perform(self.machine.look_at_end())
 

@@ -108,13 +108,13 @@ class SendingStream:
         "_kept",
         "_number",
         "_parameters",
-        "_queue",
-        "_rewound",
         "_stream",
         "acknowledged",
         "congested",
         "overflowed",
+        "queue",
         "resent",
+        "rewound",
         "unacknowledged",
     )
 
@@ -143,11 +143,11 @@ class SendingStream:
         self._stream = stream
         if queue is None:
             queue = FlowQueue(parameters.fragment, parameters.fragmented, parameters.largest)
-        self._queue: Any = queue  # as mypy knows no slot that is a method in one class and none in another
+        self.queue: Any = queue  # as mypy knows no slot that is a method in one class and none in another
         self._compressor = compressor
         self._number = 0  # the last one given
         self._kept: deque[_Kept] = deque()  # given and not acknowledged, in order
-        self._rewound: deque[_Kept] = deque()  # the tail of `_kept` that the present connection has not carried yet
+        self.rewound: deque[_Kept] = deque()  # the tail of `_kept` that the present connection has not carried yet
         # What `unsent` must stay below for `offer` to have nothing to say. Kept up to date per frame, so that the
         # path of each signal has one comparison in place of three sums.
         self._attention = parameters.joined
@@ -169,7 +169,7 @@ class SendingStream:
         Raises: NotSendable for one that is larger than `largest`.
         """
         # hot path: once per message; 0.2 us.
-        queue = self._queue
+        queue = self.queue
         if type(signal) is bytes and (size := len(signal)) <= queue.plain:
             queue.append(signal)
             size = queue.size = queue.size + size
@@ -181,14 +181,14 @@ class SendingStream:
         size = size_of(signal)
         if size > self._parameters.largest:
             raise NotSendable(f"a message of {size} bytes; the limit is {self._parameters.largest}")
-        queue = self._queue
+        queue = self.queue
         queue.put(signal, size, flow)
         return queue.size  # type: ignore[no-any-return]
 
     def _offered(self, signal: Signal, flow: Hashable) -> bool:
         # The limit is looked at without this signal: a large one alone must not end a session that is idle.
         if self.buffered - size_of(signal) >= self._parameters.hard_limit:
-            self._queue.take_back(flow)
+            self.queue.take_back(flow)
             self.overflowed = True
         elif self.buffered >= self._parameters.high_watermark:
             self.congested = True
@@ -197,13 +197,13 @@ class SendingStream:
     @property
     def unsent(self) -> int:
         """Bytes that were offered and are in no frame yet."""
-        size: int = self._queue.size
+        size: int = self.queue.size
         return size
 
     @property
     def superseded(self) -> int:
         """Signals that were dropped for a newer one of their key; only in a monotonic channel."""
-        superseded: int = self._queue.superseded
+        superseded: int = self.queue.superseded
         return superseded
 
     @property
@@ -214,7 +214,8 @@ class SendingStream:
     @property
     def frame_waits(self) -> bool:
         """Whether `next_frame` has anything to give."""
-        return bool(self._rewound or self._queue)
+        # By the size, as no signal is empty: a third of what a truth value costs, and this is asked for each write.
+        return self.queue.size > 0 or bool(self.rewound)
 
     @property
     def sent(self) -> int:
@@ -228,12 +229,12 @@ class SendingStream:
             extensions: to go with it, such as an acknowledgement. A frame that is written again goes as it
                 went: what it acknowledged then is true still.
         """
-        if self._rewound:
+        if self.rewound:
             self.resent += 1
-            return self._rewound.popleft().buffers
-        if not self._queue:
+            return self.rewound.popleft().buffers
+        if not self.queue.size:
             return None
-        size, parts, where = self._queue.take(self._parameters.joined)
+        size, parts, where = self.queue.take(self._parameters.joined)
         flags = FRAGMENT if where else 0
         compressor = self._compressor
         if compressor is not None and (body := compressor.compress(parts, size)) is not None:
@@ -258,7 +259,7 @@ class SendingStream:
     @property
     def rewinding(self) -> bool:
         """Whether the next frame is one written before."""
-        return bool(self._rewound)
+        return bool(self.rewound)
 
     def acknowledge(self, number: int) -> bool:
         """Forget what the receiver has, up to `number`; True when that ends a congestion.
@@ -272,7 +273,7 @@ class SendingStream:
         if number > self._number:
             raise BadAcknowledgement(f"frame {number} was acknowledged, {self._number} was the last one sent")
         self.acknowledged = number
-        kept, rewound = self._kept, self._rewound
+        kept, rewound = self._kept, self.rewound
         while kept and kept[0].number <= number:
             self.unacknowledged -= kept.popleft().size
         # The old connection delivered them while the new one was made: no need to write them again.
@@ -293,7 +294,7 @@ class SendingStream:
         Raises: BadAcknowledgement.
         """
         room = self.acknowledge(received)
-        self._rewound = deque(self._kept)
+        self.rewound = deque(self._kept)
         return room
 
     def _look_again(self) -> None:
