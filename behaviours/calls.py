@@ -225,6 +225,14 @@ def send_request(dest: Any, request: Any, *, channel: str | None = None, partiti
     return made
 
 
+def _request_until(process: Process, dest: Any, request: Any, deadline: float | None) -> RequestId:
+    """As `send_request`; also what waits for room on the way gives up then."""
+    made = RequestId(process, dest, request)
+    made.deadline = deadline
+    _send_request(process, made, DEFAULT_OPTIONS)
+    return made
+
+
 def wait_response(request: RequestId, timeout: float | None = None) -> Any:
     """Wait for the answer; after a timeout the request goes on, and can be waited for again.
 
@@ -310,7 +318,7 @@ def multi_call(
     requests = []
     for node in wanted:
         try:
-            requests.append((node, send_request(Remote(name, node), request)))
+            requests.append((node, _request_until(process, Remote(name, node), request, deadline)))
         except CallError:
             bad_nodes.append(node)  # the name there is the caller's own: it cannot answer, and the others can
     replies: list[tuple[str, Any]] = []

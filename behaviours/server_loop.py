@@ -107,7 +107,7 @@ class ServerLoop:
             self.failed(error)
         process.reductions += handled
         if process.room is not None:
-            self._announce_room(process)
+            process.announce_room()
         if process.exiting is not NOT_EXITING:
             process.runtime.end(process, process.exiting)
 
@@ -292,11 +292,6 @@ class ServerLoop:
             "behaviour": name_of(type(self.server)),
             "state": _status_of(self.server, None),
         }
-
-    def _announce_room(self, process: Process) -> None:
-        room, process.room = process.room, None
-        for sender in room or ():
-            sender.wake()
 
 
 def _reason_of(error: BaseException) -> Any:

@@ -14,7 +14,7 @@ from partisan_actors.behaviours.directives import Directive, Ignore
 from partisan_actors.behaviours.server_loop import OwnGreenletServerProcess, ServerProcess
 from partisan_actors.errors import NameTaken, ProcessExit, StartError
 from partisan_actors.processes.clock import checked_seconds
-from partisan_actors.processes.crash_report import crash_of, report_crash
+from partisan_actors.processes.crash_report import crash_of, report_crash, shortened
 from partisan_actors.processes.identity import Global, Pid, Ref
 from partisan_actors.processes.messages import Crash
 from partisan_actors.processes.process import NOT_EXITING, Process
@@ -210,4 +210,4 @@ def _text(cls: type[GenServer], name: Any, reason: Any) -> str:
         return f"could not start {what}: {reason.type}: {reason.message}\n{reason.traceback}"
     if type(reason) is tuple and len(reason) == 2 and reason[0] == "already_started":
         return f"could not start {what}: the name is taken by {reason[1]}"
-    return f"could not start {what}: {reason!r}"
+    return f"could not start {what}: {shortened(reason)}"

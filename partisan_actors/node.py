@@ -393,6 +393,8 @@ class Node:
 
     def subscribe(self, callback: Callable[[messages.NodeUp | messages.NodeDown], Any]) -> Pid:
         """Call `callback(event)` for each NodeUp and NodeDown, in a process of its own, whose pid is returned."""
+        if not callable(callback):
+            raise TypeError(f"subscribe takes a function of one event, not {callback!r}")
         return self.spawn(_subscriber, callback)
 
     # Inside.

@@ -32,12 +32,16 @@ def checked_tls(tls: Any, transport: Any) -> TLS | None:
 
 def check_options(spawnable: Sequence[str], switch_interval: float | None, ack_timeout: float) -> None:
     """Raise TypeError, ValueError for options that are none."""
-    if isinstance(spawnable, str) or not isinstance(spawnable, Sequence):
+    if isinstance(spawnable, str) or not isinstance(spawnable, Sequence) or not _all_text(spawnable):
         raise TypeError(f"spawnable is a list of patterns, such as ({str(spawnable)!r},), not {spawnable!r}")
     if switch_interval is not None and not switch_interval > 0:
         raise ValueError(f"switch_interval is seconds, above 0, or None, not {switch_interval!r}")
     if not ack_timeout > 0:
         raise ValueError(f"ack_timeout is seconds, above 0, not {ack_timeout!r}")
+
+
+def _all_text(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def refuse_later_options(**options: Any) -> None:

@@ -10,6 +10,8 @@ import pytest
 from partisan_actors import (
     CallError,
     Node,
+    NotSendable,
+    StartError,
     process_info,
     receive,
     register,
@@ -19,8 +21,9 @@ from partisan_actors import (
     spawn,
 )
 from partisan_actors.behaviours import abcast, call, multi_call, receive_response, send_request, wait_response
-from tests.integration.workers import Echo, wait_for_ever
-from tests.nodes import Nodes, running_nodes
+from tests.conditions import wait_until
+from tests.integration.workers import Echo, NotStarting, wait_for_ever
+from tests.nodes import Nodes, cluster_of, running_nodes
 
 
 @pytest.fixture
@@ -93,3 +96,51 @@ def test_join_takes_an_address(node: Node):
 def test_options_that_are_no_lists_are_named(option: str, told: str):
     with pytest.raises(TypeError, match=told):
         Node("here@127.0.0.1", **{option: 3})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda node: node.subscribe(3),
+        lambda node: Node("here@127.0.0.1", channels=3),  # type: ignore[arg-type]
+        lambda node: Node("here@127.0.0.1", spawnable=(3,)),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_none_is_refused_at_the_door(node: Node, use: Callable[[Node], Any]):
+    with pytest.raises(TypeError, match=", not "):
+        use(node)
+
+
+def test_what_cannot_be_sent_later_is_told_now(nodes: Nodes, node: Node):
+    other = nodes.start("other")
+    node.join(other.address)
+    echo = Echo.start(node=other.name)
+    with pytest.raises(NotSendable, match="a function cannot be sent"):
+        send_after(1.0, echo, print)
+
+
+def test_requests_end_with_their_caller_on_both_nodes(nodes: Nodes, node: Node):
+    other = nodes.start("other")
+    node.join(other.address)
+    echo = Echo.start(node=other.name)
+
+    def ask() -> None:
+        for _ in range(10):
+            send_request(echo, "keep")
+
+    for _ in range(20):
+        node.run(ask)
+    assert node._runtime is not None
+    assert node._runtime.requests == {}
+    ties = cluster_of(other).remote.ties_to(node.name)
+    assert not isinstance(ties, str)
+    wait_until(lambda: not ties.callers)
+
+
+def test_a_start_that_fails_with_an_odd_reason_is_a_start_error(node: Node):
+    class Odd:
+        def __repr__(self) -> str:
+            raise ValueError("no text")
+
+    with pytest.raises(StartError):
+        NotStarting.start("stop", Odd())

@@ -77,7 +77,8 @@ class Acknowledging:
         self._inboxes = Inboxes(InboxParameters())
         self._arrivals: dict[Ties, Arrivals] = {}
         self._inbox_timers = KeyedTimers(runtime.clock, self._inbox_timer)
-        self._waiting: dict[str, list[Process]] = {}  # for room, by node
+        self._waiting: dict[str, dict[Process, int]] = {}  # for room, by node; and since when, as a place
+        self._places = 0  # the last one given
         self._log: DiskLog | None = None
         self._safe: dict[tuple[str, int], DiskLogError | None] = {}  # outcomes of appends that somebody waits for
         self._appending: dict[tuple[str, int], Process] = {}
@@ -155,15 +156,21 @@ class Acknowledging:
     def wait_for_room(self, sender: Process, node: str, nosuspend: bool) -> bool:
         """Wait while the outbox for a node is full; whether it had to. Raises WouldBlock."""
         box = self._box_for(node)
-        waited = False
+        place = 0
         while box.congested and sender.exiting is NOT_EXITING:
             if nosuspend:
                 raise WouldBlock(f"the outbox for {node} is full: {len(box)} messages of {box.size} bytes")
-            waited = True
-            self._waiting.setdefault(node, []).append(sender)
-            sender.wait()
+            if not place:
+                self._places += 1
+                place = self._places
+            waiting = self._waiting.setdefault(node, {})
+            waiting[sender] = place
+            try:
+                sender.wait()
+            finally:
+                waiting.pop(sender, None)
             box = self._box_for(node)
-        return waited
+        return place > 0
 
     def put(self, node: str, life: Life | None, letter: Letter, owner: Any) -> tuple[str, int] | None:
         """Accept a message for a node, or for one life of it; what `wait_for_log` takes, where there is a log."""
@@ -280,7 +287,9 @@ class Acknowledging:
                     if self._log is not None:
                         self._log.forget(box.node, numbers)
                 case Room():
-                    for process in self._waiting.pop(box.node, ()):
+                    waiting = self._waiting.pop(box.node, {})
+                    # Who has waited longest first: one that fills the box again and again must not keep others out.
+                    for process in sorted(waiting, key=waiting.__getitem__):
                         process.wake()
                 case SetTimer(key, seconds):
                     self._box_timers.set(key, seconds)

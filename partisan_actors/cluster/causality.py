@@ -30,8 +30,8 @@ from partisan_actors.processes.messages import Undelivered
 from partisan_actors.processes.ports import SendOptions
 from partisan_actors.processes.process import Process
 from partisan_actors.processes.runtime import Runtime
-from partisan_actors.wire.codec import Codec, DecodeError
-from partisan_actors.wire.signals import CAUSAL, Signal
+from partisan_actors.wire.codec import Codec
+from partisan_actors.wire.signals import CAUSAL, SEND, Signal
 
 __all__ = ["EVERYONE", "Causality"]
 
@@ -80,19 +80,19 @@ class Causality:
         labels: dict[str, CausalLabel],
         ties_to: Callable[[str], Ties | str],
         parameters: OutboxParameters,
-        deliver: Callable[[Ties, Signal, Any], bool],
+        take: Callable[[Ties, Signal], None],
     ) -> None:
         """Make the machines.
 
         Args:
             ties_to: the ties to a node, or why there are none.
             parameters: the limits of the outboxes.
-            deliver: puts a message into its receiver's mailbox; False when there is nobody.
+            take: what becomes of a message that is due, as if it had just arrived.
         """
         self._runtime = runtime
         self._codec = codec
         self._ties_to = ties_to
-        self._deliver = deliver
+        self._take = take
         home = runtime.home
         now = runtime.clock.now()
         self._labels = {
@@ -108,17 +108,21 @@ class Causality:
     # Out.
 
     def send(
-        self, sender: Process, targets: Sequence[Pid | Remote], dest: Any, message: Any, ref: Ref, options: SendOptions
+        self, sender: Process, letters: Sequence[tuple[Pid | Remote, Any]], dest: Any, ref: Ref, options: SendOptions
     ) -> None:
         """Send a message of a label, to one destination or to several.
+
+        Args:
+            letters: where it goes, and what it is there: a hook may have changed it.
+            dest: what the sender gave.
 
         Raises:
             ActorError: a destination is on no member of the label.
             NotSendable: the message cannot cross.
         """
         label = self._labels[options.causal or ""]
-        payload = self._codec.encode(message)
-        nodes = [target.node for target in targets]
+        payloads = {target.node: self._codec.encode(message) for target, message in letters}
+        nodes = list(payloads)
         others = [node for node in nodes if node != self._runtime.home.node]
         # Again for all after one wait: one that had room may have none any more.
         while any(self.post.wait_for_room(sender, node, options.nosuspend) for node in others):
@@ -128,14 +132,14 @@ class Causality:
         except ValueError as error:
             raise ActorError(str(error)) from None
         label.active = True
-        by_node = {target.node: target for target in targets}
-        told = {node: target if len(targets) > 1 else dest for node, target in by_node.items()}  # by `Undelivered`
+        by_node = {target.node: target for target, _ in letters}
+        told = {node: target if len(letters) > 1 else dest for node, target in by_node.items()}  # by `Undelivered`
         # Nobody may run between the two: what the machine has put into the order has to be on its way.
         for member, stamp in sent.stamps:
             post = _Post(label.machine.label.name, member, stamp, sender, ref, told[member])
-            self._put(post, by_node[member], sender.pid.serial, payload)
+            self._put(post, by_node[member], sender.pid.serial, payloads[member])
         if sent.here:
-            self._deliver_here(by_node[self._runtime.home.node], message)
+            self._deliver_here(*next(letter for letter in letters if letter[0].node == self._runtime.home.node))
         for node in sent.unreachable:
             sender.deliver(Undelivered(ref, told[node], "noconnection"))
 
@@ -239,22 +243,11 @@ class Causality:
         for effect in effects:
             match effect:
                 case Deliver(_, (ties, signal)):
-                    self._due(ties, signal)
+                    self._take(ties, signal._replace(kind=SEND, acknowledged=None))
                 case Tell(member, item):
                     self._put(_Post(label.machine.label.name, member, item), None, 0, b"")
                 case Abandon(member):
                     self._abandon(label.machine.label.name, member)
-
-    def _due(self, ties: Ties, signal: Signal) -> None:
-        try:
-            self._deliver(ties, signal, self._codec.decode(signal.payload))
-        except DecodeError as error:
-            self._refused_body(ties, error)
-
-    def _refused_body(self, ties: Ties, error: DecodeError) -> None:
-        structlog.get_logger("partisan_actors").warning(
-            "undecodable_message", node=self._runtime.home.node, peer=ties.peer.node, kind=CAUSAL, reason=str(error)
-        )
 
     def _abandon(self, label: str, member: str) -> None:
         self.post.abandon(member, lambda post: post.label == label, _ABANDONED)

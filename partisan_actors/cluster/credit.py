@@ -10,7 +10,6 @@ A receiver is named as its senders name it: by its number, or its registered nam
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeAlias
 
 from partisan_actors.cluster.ways import Way
@@ -41,37 +40,44 @@ class _WaitsForRoom:
         self._stand()
 
     def wake(self) -> None:
-        """Something was taken out of the mailbox, or its process has ended."""
-        process = self._process
-        if process.mailbox is not None and len(process.mailbox) > (process.max_mailbox or 0) // 2:
+        """Something was taken out of the mailbox, or its process has ended, or has its name no more."""
+        process, receiver = self._process, self._receiver
+        named = isinstance(receiver, int) or process.name == receiver
+        if named and process.mailbox is not None and len(process.mailbox) > (process.max_mailbox or 0) // 2:
             self._stand()
         else:
-            self._credit.give(self._receiver, self._way)
+            self._credit.give(receiver, self._way)
+
+    def leave(self) -> None:
+        """Stand there no more."""
+        if self._process.room is not None:
+            self._process.room.pop(self, None)
 
     def _stand(self) -> None:
         if self._process.room is None:
             self._process.room = {}
-        self._process.room[self] = None  # type: ignore[index]
+        self._process.room[self] = 0
 
 
 class Credit:
     """What one node tells another of full mailboxes, and what it was told."""
 
-    __slots__ = ("_held", "_told", "full")
+    __slots__ = ("_held", "_over", "_told", "full")
 
     def __init__(self) -> None:
-        self.full: dict[Receiver, list[Callable[[], None]]] = {}  # those of the other node, and who waits here
+        self.full: dict[Receiver, dict[Process, None]] = {}  # those of the other node, and who waits here
+        self._over = False  # the session has ended
         self._held: dict[Receiver, Way] = {}  # told to wait for another reason than a mailbox
-        self._told: set[Receiver] = set()  # those of this node that the other one knows to be full
+        # Those of this node that the other one knows to be full, but for those that are held.
+        self._told: dict[Receiver, _WaitsForRoom] = {}
 
     def delivered(self, process: Process, signal: Signal, way: Way) -> None:
         """A message of the other node is in a mailbox that has a limit."""
         receiver = receiver_of(signal.to, signal.name)
-        if receiver in self._told or len(process.mailbox or ()) < (process.max_mailbox or 0):
+        if self._over or receiver in self._told or len(process.mailbox or ()) < (process.max_mailbox or 0):
             return
-        self._told.add(receiver)
         _tell(FULL, receiver, way)
-        _WaitsForRoom(self, process, receiver, way)
+        self._told[receiver] = _WaitsForRoom(self, process, receiver, way)
 
     def hold(self, receiver: Receiver, way: Way) -> None:
         """Let the senders of the other node wait, until `give_held`."""
@@ -87,24 +93,30 @@ class Credit:
 
     def give(self, receiver: Receiver, way: Way) -> None:
         """A mailbox of this node has room."""
-        self._told.discard(receiver)
+        told = self._told.pop(receiver, None)
+        if told is not None:
+            told.leave()
         _tell(ROOM, receiver, way)
 
     def withdrawn(self, signal: Signal) -> None:
         """A mailbox of the other node is full."""
-        self.full.setdefault(receiver_of(signal.to, signal.name), [])
+        self.full.setdefault(receiver_of(signal.to, signal.name), {})
 
     def given(self, signal: Signal) -> None:
         """It is no more."""
-        for callback in self.full.pop(receiver_of(signal.to, signal.name), ()):
-            callback()
+        for process in self.full.pop(receiver_of(signal.to, signal.name), ()):
+            process.wake()
 
     def cut(self) -> None:
         """The session has ended: nobody waits any more."""
+        self._over = True
         full, self.full = self.full, {}
         for waiting in full.values():
-            for callback in waiting:
-                callback()
+            for process in waiting:
+                process.wake()
+        told, self._told = self._told, {}
+        for standing in told.values():
+            standing.leave()
 
 
 def _tell(kind: int, receiver: Receiver, way: Way) -> None:

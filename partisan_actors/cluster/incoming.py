@@ -29,7 +29,7 @@ from partisan_actors.wire.signals import Outcome, Signal, decode_acknowledgement
 __all__ = ["Incoming"]
 
 # What is between the nodes themselves.
-_NEVER_INTERPOSED = frozenset({signals.ACKNOWLEDGE, signals.FULL, signals.ROOM})
+_NEVER_INTERPOSED = frozenset({signals.ACKNOWLEDGE, signals.FULL, signals.ROOM, signals.CAUSAL})
 
 LOG_LINES = 20
 LOG_SECONDS = 10.0
@@ -78,7 +78,7 @@ class Incoming:
             BrokenFrame: the envelope is broken; the connection is to end.
         """
         handlers = self._handlers
-        interposed = self._hooks.receiving or self.interposition.waiting
+        interposed = self._hooks.receiving or self.interposition.busy
         for signal in signals_of(body):
             handler = handlers.get(signal.kind)
             try:
@@ -98,6 +98,13 @@ class Incoming:
         self._to_acknowledge = False
         self._acknowledging.settle(ties)
         self.causality.post.settle(ties)
+
+    def take(self, ties: Ties, signal: Signal) -> None:
+        """Handle a signal that had to wait for others."""
+        if self._hooks.receiving or self.interposition.busy:
+            self.interposition.take(ties, signal)
+        else:
+            self._handle(ties, signal)
 
     def _handle(self, ties: Ties, signal: Signal) -> None:
         """What the hooks let pass."""

@@ -47,7 +47,13 @@ class Interposition:
         self._hooks = hooks
         self._handle = handle
         self._queue: deque[_Waiting] = deque()
+        self._holding: dict[Ties, None] = {}  # whose senders were told to wait
         self._process: Process | None = None  # runs the hooks, while there is anything to do
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits, or is with a hook: what comes now has to wait behind it."""
+        return self._process is not None
 
     @property
     def waiting(self) -> int:
@@ -58,6 +64,7 @@ class Interposition:
         """Queue a signal."""
         self._queue.append(_Waiting(ties, ties.arrival, signal))
         if len(self._queue) >= LIMIT and signal.kind in _KINDS:
+            self._holding[ties] = None
             ties.credit.hold(receiver_of(signal.to, signal.name), ties.back(signal))
         if self._process is None:
             self._process = self._runtime.spawn(self._run, (), {})
@@ -66,8 +73,9 @@ class Interposition:
         try:
             while self._queue:
                 self._pass(self._queue.popleft())
-                if len(self._queue) == LIMIT // 2:
-                    for ties in {id(waiting.ties): waiting.ties for waiting in self._queue}.values():
+                if self._holding and len(self._queue) <= LIMIT // 2:
+                    holding, self._holding = self._holding, {}
+                    for ties in holding:
                         ties.credit.give_held()
         finally:
             self._process = None
@@ -89,8 +97,8 @@ class Interposition:
 
     def _go_on(self, waiting: _Waiting, signal: Signal) -> None:
         ties = waiting.ties
-        if ties.watches is None:
-            return  # its session has ended meanwhile
+        if ties.watches is None and signal.kind != signals.SEND:
+            return  # its session has ended meanwhile; a message may still be delivered, and perhaps was promised
         ties.arrival = waiting.arrival
         self._handle(ties, signal)
 

@@ -80,7 +80,7 @@ class RemoteProcesses:
         parameters = replace(usual, window_bytes=min(usual.window_bytes, window), time_limit=ack_timeout)
         self.acknowledging = Acknowledging(runtime, self.ties_to, parameters, self._undelivered)
         self.incoming = Incoming(runtime, codec, hooks, self.acknowledging)
-        self.causality = Causality(runtime, codec, labels, self.ties_to, parameters, self.incoming.deliver)
+        self.causality = Causality(runtime, codec, labels, self.ties_to, parameters, self.incoming.take)
         self.incoming.causality = self.causality
 
     # Sessions.
@@ -149,21 +149,21 @@ class RemoteProcesses:
     ) -> None:
         """Send a message that is acknowledged, or of which `Undelivered(ref, dest, reason)` tells."""
         if self.hooks.on_the_way_out:
-            message, delay, dropped = self._interpose("send", sender, target, message)
-            if dropped:
+            shown = self._interpose_acknowledged(sender, target, message)
+            if not shown:
                 sender.deliver(Undelivered(ref, dest, "dropped"))
                 return
-            if delay:
-                sender.wait(self.runtime.clock.now() + delay)
+            (message,) = shown
         payload = self.codec.encode(message)
         to, name = _address(target)
+        flow = self._flow(sender, to, name, options)  # a key that will not do is told now, whoever is there
 
         def way(ties: Ties) -> Way:
-            return self._way(ties, sender, to, name, options)
+            return _way_of(ties, flow, to, name, options)
 
         ties = self.ties_to(target)
         if isinstance(ties, Ties):
-            way(ties)  # a channel or a key that will not do is told now
+            way(ties)  # and so is a channel
         letter = Letter(signals.SEND, to, name, sender.pid.serial, payload, way)
         post = self.acknowledging
         post.wait_for_room(sender, target.node, options.nosuspend)
@@ -191,12 +191,23 @@ class RemoteProcesses:
             targets: list[Pid | Remote] = [Remote(dest.name, node) for node in members]
         else:
             targets = [self._target(dest)]
-        if self.hooks.on_the_way_out:
-            message, _, dropped = self._interpose("send", sender, targets[0], message)
-            if dropped:
-                sender.deliver(Undelivered(ref, dest, "dropped"))
-                return
-        self.causality.send(sender, targets, dest, message, ref, options)
+        letters: list[tuple[Pid | Remote, Any]] = []
+        for target in targets:
+            shown = self._interpose_acknowledged(sender, target, message) if self.hooks.on_the_way_out else [message]
+            letters += [(target, seen) for seen in shown]
+            if not shown:
+                sender.deliver(Undelivered(ref, target if len(targets) > 1 else dest, "dropped"))
+        if letters:
+            self.causality.send(sender, letters, dest, ref, options)
+
+    def _interpose_acknowledged(self, sender: Process, target: Pid | Remote, message: Any) -> list[Any]:
+        """What the hooks make of a message: one, after a delay, or none. Its sender waits: it keeps its place."""
+        message, delay, dropped = self._interpose("send", sender, target, message)
+        if delay and not dropped:
+            until = self.runtime.clock.now() + delay
+            while self.runtime.clock.now() < until:
+                sender.wait(until)
+        return [] if dropped else [message]
 
     def _target(self, dest: Any) -> Pid | Remote:
         """A pid, or a name on a node. Raises ActorError for nobody."""
@@ -222,14 +233,12 @@ class RemoteProcesses:
 
     def _way(self, ties: Ties, sender: Process, to: int, name: str | None, options: SendOptions) -> Way:
         """The stream that the flow of a message travels on. Raises ActorError, TypeError, NotSendable."""
+        return _way_of(ties, self._flow(sender, to, name, options), to, name, options)
+
+    def _flow(self, sender: Process, to: int, name: str | None, options: SendOptions) -> int:
         if options.partition_key is None:
-            flow = flow_of(sender.pid.serial, to, name)
-        else:
-            flow = self._key_flow(options.partition_key)
-        if options.channel is None:
-            return ties.ways.usual(flow)
-        key = (to, name) if options.partition_key is None else options.partition_key
-        return ties.ways.on(options.channel, flow, key)
+            return flow_of(sender.pid.serial, to, name)
+        return self._key_flow(options.partition_key)
 
     def _key_flow(self, key: Any) -> int:
         flow = self._key_flows.get(key)
@@ -254,6 +263,7 @@ class RemoteProcesses:
         receiver: Receiver | None = None,
     ) -> bool:
         """Wait while the stream, or the mailbox of the receiver, is full; False when the time is up."""
+        place = 0
         while (congested := way.outgoing.congested) or receiver in ties.credit.full:
             if nosuspend:
                 raise WouldBlock(_why_not_now(ties, congested, receiver))
@@ -261,12 +271,28 @@ class RemoteProcesses:
                 return True  # a last word from a `finally` block is not held up
             if deadline is not None and self.runtime.clock.now() >= deadline:
                 return False
-            if congested:
-                way.outgoing.when_room(sender.wake)
-            else:
-                ties.credit.full[receiver].append(sender.wake)  # type: ignore[index]
-            sender.wait(deadline)
+            waiting = None if congested else ties.credit.full[receiver]  # type: ignore[index]
+            place = self._wait_once(sender, way, waiting, deadline, place)
         return True
+
+    def _wait_once(
+        self, sender: Process, way: Way, waiting: dict[Process, None] | None, deadline: float | None, place: int
+    ) -> int:
+        """Wait among those who wait for a mailbox, or for the stream; who gives up leaves nothing behind."""
+        if waiting is not None:
+            waiting[sender] = None
+            try:
+                sender.wait(deadline)
+            finally:
+                waiting.pop(sender, None)
+            return place
+        wake = sender.wake
+        place = way.outgoing.when_room(wake, place)
+        try:
+            sender.wait(deadline)
+        finally:
+            way.outgoing.forget(wake)
+        return place
 
     def _hold_answer(self, ties: Ties, way: Way) -> None:
         process = process_of_greenlet()
@@ -422,6 +448,13 @@ class RemoteProcesses:
         ties = self._ties[session]
         ties.arrival = outgoing
         self.incoming.received(ties, body, other)
+
+
+def _way_of(ties: Ties, flow: int, to: int, name: str | None, options: SendOptions) -> Way:
+    if options.channel is None:
+        return ties.ways.usual(flow)
+    key = (to, name) if options.partition_key is None else options.partition_key
+    return ties.ways.on(options.channel, flow, key)
 
 
 def _why_not_now(ties: Ties, congested: bool, receiver: Receiver | None) -> str:

@@ -18,6 +18,7 @@ class ClusterRouter:
         self, remote: RemoteProcesses, spawning: Spawning, naming: Naming, members: Callable[[], list[str]]
     ) -> None:
         self.send = remote.send
+        self.check = remote.check
         self.send_acknowledged = remote.send_acknowledged
         self.send_causal = remote.send_causal
         self.request = remote.request

@@ -19,6 +19,7 @@ from typing import Any
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.ties import Ties
 from partisan_actors.errors import ActorError, NameTaken, NoConnection, StartError
+from partisan_actors.processes.crash_report import shortened
 from partisan_actors.processes.identity import Global, Pid, Ref
 from partisan_actors.processes.process import Monitor, Process
 from partisan_actors.processes.requests import PENDING, REPLIED, RemoteCaller, Request
@@ -197,7 +198,10 @@ def _answer(caller: RemoteCaller, outcome: tuple[Any, ...]) -> None:
     try:
         caller.reply(outcome)
     except ActorError:
-        caller.reply((*outcome[:1], *(repr(part) for part in outcome[1:])))
+        # A reason that cannot cross, as its repr; texts are texts already, but may be long.
+        caller.reply(
+            (outcome[0], *(shortened(part) if not isinstance(part, str) else part[:10_000] for part in outcome[1:]))
+        )
 
 
 def _outcome(request: Request, node: str, dotted: str) -> Pid | None:
@@ -205,7 +209,7 @@ def _outcome(request: Request, node: str, dotted: str) -> Pid | None:
         reason = request.value
         if reason == "noconnection":
             raise NoConnection(reason, f"{node!r} went down while it was starting {dotted}")
-        raise ActorError(f"could not start {dotted} on {node!r}: {reason!r}")
+        raise StartError(reason, f"could not start {dotted} on {node!r}: {shortened(reason)}")
     match request.value:
         case ("ok", pid):
             return pid  # type: ignore[no-any-return]

@@ -98,8 +98,9 @@ class Ties:
 
     def back(self, signal: Signal) -> Way:
         """The way of what answers a signal that is handled now: its own flow, on the stream that it came on."""
-        flow = signal.flow
-        return Way(self.arrival, flow_of(signal.sender, signal.to, signal.name) if flow is None else flow)
+        flow = flow_of(signal.sender, signal.to, signal.name) if signal.flow is None else signal.flow
+        # What is no message of a program is not to be dropped for a newer one.
+        return Way(self.arrival, flow) if not self.arrival.stream.monotonic else self.ways.usual(flow)
 
     def send(self, way: Way, kind: int, to: int, sender: int = 0, ref: int = 0, payload: bytes = b"") -> None:
         """Send one of the runtime's own signals: never suspended."""

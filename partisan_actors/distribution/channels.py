@@ -161,6 +161,8 @@ def declare_channels(channels: Iterable[Channel]) -> tuple[Channel, ...]:
         ValueError: two of one name, or too many.
     """
     by_name: dict[str, Channel] = {DEFAULT_CHANNEL: Channel(DEFAULT_CHANNEL)}
+    if isinstance(channels, str | Channel) or not isinstance(channels, Iterable):
+        raise TypeError(f"channels is a list of Channel(...) values, not {channels!r}")
     given: set[str] = set()
     for channel in channels:
         if not isinstance(channel, Channel):

@@ -182,8 +182,8 @@ class Session:
 
     def leave(self, reason: str) -> None:
         """End the session after writing what is queued, which has a second to get out."""
-        self.first.write_frames(everything=True)
         self.connections.leave()
+        self.first.write_frames(everything=True)
         self.perform(self.machine.leave(reason, self._owner.clock.now()))
 
     def flush(self) -> None:

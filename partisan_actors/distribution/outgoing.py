@@ -31,7 +31,18 @@ class SentThrough(Protocol):
 class Outgoing:
     """Signals to one stream of a session."""
 
-    __slots__ = ("_clock", "_offer", "_sending", "_session", "_used", "_waiting", "bearer", "ended", "stream")
+    __slots__ = (
+        "_clock",
+        "_offer",
+        "_places",
+        "_sending",
+        "_session",
+        "_used",
+        "_waiting",
+        "bearer",
+        "ended",
+        "stream",
+    )
 
     def __init__(self, session: SentThrough, stream: Stream, bearer: Bearer, clock: Clock, used: bool) -> None:
         """Begin.
@@ -48,7 +59,8 @@ class Outgoing:
         self._sending = stream.sending
         self._used = used
         self._offer: Callable[[Signal, Hashable], bool] = stream.sending.offer if used else self._first_offer
-        self._waiting: list[Callable[[], None]] = []  # told when there is room
+        self._waiting: dict[Callable[[], None], int] = {}  # told when there is room; by place
+        self._places = 0  # the last one given
 
     def __repr__(self) -> str:
         return f"<Outgoing {self.stream!r}>"
@@ -86,17 +98,30 @@ class Outgoing:
             bearer.dirty()
         return True
 
-    def when_room(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once, later, when the stream is not congested any more, or its session has ended."""
+    def when_room(self, callback: Callable[[], None], place: int = 0) -> int:
+        """Call `callback` once, later, when the stream is not congested any more, or its session has ended.
+
+        Args:
+            place: what this gave when the same was asked for before, and came to nothing: whoever has waited longest
+                is called first. Else one that fills the stream again and again would keep all others out.
+        """
+        if not place:
+            self._places += 1
+            place = self._places
         if self.congested:
-            self._waiting.append(callback)
+            self._waiting[callback] = place
         else:
             self._clock.call_soon(callback)
+        return place
+
+    def forget(self, callback: Callable[[], None]) -> None:
+        """Do not call it any more."""
+        self._waiting.pop(callback, None)
 
     def tell_room(self) -> None:
         """There is room again."""
-        waiting, self._waiting = self._waiting, []
-        for callback in waiting:
+        waiting, self._waiting = self._waiting, {}
+        for callback in sorted(waiting, key=waiting.__getitem__):
             self._clock.call_soon(callback)
 
     def end(self) -> None:

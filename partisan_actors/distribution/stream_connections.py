@@ -86,8 +86,11 @@ class StreamConnection:
         bearer.flush()
 
     def leave(self) -> None:
-        """Write what is queued."""
-        self._bearer.write_frames(everything=True)
+        """Write what is queued; what has no connection of its own yet goes over the first."""
+        if self._bearer.link is None and self.outgoing.stream.sending.frame_waits:
+            self._connections.session.carry_first(self.outgoing)
+        else:
+            self._bearer.write_frames(everything=True)
 
     def close(self, reason: str) -> None:
         """Close it, once what was written is out; the stream takes nothing any more."""

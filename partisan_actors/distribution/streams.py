@@ -30,10 +30,11 @@ ONLY: StreamId = (0, 0)
 class Stream:
     """What this node sends on one stream, and what it gets."""
 
-    __slots__ = ("_dictionary", "_expander", "assembly", "id", "receiving", "sending")
+    __slots__ = ("_dictionary", "_expander", "assembly", "id", "monotonic", "receiving", "sending")
 
     def __init__(self, parameters: StreamParameters, stream_id: StreamId, agreed: AgreedChannel | None = None) -> None:
         self.id = stream_id
+        self.monotonic = agreed is not None and agreed.channel.monotonic
         self.sending = _sending(parameters, stream_id, agreed)
         self.receiving = ReceivingStream(parameters)
         self.assembly = Assembly()

@@ -41,6 +41,9 @@ class Router(Protocol):
     def send(self, sender: Process, dest: Pid | Remote, message: Any, options: SendOptions) -> None:
         """Send; may suspend `sender` while the stream is full. Raises NotSendable, WouldBlock."""
 
+    def check(self, message: Any) -> None:
+        """Raise NotSendable where `send` would."""
+
     def send_acknowledged(
         self, sender: Process, target: Pid | Remote, dest: Any, message: Any, ref: Ref, options: SendOptions
     ) -> None:
@@ -99,6 +102,9 @@ class Alone:
 
     def send(self, sender: Process, dest: Pid | Remote, message: Any, options: SendOptions) -> None:
         """Nobody is there to get it."""
+
+    def check(self, message: Any) -> None:
+        """It goes nowhere, so it can be anything."""
 
     def send_acknowledged(
         self, sender: Process, target: Pid | Remote, dest: Any, message: Any, ref: Ref, options: SendOptions

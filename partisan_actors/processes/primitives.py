@@ -200,8 +200,10 @@ def send_after(seconds: float, dest: Any, message: Any) -> TimerRef:
     if checked_seconds(seconds, "the delay of send_after") < 0:
         raise ValueError(f"cannot send {seconds} seconds from now: the past is over")
     runtime = process.runtime
-    runtime.resolve(dest)  # a wrong kind of destination is told now
-    if runtime.check_message is not None:
+    # What is wrong with the destination or the message is told now, rather than to nobody later.
+    if isinstance(runtime.resolve(dest), Pid | Remote):
+        runtime.router.check(message)
+    elif runtime.check_message is not None:
         runtime.check_message(message)
     timer = TimerRef(runtime.clock, seconds)
     timer.start(seconds, _send_later, runtime, process, dest, message)

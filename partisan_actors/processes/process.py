@@ -107,6 +107,7 @@ class Process:
         "pid",
         "reductions",
         "refusals",
+        "requests",
         "room",
         "runtime",
         "scheduler",
@@ -141,7 +142,9 @@ class Process:
         self.reductions = 0  # turns begun and messages taken
         self.refusals = 0  # how often it was told to end, and went on
         self.max_mailbox: int | None = None
-        self.room: dict[Process, None] | None = None  # senders that wait for room in the mailbox
+        # Senders that wait for room in the mailbox, and since when, as a number: see `announce_room`.
+        self.room: dict[Any, int] | None = None
+        self.requests: dict[Any, None] | None = None  # of its `send_request`s, those that are open
         self.starting: Any = None  # who waits for its start, and is the first to be told of its end
 
     # What a kind of process decides.
@@ -184,6 +187,16 @@ class Process:
         waiter = self.waiter
         if waiter is not None and waiter.for_message:
             self.scheduler.wake(waiter)
+
+    def announce_room(self) -> None:
+        """There may be room in the mailbox, or never again: let those look who wait, the longest wait first.
+
+        In that order, as one that sends again and again would keep all others out.
+        """
+        room, self.room = self.room, None
+        if room is not None:
+            for sender in sorted(room, key=room.__getitem__) if len(room) > 1 else room:
+                sender.wake()
 
     # Waits.
 

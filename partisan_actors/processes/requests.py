@@ -164,12 +164,28 @@ class SystemRequest(Request):
 
 
 class RequestId(Request):
-    """A request whose answer arrives as a message (`send_request`)."""
+    """A request whose answer arrives as a message (`send_request`). It ends with its caller."""
 
     __slots__ = ()
 
+    def __init__(self, caller: Process, dest: Any, payload: Any) -> None:
+        super().__init__(caller, dest, payload)
+        if caller.requests is None:
+            caller.requests = {}
+        caller.requests[self] = None
+
     def _finished(self) -> None:
+        self._close()
         self.caller.deliver(Response(self))
+
+    def abandon(self) -> None:
+        """The caller does not wait any more, or is no more."""
+        self._close()
+        super().abandon()
+
+    def _close(self) -> None:
+        if self.caller.requests is not None:
+            self.caller.requests.pop(self, None)
 
 
 class Answers(Protocol):

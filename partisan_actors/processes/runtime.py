@@ -6,6 +6,7 @@ lies elsewhere it asks of its `router` (ports.py).
 
 from __future__ import annotations
 
+import itertools
 import os
 import weakref
 from collections import deque
@@ -55,6 +56,7 @@ class Runtime:
         self.router: Router = Alone(home.node, self.is_alive)
         self.check_message: Callable[[Any], None] | None = None  # set by strict_messages
         self.closed: str | None = None  # why no process may be made any more
+        self.places = itertools.count(1)  # for those who wait for room in a mailbox
         self._serial = 0
         self._ends: deque[tuple[Process, Any]] = deque()
         self._ending = False
@@ -173,8 +175,11 @@ class Runtime:
     def unregister(self, name: str) -> None:
         """Free a local name."""
         process = self.names.pop(name, None)
-        if process is not None:
-            process.name = None
+        if process is None:
+            return
+        process.name = None
+        # Who waits for room in its mailbox under that name has nothing to wait for any more.
+        process.announce_room()
 
     # Links and monitors between two processes of this node; the router has those to others.
 
@@ -267,10 +272,11 @@ class Runtime:
             monitors, process.monitors = process.monitors, None
             for monitor in monitors.values():
                 self._tell(process, self._release, monitor)
-        if process.room is not None:
-            room, process.room = process.room, None
-            for sender in room:
-                sender.wake()
+        process.announce_room()
+        if process.requests is not None:
+            requests, process.requests = process.requests, None
+            for request in requests:
+                self._tell(process, request.abandon)
         if process.starting is not None:
             starting, process.starting = process.starting, None
             self._tell(process, starting.down, reason)

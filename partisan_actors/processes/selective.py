@@ -81,7 +81,7 @@ def _discard_first(process: Process, match: Callable[[Any], bool], messages: Ite
             assert process.mailbox is not None
             del process.mailbox[index]
             process.reductions += 1
-            _announce_room(process)
+            process.announce_room()
             return True
     return False
 
@@ -124,14 +124,8 @@ def _taken(process: Process, index: int) -> Any:
         del mailbox[index]
     process.last_message = message
     if process.room is not None:
-        _announce_room(process)
+        process.announce_room()
     return message
-
-
-def _announce_room(process: Process) -> None:
-    room, process.room = process.room, None
-    for sender in room or ():
-        sender.wake()
 
 
 def let_others_run(process: Process) -> None:

@@ -117,7 +117,7 @@ def check_delivery(runtime: Runtime, channel: str | None, ack: bool = False, cau
 
 
 def _wait_for_room(process: Process, target: Process, nosuspend: bool) -> None:
-    limit = target.max_mailbox
+    limit, place = target.max_mailbox, 0
     while target is not process and limit is not None and len(target.mailbox or ()) >= limit:
         if nosuspend:
             let_others_run(process)  # or who tries again and again would keep the receiver from running
@@ -128,7 +128,7 @@ def _wait_for_room(process: Process, target: Process, nosuspend: bool) -> None:
             return  # a last word from a `finally` block is not held up
         if target.room is None:
             target.room = {}
-        target.room[process] = None
+        place = target.room[process] = place or next(process.runtime.places)
         try:
             process.wait()
         finally:
