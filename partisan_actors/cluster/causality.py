@@ -17,7 +17,7 @@ from msgpack import packb, unpackb
 
 from partisan_actors.cluster.acknowledging import Acknowledging, Letter
 from partisan_actors.cluster.ties import Ties
-from partisan_actors.cluster.ways import Way, flow_of
+from partisan_actors.cluster.ways import Way
 from partisan_actors.distribution.causal import CausalOrder
 from partisan_actors.distribution.causal_events import Abandon, Deliver, Tell
 from partisan_actors.distribution.causal_label import CausalLabel
@@ -31,7 +31,7 @@ from partisan_actors.processes.ports import SendOptions
 from partisan_actors.processes.process import Process
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.wire.codec import Codec
-from partisan_actors.wire.signals import CAUSAL, SEND, Signal
+from partisan_actors.wire.signals import CAUSAL, SEND, Outcome, Signal
 
 __all__ = ["EVERYONE", "Causality"]
 
@@ -44,6 +44,8 @@ LONGEST_WITHOUT_REPORT = 10.0
 
 # Why what was queued for a member is given up when its machine says so.
 _ABANDONED = "abandoned"
+# What will not get better for that life of a member.
+_FOR_GOOD = frozenset({_ABANDONED, "unsupported", "noproc", "stopping"})
 _LENGTH = 4
 
 
@@ -56,6 +58,10 @@ class _Post(NamedTuple):
     process: Process | None = None
     ref: Ref | None = None
     dest: Any = None
+
+
+def _between_machines(ties: Ties, to: int, name: str | None) -> Way:
+    return ties.ways.usual(0)
 
 
 class _Label:
@@ -80,14 +86,14 @@ class Causality:
         labels: dict[str, CausalLabel],
         ties_to: Callable[[str], Ties | str],
         parameters: OutboxParameters,
-        take: Callable[[Ties, Signal], None],
+        take: Callable[[Ties, Signal], bool],
     ) -> None:
         """Make the machines.
 
         Args:
             ties_to: the ties to a node, or why there are none.
             parameters: the limits of the outboxes.
-            take: what becomes of a message that is due, as if it had just arrived.
+            take: what becomes of a message that is due, as if it had just arrived; False when nobody gets it.
         """
         self._runtime = runtime
         self._codec = codec
@@ -100,21 +106,30 @@ class Causality:
             for name, label in labels.items()
         }
         self.post = Acknowledging(runtime, ties_to, parameters, self._failed)
+        self._nobody: Signal | None = None  # the message that was due last, if nobody was there to get it
         self._lives: dict[str, Life] = {}  # of the members that are up
         self._timer: Timer | None = None
+        self._again: dict[_Post, Timer] = {}  # what is to be told again
         if labels:
             self._look_soon()
 
     # Out.
 
     def send(
-        self, sender: Process, letters: Sequence[tuple[Pid | Remote, Any]], dest: Any, ref: Ref, options: SendOptions
+        self,
+        sender: Process,
+        letters: Sequence[tuple[Pid | Remote, Any]],
+        dest: Any,
+        ref: Ref,
+        options: SendOptions,
+        way: Callable[[Ties, int, str | None], Way],
     ) -> None:
         """Send a message of a label, to one destination or to several.
 
         Args:
             letters: where it goes, and what it is there: a hook may have changed it.
             dest: what the sender gave.
+            way: the stream of a session that is taken to a process or name there.
 
         Raises:
             ActorError: a destination is on no member of the label.
@@ -137,7 +152,7 @@ class Causality:
         # Nobody may run between the two: what the machine has put into the order has to be on its way.
         for member, stamp in sent.stamps:
             post = _Post(label.machine.label.name, member, stamp, sender, ref, told[member])
-            self._put(post, by_node[member], sender.pid.serial, payloads[member])
+            self._put(post, by_node[member], sender.pid.serial, payloads[member], way)
         if sent.here:
             self._deliver_here(*next(letter for letter in letters if letter[0].node == self._runtime.home.node))
         for node in sent.unreachable:
@@ -160,7 +175,14 @@ class Causality:
         """The members of a label."""
         return self._labels[label].machine.label.members
 
-    def _put(self, post: _Post, target: Pid | Remote | None, sender: int, payload: bytes) -> None:
+    def _put(
+        self,
+        post: _Post,
+        target: Pid | Remote | None,
+        sender: int,
+        payload: bytes,
+        way: Callable[[Ties, int, str | None], Way] | None = None,
+    ) -> None:
         to, name = 0, None
         if type(target) is Pid:
             to = target.serial
@@ -168,12 +190,8 @@ class Causality:
             name = target.name  # type: ignore[union-attr]
         stamp: bytes = packb((post.label, post.stamp))
         framed = b"".join((len(stamp).to_bytes(_LENGTH, "big"), stamp, payload))
-        flow = flow_of(sender, to, name)
-
-        def way(ties: Ties) -> Way:
-            return ties.ways.usual(flow)
-
-        letter = Letter(CAUSAL, to, name, sender, framed, way)
+        taken = way if way is not None else _between_machines
+        letter = Letter(CAUSAL, to, name, sender, framed, lambda ties: taken(ties, to, name))
         self.post.put(post.member, self._lives.get(post.member), letter, post)
 
     def _deliver_here(self, target: Pid | Remote, message: Any) -> None:
@@ -184,12 +202,18 @@ class Causality:
     def _failed(self, node: str, post: _Post, number: int, reason: str) -> None:
         label = self._labels[post.label]
         if post.process is None:
-            if reason != _ABANDONED and post.member in self._lives:
-                self._put(post, None, 0, b"")  # without a time limit, while that life is up
+            if reason not in _FOR_GOOD and post.member in self._lives:
+                # Without a time limit, while that life is up. Later: it may have been refused from within `_put`.
+                self._again[post] = self._runtime.clock.call_later(QUIET, self._tell_again, post)
             return
         self._perform(label, label.machine.gave_up(post.member, post.stamp))
         assert post.ref is not None
         post.process.deliver(Undelivered(post.ref, post.dest, "noconnection" if reason == _ABANDONED else reason))
+
+    def _tell_again(self, post: _Post) -> None:
+        del self._again[post]
+        if post.member in self._lives:
+            self._put(post, None, 0, b"")
 
     # What the view tells.
 
@@ -220,15 +244,16 @@ class Causality:
             name, stamp = unpackb(payload[_LENGTH : _LENGTH + length], use_list=False)
             label = self._labels[name]
             message = signal._replace(payload=payload[_LENGTH + length :])
+            self._nobody = None
             taken, effects = label.machine.receive(ties.session.node, stamp, (ties, message), len(payload))
         except (BadStamp, KeyError, ValueError, TypeError) as error:
             self._refused(ties, signal, error)
             return
         label.active = True
         self._perform(label, effects)
-        if taken:
-            # Whether it was here before is the machine's to know; this only says that it need not come again.
-            self.post.accept(ties, signal)
+        # Whether it was here before is the machine's to know; this only says that it need not come again.
+        if taken and self.post.accept(ties, signal) and self._nobody is message:
+            self.post.refuse(ties, signal, Outcome.NO_PROCESS)
 
     def _refused(self, ties: Ties, signal: Signal, error: Exception) -> None:
         """It will not get better, so it is acknowledged; nobody else is hurt."""
@@ -243,7 +268,9 @@ class Causality:
         for effect in effects:
             match effect:
                 case Deliver(_, (ties, signal)):
-                    self._take(ties, signal._replace(kind=SEND, acknowledged=None))
+                    # Its sender hears of it if it need not wait here; later it has been acknowledged.
+                    if not self._take(ties, signal._replace(kind=SEND, acknowledged=None)):
+                        self._nobody = signal
                 case Tell(member, item):
                     self._put(_Post(label.machine.label.name, member, item), None, 0, b"")
                 case Abandon(member):
@@ -274,12 +301,17 @@ class Causality:
 
     def close(self) -> None:
         """The node stops."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timers()
         self.post.close()
+        self._cancel_timers()
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._timer, *self._again.values()):
+            if timer is not None:
+                timer.cancel()
+        self._again.clear()
 
     def let_go(self) -> None:
         """In the child of a fork: it is all the parent's."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timers()
         self.post.let_go()

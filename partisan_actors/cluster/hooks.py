@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import structlog
+
 from partisan_actors.processes.identity import Pid, Remote
 
 __all__ = ["DROP", "About", "Delay", "Hook", "Hooks", "Outcome"]
@@ -141,6 +143,14 @@ class Hooks:
                 delay += result.seconds
             elif result is not None:
                 message = result
-        for function in self.after:
-            function(message, about)
         return Outcome(message, delay, dropped=False)
+
+    def show(self, message: Any, about: About) -> None:
+        """Let the after hooks see what was sent, or delivered; what they raise is logged."""
+        for function in self.after:
+            try:
+                function(message, about)
+            except Exception as error:
+                structlog.get_logger("partisan_actors").error(
+                    "after_hook_failed", peer=about.node, kind=about.kind, reason=repr(error), exc_info=error
+                )

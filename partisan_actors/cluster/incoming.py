@@ -45,7 +45,7 @@ class Incoming:
         self._hooks = hooks
         self._acknowledging = acknowledging
         self.causality: Causality  # set by who makes both
-        self.interposition = Interposition(runtime, codec, hooks, self._handle)
+        self.interposition = Interposition(runtime, codec, hooks, self._handle, self._drop)
         self.spawn_requested: Callable[[Ties, RemoteCaller], None] | None = None
         self.undecodable = 0
         self._to_acknowledge = False  # something came that its sender wants to hear of
@@ -78,7 +78,7 @@ class Incoming:
             BrokenFrame: the envelope is broken; the connection is to end.
         """
         handlers = self._handlers
-        interposed = self._hooks.receiving or self.interposition.busy
+        interposed = self._interposed
         for signal in signals_of(body):
             handler = handlers.get(signal.kind)
             try:
@@ -93,18 +93,25 @@ class Incoming:
         if self._to_acknowledge:
             self._settle(ties)
 
+    @property
+    def _interposed(self) -> bool:
+        hooks = self._hooks
+        return bool(hooks.receiving or hooks.after) or self.interposition.busy
+
     def _settle(self, ties: Ties) -> None:
         """Acknowledge what came."""
         self._to_acknowledge = False
         self._acknowledging.settle(ties)
         self.causality.post.settle(ties)
 
-    def take(self, ties: Ties, signal: Signal) -> None:
-        """Handle a signal that had to wait for others."""
-        if self._hooks.receiving or self.interposition.busy:
+    def take(self, ties: Ties, signal: Signal) -> bool:
+        """Handle a message that had to wait for others; False when nobody is there to get it."""
+        if self._interposed:
             self.interposition.take(ties, signal)
-        else:
-            self._handle(ties, signal)
+            return True
+        there = self._receiver(signal) is not None
+        self._handle(ties, signal)
+        return there
 
     def _handle(self, ties: Ties, signal: Signal) -> None:
         """What the hooks let pass."""
@@ -113,6 +120,12 @@ class Incoming:
         except DecodeError as error:
             self._undecodable(ties, signal, error)
         if self._to_acknowledge:
+            self._settle(ties)
+
+    def _drop(self, ties: Ties, signal: Signal) -> None:
+        """A hook dropped it. Its sender is told where it waits to hear of it, and else would send it again."""
+        if signal.acknowledged is not None and self._acknowledging.accept(ties, signal):
+            self._acknowledging.refuse(ties, signal, Outcome.DROPPED)
             self._settle(ties)
 
     def _undecodable(self, ties: Ties, signal: Signal, error: DecodeError) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
 from partisan_actors.cluster.credit import receiver_of
-from partisan_actors.cluster.hooks import About, Hooks
+from partisan_actors.cluster.hooks import About, Hooks, Outcome
 from partisan_actors.cluster.ties import Ties
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.processes.identity import Pid
@@ -29,6 +29,7 @@ __all__ = ["Interposition"]
 LIMIT = 10_000
 """Signals that wait for receive hooks; from there on the senders of other nodes are held."""
 
+_ANSWERS = frozenset({signals.REPLY, signals.CALL_FAILED})
 _KINDS = {signals.SEND: "send", signals.CAST: "cast", signals.CALL: "call", signals.REPLY: "reply"}
 
 
@@ -41,8 +42,22 @@ class _Waiting(NamedTuple):
 class Interposition:
     """What arrives while there are receive hooks."""
 
-    def __init__(self, runtime: Runtime, codec: Codec, hooks: Hooks, handle: Callable[[Ties, Signal], None]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        codec: Codec,
+        hooks: Hooks,
+        handle: Callable[[Ties, Signal], None],
+        drop: Callable[[Ties, Signal], None],
+    ) -> None:
+        """Make it.
+
+        Args:
+            handle: what becomes of a signal that passes.
+            drop: and of one that does not.
+        """
         self._runtime = runtime
+        self._drop = drop
         self._codec = codec
         self._hooks = hooks
         self._handle = handle
@@ -61,7 +76,12 @@ class Interposition:
         return len(self._queue)
 
     def take(self, ties: Ties, signal: Signal) -> None:
-        """Queue a signal."""
+        """Queue a signal, but for an answer that a hook itself waits for: it would wait for ever."""
+        if signal.kind in _ANSWERS and self._process is not None:
+            request = self._runtime.requests.get(signal.ref)
+            if request is not None and request.caller is self._process:
+                self._handle(ties, signal)
+                return
         self._queue.append(_Waiting(ties, ties.arrival, signal))
         if len(self._queue) >= LIMIT and signal.kind in _KINDS:
             self._holding[ties] = None
@@ -84,16 +104,48 @@ class Interposition:
                 self._process = self._runtime.spawn(self._run, (), {})
 
     def _pass(self, waiting: _Waiting) -> None:
-        signal, delay = waiting.signal, 0.0
-        if signal.kind in _KINDS:
-            passed = self._interpose(waiting)
-            if passed is None:
-                return
-            signal, delay = passed
-        if delay:
-            self._runtime.clock.call_later(delay, self._go_on, waiting, signal)
+        signal = waiting.signal
+        if signal.kind not in _KINDS:
+            self._go_on(waiting, signal)
+            return
+        try:
+            message = self._codec.decode(signal.payload)
+        except DecodeError:
+            self._go_on(waiting, signal)  # told by who handles it
+            return
+        about = self._about(waiting)
+        try:
+            outcome, signal = self._interpose(signal, message, about)
+        except BaseException:
+            # This process is told to end. What it has at hand is not its to lose.
+            self._go_on(waiting, signal)
+            raise
+        if outcome.dropped:
+            self._drop(waiting.ties, signal)
+        elif outcome.delay:
+            self._runtime.clock.call_later(outcome.delay, self._go_on, waiting, signal)
         else:
             self._go_on(waiting, signal)
+        if not outcome.dropped:
+            self._hooks.show(outcome.message, about)
+
+    def _about(self, waiting: _Waiting) -> About:
+        signal, ties = waiting.signal, waiting.ties
+        sender = Pid(ties.peer, signal.sender) if signal.sender else None
+        dest: Pid | str = signal.name if signal.name is not None else Pid(self._runtime.home, signal.to)
+        return About(_KINDS[signal.kind], ties.peer.node, sender, dest)
+
+    def _interpose(self, signal: Signal, message: Any, about: About) -> tuple[Outcome, Signal]:
+        try:
+            outcome = self._hooks.run(self._hooks.receiving, message, about)
+            if outcome.message is not message:
+                signal = signal._replace(payload=self._codec.encode(outcome.message))
+        except Exception as error:
+            structlog.get_logger("partisan_actors").error(
+                "receive_hook_failed", node=self._runtime.home.node, peer=about.node, reason=repr(error), exc_info=error
+            )
+            return Outcome(message, 0.0, dropped=False), signal
+        return outcome, signal
 
     def _go_on(self, waiting: _Waiting, signal: Signal) -> None:
         ties = waiting.ties
@@ -101,22 +153,3 @@ class Interposition:
             return  # its session has ended meanwhile; a message may still be delivered, and perhaps was promised
         ties.arrival = waiting.arrival
         self._handle(ties, signal)
-
-    def _interpose(self, waiting: _Waiting) -> tuple[Signal, float] | None:
-        signal, ties = waiting.signal, waiting.ties
-        sender = Pid(ties.peer, signal.sender) if signal.sender else None
-        dest: Pid | str = signal.name if signal.name is not None else Pid(self._runtime.home, signal.to)
-        about = About(_KINDS[signal.kind], ties.peer.node, sender, dest)
-        try:
-            message = self._codec.decode(signal.payload)
-        except DecodeError:
-            return signal, 0.0  # told by who handles it
-        try:
-            outcome = self._hooks.run(self._hooks.receiving, message, about)
-            payload = signal.payload if outcome.message is message else self._codec.encode(outcome.message)
-        except Exception as error:
-            structlog.get_logger("partisan_actors").error(
-                "receive_hook_failed", node=self._runtime.home.node, peer=about.node, reason=repr(error), exc_info=error
-            )
-            return signal, 0.0
-        return None if outcome.dropped else (signal._replace(payload=payload), outcome.delay)

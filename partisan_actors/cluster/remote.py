@@ -143,6 +143,8 @@ class RemoteProcesses:
         if way.outgoing.congested or ties.credit.full:
             self._wait_for_room(sender, way, ties, options.nosuspend, None, receiver_of(to, name))
         self._send(way, encode_signal(kind, to, sender.pid.serial, 0, payload, name), delay)
+        if self.hooks.after:
+            self._show("send" if kind == signals.SEND else "cast", sender, dest, message)
 
     def send_acknowledged(
         self, sender: Process, target: Pid | Remote, dest: Any, message: Any, ref: Ref, options: SendOptions
@@ -164,6 +166,10 @@ class RemoteProcesses:
         ties = self.ties_to(target)
         if isinstance(ties, Ties):
             way(ties)  # and so is a channel
+            # A mailbox at its limit holds these senders, too.
+            receiver = receiver_of(to, name)
+            if receiver in ties.credit.full:
+                self._wait_for_room(sender, way(ties), ties, options.nosuspend, None, receiver)
         letter = Letter(signals.SEND, to, name, sender.pid.serial, payload, way)
         post = self.acknowledging
         post.wait_for_room(sender, target.node, options.nosuspend)
@@ -171,6 +177,8 @@ class RemoteProcesses:
         waits = post.put(target.node, life, letter, _Owner(sender, ref, dest))
         if waits is not None:
             post.wait_for_log(sender, waits)
+        if self.hooks.after:
+            self._show("send", sender, target, message)
 
     def _undelivered(self, node: str, owner: _Owner | None, number: int, reason: str) -> None:
         if owner is not None:
@@ -198,7 +206,14 @@ class RemoteProcesses:
             if not shown:
                 sender.deliver(Undelivered(ref, target if len(targets) > 1 else dest, "dropped"))
         if letters:
-            self.causality.send(sender, letters, dest, ref, options)
+
+            def way(ties: Ties, to: int, name: str | None) -> Way:
+                return _way_of(ties, flow, to, name, options)
+
+            flow = self._flow(sender, *_address(letters[0][0]), options)
+            self.causality.send(sender, letters, dest, ref, options, way)
+            for target, shown_message in letters if self.hooks.after else ():
+                self._show("send", sender, target, shown_message)
 
     def _interpose_acknowledged(self, sender: Process, target: Pid | Remote, message: Any) -> list[Any]:
         """What the hooks make of a message: one, after a delay, or none. Its sender waits: it keeps its place."""
@@ -230,6 +245,9 @@ class RemoteProcesses:
 
     def _interpose(self, kind: str, sender: Process, dest: Pid | Remote, message: Any) -> Outcome:
         return self.hooks.run(self.hooks.sending, message, About(kind, dest.node, sender.pid, dest))
+
+    def _show(self, kind: str, sender: Process, dest: Pid | Remote, message: Any) -> None:
+        self.hooks.show(message, About(kind, dest.node, sender.pid, dest))
 
     def _way(self, ties: Ties, sender: Process, to: int, name: str | None, options: SendOptions) -> Way:
         """The stream that the flow of a message travels on. Raises ActorError, TypeError, NotSendable."""
@@ -322,6 +340,8 @@ class RemoteProcesses:
         signal = self._expect_answer(ties, way, request, kind, to, name, payload, flow)
         if signal is not None and not dropped:
             self._send(way, signal, delay)
+            if self.hooks.after:
+                self._show("call", caller, dest, message)
 
     def send_request(self, ties: Ties, way: Way, request: Request, kind: int, payload: bytes) -> None:
         """Send any kind of signal to the other node itself that is answered by REPLY or CALL_FAILED."""

@@ -114,7 +114,7 @@ class Ties:
 
     def reply(self, caller: RemoteCaller, value: Any) -> None:
         """Send an answer, when there is room for it. Raises NotSendable."""
-        delay = 0.0
+        delay, about = 0.0, None
         if self._hooks.on_the_way_out:
             callee = caller.target.pid if caller.target is not None else None
             about = About("reply", self.peer.node, callee, caller.pid)
@@ -127,6 +127,8 @@ class Ties:
             self._wait_for_room(self, caller.way)
         signal = encode_signal(REPLY, caller.pid.serial, 0, caller.number, payload)
         self._send(caller.way, signal, delay)
+        if about is not None:
+            self._hooks.show(value, about)
 
     def fail(self, caller: RemoteCaller, reason: Any) -> None:
         """Say that there will be no answer."""

@@ -54,6 +54,7 @@ _REASONS = {
     Outcome.EXPIRED.value: "expired",
     Outcome.NO_PROCESS.value: "noproc",
     Outcome.UNDECODABLE.value: "undecodable",
+    Outcome.DROPPED.value: "dropped",
 }
 
 

@@ -112,7 +112,7 @@ def check_delivery(runtime: Runtime, channel: str | None, ack: bool = False, cau
             f"{runtime.home.node} has no channel {channel!r}, only {', '.join(map(repr, runtime.channels))}: "
             f"declare it, Node(..., channels=(Channel({channel!r}), ...))"
         )
-    if ack and channel is not None and runtime.channels[channel]:
+    if (ack or causal is not None) and channel is not None and runtime.channels[channel]:
         raise ActorError(f"channel {channel!r} is monotonic and acknowledges nothing: it may drop any message")
 
 

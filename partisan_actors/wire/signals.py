@@ -277,6 +277,7 @@ class Outcome(enum.IntEnum):
     EXPIRED = 1  # sent before, perhaps, and the receiver has forgotten whether it had it
     NO_PROCESS = 2  # nobody was there to get it
     UNDECODABLE = 3
+    DROPPED = 4  # by a hook of the receiving node
 
 
 class Acknowledgement(NamedTuple):

@@ -226,3 +226,11 @@ def test_the_session_of_a_pair_is_not_needed_to_accept(pair: list[Node]):
     session_between(here, there).end("enough")
     send(echo, "sent without a session", ack=True)
     wait_until(lambda: notes(there, echo) == ("sent without a session",))
+
+
+def test_a_key_that_will_not_do_is_told_whoever_is_there(nodes: Nodes):
+    node = nodes.start("here")
+    with node.attached():
+        for key in ([1], object()):
+            with pytest.raises(TypeError):
+                send(Remote("echo", "nowhere@127.0.0.1"), 1, ack=True, partition_key=key)

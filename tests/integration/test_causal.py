@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import random
 from collections.abc import Callable, Iterator
@@ -175,3 +176,27 @@ def test_a_node_has_to_be_a_member_of_the_labels_that_it_declares(nodes: Nodes):
         nodes.make("here", causal_labels=(CausalLabel("talk", ("x@h",)),))
     with pytest.raises(TypeError, match="causal_labels are CausalLabel"):
         nodes.make("here", causal_labels=("talk",))
+
+
+def test_a_process_that_is_not_there_is_told(group: Group):
+    b = group.nodes[1]
+    dest = Remote("nobody", b.name)
+    ref = send(dest, 1, causal="talk")
+    assert receive(timeout=5.0) == Undelivered(ref, dest, "noproc")  # type: ignore[arg-type]
+    send(Remote("talker", "*"), ("question", 0), causal="talk")
+    for node in group.nodes:
+        wait_until(group.has(node, 2))
+
+
+def test_a_member_of_an_older_version_does_no_harm(nodes: Nodes):
+    names = ("old1-causal@127.0.0.1", "old2-causal@127.0.0.1")
+    label = CausalLabel("talk", names)
+    here = nodes.start(names[0], causal_labels=(label,))
+    there = nodes.start(names[1])
+    cluster_of(there).peers.identity = dataclasses.replace(cluster_of(there).peers.identity, features=0)
+    here.join(there.address)
+    with here.attached():
+        dest = Remote("talker", there.name)
+        wait_until(lambda: here.members() == sorted(names))
+        ref = send(dest, 1, causal="talk")
+        assert receive(timeout=5.0) == Undelivered(ref, dest, "unsupported")  # type: ignore[arg-type]

@@ -229,3 +229,13 @@ def test_one_channel_full_is_no_matter_to_another(nodes: Nodes):
         assert outgoing.congested
         assert call(echo, ("echo", 2)) == 2
         send(echo, "x", nosuspend=True)
+
+
+def test_the_first_messages_of_a_channel_are_not_lost_when_their_node_stops(nodes: Nodes):
+    here, there = nodes.cluster("here", "there", channels=CHANNELS)
+    echo = there.run(Echo.start)
+    with here.attached():
+        for number in range(50):
+            cast(echo, number, channel="bulk", partition_key=number % 5)
+    here.stop()
+    wait_until(lambda: there.run(call, echo, "count") == 50)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from partisan_actors import (
+    Channel,
     Node,
     Pid,
     Remote,
@@ -20,11 +21,13 @@ from partisan_actors import (
     sleep,
     spawn,
     spawn_opt,
+    unregister,
 )
 from partisan_actors.behaviours import call
+from partisan_actors.cluster.credit import Credit
 from tests.conditions import wait_until
 from tests.integration.workers import Echo
-from tests.nodes import Nodes, session_between
+from tests.nodes import Nodes, cluster_of, session_between
 
 LIMIT = 50
 
@@ -142,3 +145,72 @@ def test_a_call_to_a_full_mailbox_ends_in_time(pair: list[Node]):
     fill(pid)
     with pytest.raises(TimeoutError):
         call(pid, "x", timeout=0.2)
+
+
+def test_a_name_that_moved_to_another_process_holds_nobody(pair: list[Node]):
+    _, there = pair
+    start_reader(there, "reader")
+    fill(Remote("reader", there.name))
+    gate = [1]
+
+    def move() -> None:
+        unregister("reader")
+        pid = spawn_opt(reader, (gate,), max_mailbox=LIMIT)
+        assert isinstance(pid, Pid)
+        register("reader", pid)
+
+    there.run(move)
+    wait_until(lambda: not credit_of(pair).full)
+    send(Remote("reader", there.name), "x")
+
+
+def test_calls_that_gave_up_leave_nothing_behind(pair: list[Node]):
+    _, there = pair
+    pid = start_reader(there)
+    fill(pid)
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            call(pid, "x", timeout=0.01)
+    assert credit_of(pair).full == {pid.serial: {}}
+
+
+def test_sessions_that_ended_leave_nothing_at_a_full_mailbox(pair: list[Node]):
+    here, there = pair
+    pid = start_reader(there)
+    process = there._runtime.processes[pid.serial]  # type: ignore[union-attr]
+    for _ in range(3):
+        fill(pid)
+        session_between(here, there).end("enough")
+        wait_until(lambda: cluster_of(here).peers.session(there.name) is not None)
+        wait_until(lambda: cluster_of(there).peers.session(here.name) is not None)
+    wait_until(lambda: len(process.room or ()) <= 1)
+
+
+def test_what_holds_senders_is_never_dropped_for_a_newer_message(nodes: Nodes):
+    here, there = nodes.cluster("here", "there", channels=(Channel("latest", monotonic=True),))
+    with here.attached():
+        gates: list[list[int]] = [[], []]
+        readers = [start_reader(there, gate=gate) for gate in gates]
+        for number in range(LIMIT * 2):
+            for pid in readers:
+                send(pid, "x", channel="latest", partition_key=(pid, number))
+        full = credit_of([here, there]).full
+        wait_until(lambda: sorted(full) == sorted(pid.serial for pid in readers))
+        for gate in gates:
+            gate.append(1)
+        wait_until(lambda: not credit_of([here, there]).full)
+
+
+def credit_of(pair: list[Node]) -> Credit:
+    here, there = pair
+    ties = cluster_of(here).remote.ties_to(there.name)
+    assert not isinstance(ties, str)
+    return ties.credit
+
+
+def test_senders_of_acknowledged_messages_wait_too(pair: list[Node]):
+    _, there = pair
+    pid = start_reader(there)
+    fill(pid)
+    with pytest.raises(WouldBlock, match="max_mailbox"):
+        send(pid, "x", ack=True, nosuspend=True)

@@ -7,8 +7,25 @@ from typing import Any
 
 import pytest
 
-from partisan_actors import DROP, About, CallTimeout, Delay, Down, Node, Remote, monitor, receive, self_pid, send, sleep
+from partisan_actors import (
+    DROP,
+    About,
+    CallTimeout,
+    CausalLabel,
+    Delay,
+    Down,
+    Node,
+    ProcessExit,
+    Remote,
+    Undelivered,
+    monitor,
+    receive,
+    self_pid,
+    send,
+    sleep,
+)
 from partisan_actors.behaviours import call, cast
+from partisan_actors.cluster import interposition
 from partisan_actors.cluster.hooks import Hooks
 from tests.conditions import wait_until
 from tests.integration.workers import Echo
@@ -162,3 +179,72 @@ def test_wrong_uses_are_told():
     with pytest.raises(ValueError, match="cannot be delayed by -1"):
         Delay(-1)
     assert repr(DROP) == "DROP"
+
+
+def test_senders_that_waited_for_hooks_go_on_whoever_else_waits(pair: list[Node], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(interposition, "LIMIT", 10)
+    here, there = pair
+    echo = start_echo(there)
+    there.hooks.add("slow", receive=lambda message, about: sleep(0.002))
+    for number in range(60):
+        cast(echo, number)
+    wait_until(lambda: there.run(call, echo, "count") == 60)
+    ties = cluster_of(here).remote.ties_to(there.name)
+    assert not isinstance(ties, str)
+    wait_until(lambda: not ties.credit.full)
+    assert there.run(call, echo, "notes") == tuple(range(60))
+
+
+def test_a_hook_taken_off_while_it_works_keeps_the_order(pair: list[Node]):
+    _, there = pair
+    echo = start_echo(there)
+    there.hooks.add("slow", receive=lambda message, about: sleep(0.05))
+    cast(echo, 1)
+    wait_until(lambda: cluster_of(there).remote.incoming.interposition.busy)
+    there.hooks.remove("slow")
+    cast(echo, 2)
+    wait_until(lambda: there.run(call, echo, "notes") == (1, 2))
+
+
+def test_causal_messages_are_seen_for_each_member_and_on_arrival(nodes: Nodes):
+    names = ("h1-hooks@127.0.0.1", "h2-hooks@127.0.0.1")
+    label = CausalLabel("talk", names)
+    here, there = nodes.cluster(*names, causal_labels=(label,))
+    echo = there.run(Echo.start, name="echo")
+    seen: list[Any] = []
+    here.hooks.add("see", send=lambda message, about: seen.append(about.dest))
+    there.hooks.add("change", receive=lambda message, about: ("seen", message))
+    with here.attached():
+        send(Remote("echo", "*"), "x", causal="talk")
+        assert seen == [Remote("echo", name) for name in names]
+        wait_until(lambda: there.run(call, echo, "notes") == (("seen", "x"),))
+
+
+def test_an_acknowledged_message_that_is_dropped_on_arrival_is_told(pair: list[Node]):
+    _, there = pair
+    echo = start_echo(there)
+    there.hooks.add("drop", receive=lambda message, about: DROP if message == "x" else None)
+    ref = send(echo, "x", ack=True)
+    for number in range(20):
+        send(echo, number, ack=True)
+    assert receive(timeout=5.0) == Undelivered(ref, echo, "dropped")  # type: ignore[arg-type]
+    wait_until(lambda: there.run(call, echo, "notes") == tuple(range(20)))
+
+
+def test_a_hook_that_is_told_to_end_loses_nothing(pair: list[Node]):
+    _, there = pair
+    echo = start_echo(there)
+
+    def give_up(message: Any, about: About) -> None:
+        raise ProcessExit("enough")
+
+    there.hooks.add("ends", receive=give_up)
+    for number in range(5):
+        assert call(echo, ("echo", number)) == number
+
+
+def test_a_receive_hook_may_call_the_node_that_it_hears(pair: list[Node]):
+    here, there = pair
+    echo, asked = start_echo(there), here.run(Echo.start)
+    there.hooks.add("asks", receive=lambda message, about: call(asked, ("echo", message), 2.0))
+    assert call(echo, ("echo", 1)) == 1
