@@ -214,7 +214,7 @@ class Incoming:
             ties.send_reason(ties.back(signal), signals.CALL_FAILED, signal.sender, 0, signal.ref, "noproc")
             return
         kind = RemoteCaller if signal.kind == signals.CALL else RemoteSystemCaller
-        caller = kind(ties, Pid(ties.peer, signal.sender), signal.ref, payload, ties.back(signal))
+        caller = kind(ties, Pid(ties.peer, signal.sender), signal.ref, payload, ties.back(signal, process))
         caller.target = process
         ties.callers[caller.number] = caller
         process.add_watch(caller)
@@ -285,7 +285,7 @@ class Incoming:
         if process is None:
             ties.send_reason(ties.back(signal), signals.DOWN, signal.sender, signal.to, signal.ref, "noproc")
             return
-        self.watch(ties, process, signal.sender, signal.ref, ties.back(signal))
+        self.watch(ties, process, signal.sender, signal.ref, ties.back(signal, process))
 
     def watch(self, ties: Ties, process: Process, watcher: int, ref: int, way: Way) -> None:
         """Let process `watcher` of the other node know, by `ref` and that way, when `process` ends."""

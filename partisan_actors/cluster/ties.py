@@ -96,9 +96,18 @@ class Ties:
         self.remote_watches: dict[int, RemoteWatch] = {}  # their monitors on ours, by their ref
         self.callers: dict[int, RemoteCaller] = {}  # their requests to ours, unanswered, by their number
 
-    def back(self, signal: Signal) -> Way:
-        """The way of what answers a signal that is handled now: its own flow, on the stream that it came on."""
-        flow = flow_of(signal.sender, signal.to, signal.name) if signal.flow is None else signal.flow
+    def back(self, signal: Signal, receiver: Process | None = None) -> Way:
+        """The way of what answers a signal that is handled now: its own flow, on the stream that it came on.
+
+        With the `receiver` that a name stood for, the flow is that of the two processes: what it says to the other one
+        by its pid, and what answers this, keep their order.
+        """
+        if signal.flow is not None:
+            flow = signal.flow
+        elif receiver is not None:
+            flow = flow_of(signal.sender, receiver.pid.serial, None)
+        else:
+            flow = flow_of(signal.sender, signal.to, signal.name)
         # What is no message of a program is not to be dropped for a newer one.
         return Way(self.arrival, flow) if not self.arrival.stream.monotonic else self.ways.usual(flow)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
-from partisan_actors.distribution.compression import dictionary_id
+from partisan_actors.distribution.compression import dictionary_id, problem_with_dictionary
 from partisan_actors.distribution.stream import StreamParameters
 
 __all__ = [
@@ -105,6 +105,9 @@ class Channel:
             )
         if self.dictionary is not None and not (isinstance(self.dictionary, bytes) and self.dictionary):
             raise TypeError(f"channel {self.name!r}: dictionary is bytes, or None, not {self.dictionary!r}")
+        problem = problem_with_dictionary(self.dictionary) if self.dictionary is not None else None
+        if problem is not None:
+            raise ValueError(f"channel {self.name!r}: dictionary cannot be used: {problem}")
 
     def _check_parallelism(self) -> None:
         if self.parallelism == "auto":

@@ -14,7 +14,7 @@ import zstandard
 from partisan_actors.distribution.flows import Buffer
 from partisan_actors.wire.frames import BrokenFrame
 
-__all__ = ["LARGEST", "Compressor", "Expander", "dictionary_id"]
+__all__ = ["LARGEST", "Compressor", "Expander", "dictionary_id", "problem_with_dictionary"]
 
 LARGEST = 1 << 20
 """Bytes of the largest body that is compressed, and of what any may expand to."""
@@ -31,6 +31,15 @@ def dictionary_id(channel: str, dictionary: bytes | None) -> bytes:
     """Eight bytes that say which dictionary a channel has; empty for none."""
     # With the channel in it: that the peer has it for another one is of no use.
     return sha256(channel.encode() + b"\0" + dictionary).digest()[:8] if dictionary is not None else b""
+
+
+def problem_with_dictionary(dictionary: bytes) -> str | None:
+    """Why nothing can be compressed with it, such as one that is damaged; None where it can."""
+    try:
+        Compressor(3, dictionary).compress((bytes(2 * _SMALLEST),), 2 * _SMALLEST)
+    except zstandard.ZstdError as error:
+        return str(error)
+    return None
 
 
 class Compressor:

@@ -15,12 +15,15 @@ from partisan_actors import (
     Down,
     Node,
     Pid,
+    Remote,
     WouldBlock,
     monitor,
     receive,
+    register,
     self_pid,
     send,
     spawn,
+    whereis,
 )
 from partisan_actors.behaviours import call, cast, receive_response, send_request
 from tests.conditions import wait_until
@@ -239,3 +242,24 @@ def test_the_first_messages_of_a_channel_are_not_lost_when_their_node_stops(node
             cast(echo, number, channel="bulk", partition_key=number % 5)
     here.stop()
     wait_until(lambda: there.run(call, echo, "count") == 50)
+
+
+def test_a_down_by_name_does_not_pass_a_large_message_sent_before(pair: list[Node]):
+    _, there = pair
+
+    def talker() -> None:
+        register("talker", self_pid())
+        owner = receive(Pid)
+        send(owner, bytes(6 << 20))
+
+    pid = there.spawn(talker)
+    wait_until(lambda: there.run(whereis, "talker") == pid)
+    ref = monitor(Remote("talker", there.name))
+    send(pid, self_pid())
+    assert len(receive((bytes, Down), timeout=5.0)) == 6 << 20  # type: ignore[arg-type]
+    assert receive(timeout=5.0) == Down(ref, Remote("talker", there.name), "normal")
+
+
+def test_a_dictionary_that_cannot_be_used_is_told():
+    with pytest.raises(ValueError, match="channel 'x': dictionary cannot be used"):
+        Channel("x", compression=3, dictionary=b"\x37\xa4\x30\xec" + b"x" * 100)
