@@ -283,6 +283,7 @@ class Causality:
         self._timer = self._runtime.clock.call_later(QUIET, self._look)
 
     def _look(self) -> None:
+        self._look_soon()
         now = self._runtime.clock.now()
         for label in self._labels.values():
             if not label.active or now - label.reported >= LONGEST_WITHOUT_REPORT:
@@ -290,7 +291,6 @@ class Causality:
                 self._perform(label, label.machine.report())
                 self._bury_hearsay(label)
             label.active = False
-        self._look_soon()
 
     def _bury_hearsay(self, label: _Label) -> None:
         """Members that only stamps tell of, and the view still does not: a settlement would wait for them for ever."""

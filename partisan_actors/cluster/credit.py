@@ -30,13 +30,12 @@ def receiver_of(serial: int, name: str | None) -> Receiver:
 class _WaitsForRoom:
     """Stands among the senders that wait for room in a mailbox of this node."""
 
-    __slots__ = ("_credit", "_process", "_receiver", "_way")
+    __slots__ = ("_credit", "_process", "_receiver")
 
-    def __init__(self, credit: Credit, process: Process, receiver: Receiver, way: Way) -> None:
+    def __init__(self, credit: Credit, process: Process, receiver: Receiver) -> None:
         self._credit = credit
         self._process = process
         self._receiver = receiver
-        self._way = way
         self._stand()
 
     def wake(self) -> None:
@@ -46,7 +45,7 @@ class _WaitsForRoom:
         if named and process.mailbox is not None and len(process.mailbox) > (process.max_mailbox or 0) // 2:
             self._stand()
         else:
-            self._credit.give(receiver, self._way)
+            self._credit.give(receiver)
 
     def leave(self) -> None:
         """Stand there no more."""
@@ -62,41 +61,48 @@ class _WaitsForRoom:
 class Credit:
     """What one node tells another of full mailboxes, and what it was told."""
 
-    __slots__ = ("_held", "_over", "_told", "full")
+    __slots__ = ("_held", "_over", "_told", "_way", "full")
 
-    def __init__(self) -> None:
+    def __init__(self, way: Way) -> None:
+        """Begin.
+
+        Args:
+            way: always the same one, so that what is told keeps its order; and of no monotonic channel, which might
+                drop it.
+        """
+        self._way = way
         self.full: dict[Receiver, dict[Process, None]] = {}  # those of the other node, and who waits here
         self._over = False  # the session has ended
-        self._held: dict[Receiver, Way] = {}  # told to wait for another reason than a mailbox
+        self._held: dict[Receiver, None] = {}  # told to wait for another reason than a mailbox
         # Those of this node that the other one knows to be full, but for those that are held.
         self._told: dict[Receiver, _WaitsForRoom] = {}
 
-    def delivered(self, process: Process, signal: Signal, way: Way) -> None:
+    def delivered(self, process: Process, signal: Signal) -> None:
         """A message of the other node is in a mailbox that has a limit."""
         receiver = receiver_of(signal.to, signal.name)
         if self._over or receiver in self._told or len(process.mailbox or ()) < (process.max_mailbox or 0):
             return
-        _tell(FULL, receiver, way)
-        self._told[receiver] = _WaitsForRoom(self, process, receiver, way)
+        self._tell(FULL, receiver)
+        self._told[receiver] = _WaitsForRoom(self, process, receiver)
 
-    def hold(self, receiver: Receiver, way: Way) -> None:
+    def hold(self, receiver: Receiver) -> None:
         """Let the senders of the other node wait, until `give_held`."""
         if receiver not in self._held:
-            self._held[receiver] = way
-            _tell(FULL, receiver, way)
+            self._held[receiver] = None
+            self._tell(FULL, receiver)
 
     def give_held(self) -> None:
         """Let them go on; a mailbox that is full says so again."""
         held, self._held = self._held, {}
-        for receiver, way in held.items():
-            self.give(receiver, way)
+        for receiver in held:
+            self.give(receiver)
 
-    def give(self, receiver: Receiver, way: Way) -> None:
+    def give(self, receiver: Receiver) -> None:
         """A mailbox of this node has room."""
         told = self._told.pop(receiver, None)
         if told is not None:
             told.leave()
-        _tell(ROOM, receiver, way)
+        self._tell(ROOM, receiver)
 
     def withdrawn(self, signal: Signal) -> None:
         """A mailbox of the other node is full."""
@@ -118,7 +124,6 @@ class Credit:
         for standing in told.values():
             standing.leave()
 
-
-def _tell(kind: int, receiver: Receiver, way: Way) -> None:
-    serial, name = (0, receiver) if isinstance(receiver, str) else (receiver, None)
-    way.send(encode_signal(kind, serial, name=name, flags=OPTIONAL))
+    def _tell(self, kind: int, receiver: Receiver) -> None:
+        serial, name = (0, receiver) if isinstance(receiver, str) else (receiver, None)
+        self._way.send(encode_signal(kind, serial, name=name, flags=OPTIONAL))

@@ -178,7 +178,7 @@ class Incoming:
             return False
         process.deliver(message)
         if process.max_mailbox is not None:
-            ties.credit.delivered(process, signal, ties.back(signal))
+            ties.credit.delivered(process, signal)
         return True
 
     def _on_acknowledged(self, ties: Ties, signal: Signal) -> None:
@@ -220,7 +220,7 @@ class Incoming:
         process.add_watch(caller)
         process.deliver(caller)
         if process.max_mailbox is not None:
-            ties.credit.delivered(process, signal, ties.back(signal))
+            ties.credit.delivered(process, signal)
 
     def _on_reply(self, ties: Ties, signal: Signal) -> None:
         value = self._codec.decode(signal.payload)

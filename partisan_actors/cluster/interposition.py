@@ -85,7 +85,7 @@ class Interposition:
         self._queue.append(_Waiting(ties, ties.arrival, signal))
         if len(self._queue) >= LIMIT and signal.kind in _KINDS:
             self._holding[ties] = None
-            ties.credit.hold(receiver_of(signal.to, signal.name), ties.back(signal))
+            ties.credit.hold(receiver_of(signal.to, signal.name))
         if self._process is None:
             self._process = self._runtime.spawn(self._run, (), {})
 
@@ -93,15 +93,19 @@ class Interposition:
         try:
             while self._queue:
                 self._pass(self._queue.popleft())
-                if self._holding and len(self._queue) <= LIMIT // 2:
-                    holding, self._holding = self._holding, {}
-                    for ties in holding:
-                        ties.credit.give_held()
+                self._give_held()
         finally:
             self._process = None
+            self._give_held()
             if self._queue and self._runtime.closed is None:
                 # Somebody killed it. What waits is not theirs to lose.
                 self._process = self._runtime.spawn(self._run, (), {})
+
+    def _give_held(self) -> None:
+        if self._holding and len(self._queue) <= LIMIT // 2:
+            holding, self._holding = self._holding, {}
+            for ties in holding:
+                ties.credit.give_held()
 
     def _pass(self, waiting: _Waiting) -> None:
         signal = waiting.signal

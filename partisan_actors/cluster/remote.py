@@ -11,26 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
-import structlog
-
-from partisan_actors.cluster.acknowledging import Acknowledging, Letter
-from partisan_actors.cluster.causality import EVERYONE, Causality
+from partisan_actors.cluster.acknowledging import Acknowledging
+from partisan_actors.cluster.causality import Causality
 from partisan_actors.cluster.credit import Receiver, receiver_of
 from partisan_actors.cluster.hooks import About, Hooks, Outcome
 from partisan_actors.cluster.incoming import Incoming
+from partisan_actors.cluster.posting import Posting
 from partisan_actors.cluster.ties import Ties
-from partisan_actors.cluster.ways import Way, Ways, flow_of
+from partisan_actors.cluster.ways import Way, Ways, address_of, flow_of, way_of
 from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.channels import DEFAULT_CHANNEL, Channel
+from partisan_actors.distribution.flows import size_of
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.outbox_events import OutboxParameters
 from partisan_actors.distribution.outgoing import Outgoing
-from partisan_actors.errors import ActorError, NotSendable, WouldBlock
+from partisan_actors.errors import NotSendable, WouldBlock
 from partisan_actors.processes.crash_report import shortened
-from partisan_actors.processes.identity import Life, Pid, Ref, Remote
-from partisan_actors.processes.messages import Undelivered
+from partisan_actors.processes.identity import Life, Pid, Remote
 from partisan_actors.processes.ports import DEFAULT_OPTIONS, SendOptions
 from partisan_actors.processes.process import NOT_EXITING, Monitor, Process
 from partisan_actors.processes.requests import Cast, RemoteCaller, Request, SystemRequest
@@ -43,14 +42,8 @@ from partisan_actors.wire.signals import Signal, encode_signal
 
 __all__ = ["RemoteProcesses"]
 
-
-class _Owner(NamedTuple):
-    """Whom to tell of a message that was given up."""
-
-    process: Process
-    ref: Ref
-    dest: Any
-
+MOST_DELAYED = 1 << 20
+"""Bytes that hooks may delay at once; from there on the sender waits."""
 
 KEPT_KEYS = 4096
 """Partition keys of which the flow is remembered."""
@@ -71,6 +64,7 @@ class RemoteProcesses:
         self.runtime = runtime
         self.codec = codec
         self._channels = {channel.name: channel for channel in channels}
+        self._delayed = 0  # bytes that hooks delay
         self._key_flows: dict[Any, int] = {}  # partition keys used lately, and their flows
         self._ties: dict[Session, Ties] = {}
         self._ties_by_node: dict[str, Ties] = {}
@@ -78,7 +72,8 @@ class RemoteProcesses:
         window = self._channels[DEFAULT_CHANNEL].high_watermark
         usual = OutboxParameters()
         parameters = replace(usual, window_bytes=min(usual.window_bytes, window), time_limit=ack_timeout)
-        self.acknowledging = Acknowledging(runtime, self.ties_to, parameters, self._undelivered)
+        self.posting = Posting(self)
+        self.acknowledging = Acknowledging(runtime, self.ties_to, parameters, self.posting.undelivered)
         self.incoming = Incoming(runtime, codec, hooks, self.acknowledging)
         self.causality = Causality(runtime, codec, labels, self.ties_to, parameters, self.incoming.take)
         self.incoming.causality = self.causality
@@ -131,129 +126,58 @@ class RemoteProcesses:
         if type(message) is Cast:
             kind, message = signals.CAST, message.request
         if self.hooks.on_the_way_out:
-            message, delay, dropped = self._interpose("send" if kind == signals.SEND else "cast", sender, dest, message)
+            message, delay, dropped = self.interpose("send" if kind == signals.SEND else "cast", sender, dest, message)
             if dropped:
                 return
         payload = self.codec.encode(message)  # before anything else: an unsendable value raises whoever is there
         ties = self.ties_to(dest)
         if isinstance(ties, str):
             return
-        to, name = _address(dest)
+        to, name = address_of(dest)
         way = self._way(ties, sender, to, name, options)
         if way.outgoing.congested or ties.credit.full:
-            self._wait_for_room(sender, way, ties, options.nosuspend, None, receiver_of(to, name))
+            self.wait_for_room(sender, way, ties, options.nosuspend, None, receiver_of(to, name))
         self._send(way, encode_signal(kind, to, sender.pid.serial, 0, payload, name), delay)
         if self.hooks.after:
-            self._show("send" if kind == signals.SEND else "cast", sender, dest, message)
-
-    def send_acknowledged(
-        self, sender: Process, target: Pid | Remote, dest: Any, message: Any, ref: Ref, options: SendOptions
-    ) -> None:
-        """Send a message that is acknowledged, or of which `Undelivered(ref, dest, reason)` tells."""
-        if self.hooks.on_the_way_out:
-            shown = self._interpose_acknowledged(sender, target, message)
-            if not shown:
-                sender.deliver(Undelivered(ref, dest, "dropped"))
-                return
-            (message,) = shown
-        payload = self.codec.encode(message)
-        to, name = _address(target)
-        flow = self._flow(sender, to, name, options)  # a key that will not do is told now, whoever is there
-
-        def way(ties: Ties) -> Way:
-            return _way_of(ties, flow, to, name, options)
-
-        ties = self.ties_to(target)
-        if isinstance(ties, Ties):
-            way(ties)  # and so is a channel
-            # A mailbox at its limit holds these senders, too.
-            receiver = receiver_of(to, name)
-            if receiver in ties.credit.full:
-                self._wait_for_room(sender, way(ties), ties, options.nosuspend, None, receiver)
-        letter = Letter(signals.SEND, to, name, sender.pid.serial, payload, way)
-        post = self.acknowledging
-        post.wait_for_room(sender, target.node, options.nosuspend)
-        life = target.home if type(target) is Pid else None
-        waits = post.put(target.node, life, letter, _Owner(sender, ref, dest))
-        if waits is not None:
-            post.wait_for_log(sender, waits)
-        if self.hooks.after:
-            self._show("send", sender, target, message)
-
-    def _undelivered(self, node: str, owner: _Owner | None, number: int, reason: str) -> None:
-        if owner is not None:
-            owner.process.deliver(Undelivered(owner.ref, owner.dest, reason))
-            return
-        # Of an earlier life of this node: whoever sent it is no more.
-        structlog.get_logger("partisan_actors").warning(
-            "undelivered", node=self.runtime.home.node, peer=node, number=number, reason=reason
-        )
-
-    def send_causal(self, sender: Process, dest: Any, message: Any, ref: Ref, options: SendOptions) -> None:
-        """Send a message of a causal label, as `send_acknowledged` does, or to all its members.
-
-        Raises: ActorError for a destination that is no member's; NotSendable.
-        """
-        if isinstance(dest, Remote) and dest.node == EVERYONE:
-            members = self.causality.members(options.causal or "")
-            targets: list[Pid | Remote] = [Remote(dest.name, node) for node in members]
-        else:
-            targets = [self._target(dest)]
-        letters: list[tuple[Pid | Remote, Any]] = []
-        for target in targets:
-            shown = self._interpose_acknowledged(sender, target, message) if self.hooks.on_the_way_out else [message]
-            letters += [(target, seen) for seen in shown]
-            if not shown:
-                sender.deliver(Undelivered(ref, target if len(targets) > 1 else dest, "dropped"))
-        if letters:
-
-            def way(ties: Ties, to: int, name: str | None) -> Way:
-                return _way_of(ties, flow, to, name, options)
-
-            flow = self._flow(sender, *_address(letters[0][0]), options)
-            self.causality.send(sender, letters, dest, ref, options, way)
-            for target, shown_message in letters if self.hooks.after else ():
-                self._show("send", sender, target, shown_message)
-
-    def _interpose_acknowledged(self, sender: Process, target: Pid | Remote, message: Any) -> list[Any]:
-        """What the hooks make of a message: one, after a delay, or none. Its sender waits: it keeps its place."""
-        message, delay, dropped = self._interpose("send", sender, target, message)
-        if delay and not dropped:
-            until = self.runtime.clock.now() + delay
-            while self.runtime.clock.now() < until:
-                sender.wait(until)
-        return [] if dropped else [message]
-
-    def _target(self, dest: Any) -> Pid | Remote:
-        """A pid, or a name on a node. Raises ActorError for nobody."""
-        if isinstance(dest, str):
-            return Remote(dest, self.runtime.home.node)
-        found = self.runtime.resolve(dest)
-        if isinstance(found, Process):
-            return found.pid
-        if found is not None:
-            return found
-        if isinstance(dest, Pid | Remote):
-            return dest
-        raise ActorError(f"nobody is registered as {dest!r}")
+            self.show("send" if kind == signals.SEND else "cast", sender, dest, message)
 
     def _send(self, way: Way, signal: bytes | tuple[bytes, bytes], delay: float) -> None:
-        if delay:
-            self.runtime.clock.call_later(delay, way.send, signal)
-        else:
+        if not delay:
             way.send(signal)
+            return
+        size = size_of(signal)
+        sender = process_of_greenlet()
+        if self._delayed + size > MOST_DELAYED and sender is not None and sender.status == RUNNING:
+            # What waits for its time is bounded, as what waits for a connection is.
+            self.wait_until(sender, self.runtime.clock.now() + delay)
+            way.send(signal)
+            return
+        self._delayed += size
+        self.runtime.clock.call_later(delay, self._send_delayed, way, signal, size)
 
-    def _interpose(self, kind: str, sender: Process, dest: Pid | Remote, message: Any) -> Outcome:
+    def _send_delayed(self, way: Way, signal: bytes | tuple[bytes, bytes], size: int) -> None:
+        self._delayed -= size
+        way.send(signal)
+
+    def wait_until(self, sender: Process, until: float) -> None:
+        """Let time pass for a process."""
+        while self.runtime.clock.now() < until:
+            sender.wait(until)
+
+    def interpose(self, kind: str, sender: Process, dest: Pid | Remote, message: Any) -> Outcome:
+        """Let the send hooks see a message."""
         return self.hooks.run(self.hooks.sending, message, About(kind, dest.node, sender.pid, dest))
 
-    def _show(self, kind: str, sender: Process, dest: Pid | Remote, message: Any) -> None:
+    def show(self, kind: str, sender: Process, dest: Pid | Remote, message: Any) -> None:
+        """Let the after hooks see one that was sent."""
         self.hooks.show(message, About(kind, dest.node, sender.pid, dest))
 
     def _way(self, ties: Ties, sender: Process, to: int, name: str | None, options: SendOptions) -> Way:
         """The stream that the flow of a message travels on. Raises ActorError, TypeError, NotSendable."""
-        return _way_of(ties, self._flow(sender, to, name, options), to, name, options)
+        return way_of(ties.ways, self.flow(sender, to, name, options), to, name, options)
 
-    def _flow(self, sender: Process, to: int, name: str | None, options: SendOptions) -> int:
+    def flow(self, sender: Process, to: int, name: str | None, options: SendOptions) -> int:
+        """The flow of a message. Raises TypeError, NotSendable for a key that is none."""
         if options.partition_key is None:
             return flow_of(sender.pid.serial, to, name)
         return self._key_flow(options.partition_key)
@@ -271,7 +195,7 @@ class RemoteProcesses:
         """Raise NotSendable where `send` would."""
         self.codec.check(message.request if type(message) is Cast else message)
 
-    def _wait_for_room(
+    def wait_for_room(
         self,
         sender: Process,
         way: Way,
@@ -316,21 +240,21 @@ class RemoteProcesses:
         process = process_of_greenlet()
         if process is None or process.runtime is not self.runtime or process.status != RUNNING:
             return
-        self._wait_for_room(process, way, ties, nosuspend=False, deadline=None)
+        self.wait_for_room(process, way, ties, nosuspend=False, deadline=None)
 
     def request(self, request: Request, dest: Pid | Remote, options: SendOptions) -> None:
         """Send a request; its outcome arrives through it."""
         message, caller, delay, dropped = request.payload, request.caller, 0.0, False
         if self.hooks.on_the_way_out:
-            message, delay, dropped = self._interpose("call", caller, dest, message)
+            message, delay, dropped = self.interpose("call", caller, dest, message)
         payload = self.codec.encode(message)
         ties = self.ties_to(dest)
         if isinstance(ties, str):
             request.down(ties)
             return
-        to, name = _address(dest)
+        to, name = address_of(dest)
         way = self._way(ties, caller, to, name, options)
-        if (way.outgoing.congested or ties.credit.full) and not self._wait_for_room(
+        if (way.outgoing.congested or ties.credit.full) and not self.wait_for_room(
             caller, way, ties, options.nosuspend, request.deadline, receiver_of(to, name)
         ):
             return  # its caller sees that the time is up
@@ -341,7 +265,7 @@ class RemoteProcesses:
         if signal is not None and not dropped:
             self._send(way, signal, delay)
             if self.hooks.after:
-                self._show("call", caller, dest, message)
+                self.show("call", caller, dest, message)
 
     def send_request(self, ties: Ties, way: Way, request: Request, kind: int, payload: bytes) -> None:
         """Send any kind of signal to the other node itself that is answered by REPLY or CALL_FAILED."""
@@ -408,7 +332,7 @@ class RemoteProcesses:
             monitor.down(ties if isinstance(ties, str) else "noconnection")
             return
         monitor.tied = ties
-        to, name = _address(dest)
+        to, name = address_of(dest)
         way = self._way(ties, monitor.watcher, to, name, DEFAULT_OPTIONS)
         ties.watches[monitor] = way
         ties.monitors[monitor.ref.serial] = monitor
@@ -470,13 +394,6 @@ class RemoteProcesses:
         self.incoming.received(ties, body, other)
 
 
-def _way_of(ties: Ties, flow: int, to: int, name: str | None, options: SendOptions) -> Way:
-    if options.channel is None:
-        return ties.ways.usual(flow)
-    key = (to, name) if options.partition_key is None else options.partition_key
-    return ties.ways.on(options.channel, flow, key)
-
-
 def _why_not_now(ties: Ties, congested: bool, receiver: Receiver | None) -> str:
     if congested:
         return f"what is unsent to {ties.peer.node} is above the high watermark"
@@ -485,7 +402,3 @@ def _why_not_now(ties: Ties, congested: bool, receiver: Receiver | None) -> str:
 
 def _link_way(ties: Ties, process: Process, pid: Pid) -> Way:
     return ties.ways.usual(process.pid.serial + pid.serial)
-
-
-def _address(dest: Pid | Remote) -> tuple[int, str | None]:
-    return (dest.serial, None) if type(dest) is Pid else (0, dest.name)  # type: ignore[union-attr]

@@ -19,8 +19,8 @@ class ClusterRouter:
     ) -> None:
         self.send = remote.send
         self.check = remote.check
-        self.send_acknowledged = remote.send_acknowledged
-        self.send_causal = remote.send_causal
+        self.send_acknowledged = remote.posting.send_acknowledged
+        self.send_causal = remote.posting.send_causal
         self.request = remote.request
         self.exit = remote.exit
         self.link = remote.link

@@ -86,7 +86,7 @@ class Ties:
         self._encode_reason = encode_reason
         self._wait_for_room = wait_for_room
         self._send = send
-        self.credit = Credit()
+        self.credit = Credit(ways.usual(0))
         # Monitors and requests of our processes on theirs, told "noconnection" at the end, and the way they went.
         self.watches: dict[Any, Way] | None = {}
         self.monitors: dict[int, Monitor] = {}  # the monitors among them, by ref

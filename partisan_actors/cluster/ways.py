@@ -16,8 +16,10 @@ from partisan_actors.distribution.flows import Signal
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.errors import ActorError
+from partisan_actors.processes.identity import Pid, Remote
+from partisan_actors.processes.ports import SendOptions
 
-__all__ = ["Way", "Ways", "flow_of", "name_flow"]
+__all__ = ["Way", "Ways", "address_of", "flow_of", "name_flow", "way_of"]
 
 # Fibonacci hashing: pids are numbers in a row, and so are the sums of those that talk.
 _SPREAD = 2654435769
@@ -88,3 +90,16 @@ class Ways:
         count = agreed.used
         index = ((flow * _SPREAD & _MASK) * count) >> 32 if count > 1 else 0
         return self._session.outgoing((agreed.number, index))
+
+
+def address_of(dest: Pid | Remote) -> tuple[int, str | None]:
+    """A receiver as signals name it: a serial, or a registered name."""
+    return (dest.serial, None) if type(dest) is Pid else (0, dest.name)  # type: ignore[union-attr]
+
+
+def way_of(ways: Ways, flow: int, to: int, name: str | None, options: SendOptions) -> Way:
+    """The stream of a session that a message takes. Raises ActorError."""
+    if options.channel is None:
+        return ways.usual(flow)
+    key = (to, name) if options.partition_key is None else options.partition_key
+    return ways.on(options.channel, flow, key)

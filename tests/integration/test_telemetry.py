@@ -27,6 +27,7 @@ def test_everything_is_counted_where_it_happens(nodes: Nodes):
         wait_until(lambda: here.telemetry()["acknowledged"]["open"] == 0)
         wait_until(lambda: there.telemetry()["causal"]["posted"]["delivered"] >= 1)
 
+        wait_until(lambda: here.telemetry()["causal"]["posted"]["open"] == 0)
         told = here.telemetry()
         json.dumps(told)
         assert told["membership"] == {"members": 2, "ups": 1, "downs": 0}
