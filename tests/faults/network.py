@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import gevent
@@ -15,7 +16,7 @@ from partisan_actors import Node
 from tests.conditions import wait_until
 from tests.faults.traffic import CHANNELS
 from tests.integration.proxy import Proxy
-from tests.nodes import Nodes, connected
+from tests.nodes import Nodes, cluster_of, connected
 
 __all__ = ["RESET", "BadNetwork", "Direction", "bad_network"]
 
@@ -105,6 +106,15 @@ class _DirectedProxy(Proxy):
         self._abort(sink)
 
 
+def _hurry(node: Node) -> None:
+    """Let it find others silent and out of reach in a third of the time."""
+    parameters = cluster_of(node).peers.parameters
+    session = replace(parameters.session, heartbeat_interval=0.3, silence=1.3)
+    dialling = replace(parameters.dialling, patience=1.7, refused_again=0.2, longest_pause=0.5)
+    object.__setattr__(parameters, "session", session)
+    object.__setattr__(parameters, "dialling", dialling)
+
+
 class BadNetwork:
     """Two nodes that reach each other by it only."""
 
@@ -117,6 +127,7 @@ class BadNetwork:
         )
         for node, proxy in zip((self.here, self.other), self.proxies, strict=True):
             (proxy.target,) = node.listening
+            _hurry(node)
 
     @property
     def both(self) -> tuple[Node, Node]:

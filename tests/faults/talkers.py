@@ -222,10 +222,12 @@ def spawner(flow: str, sink: Pid, owner: Pid) -> None:
             pass  # the node is down
         while (told := receive((Down, Exit), timeout=0, default=None)) is not None:
             take(told)
-    while len(downs) < len(refs) or len(exits) < len(refs):
+    while len(downs) < len(refs) or len(exits.keys() & downs.keys()) < len(refs):
         take(receive((Down, Exit)))
     while (told := receive((Down, Exit), timeout=0.05, default=None)) is not None:
         take(told)
+    # A start that failed with its connection may have begun there: its link tells of one that we have not met.
+    exits = Counter({pid: count for pid, count in exits.items() if pid in downs})
     send(owner, Spawned(flow, len(refs), list(downs.values()), list(exits.values()), reasons))
 
 

@@ -92,7 +92,7 @@ def test_one_direction_cut_for_long(nodes: Nodes):
 def test_slow_reader(nodes: Nodes):
     """What waits for one that reads slowly is bounded, and all of it arrives."""
     high = 1 << 20
-    channels = (Channel("default", high_watermark=high), Channel("bulk", parallelism=4, high_watermark=high))
+    channels = (Channel("default", high_watermark=high, low_watermark=high // 2), Channel("bulk", parallelism=4, high_watermark=high, low_watermark=high // 2))
     with bad_network(nodes, lambda: {"channels": channels}) as network:
         warm_up(*network.both)
         residue = Residue(network.both)
