@@ -50,8 +50,10 @@ def test_peer_sigstopped_for_a_moment(nodes: Nodes, programs: Programs):
         traffic = Traffic(here, there)
         traffic.wait_for_more()
         there.stop()
-        stream = session.outgoing((session.channels["bulk"].number, 0)).stream.sending
-        wait_until(lambda: stream.unsent + stream.unacknowledged > 1 << 20, what="much waits for it")
+        streams = [stream.sending for stream in session.machine.streams]
+        wait_until(
+            lambda: sum(stream.unsent + stream.unacknowledged for stream in streams) > 4 << 20, 3, what="much waits"
+        )
         there.go_on()
         traffic.finish()
         assert session_between(here, there) is session  # type: ignore[arg-type]
@@ -109,6 +111,7 @@ def test_peer_restarted_with_the_same_name(nodes: Nodes, programs: Programs):
         watch = monitor(old)
         first = session_between(here, there)  # type: ignore[arg-type]
         there.kill()
+        there.close()
         again = programs.start(there.name, channels=FOR_PROGRAMS, listen=there.address)
         assert receive(Down, timeout=10) == Down(watch, old, "noconnection")
         again.ask("join", here.address)
@@ -120,6 +123,7 @@ def test_peer_restarted_with_the_same_name(nodes: Nodes, programs: Programs):
             call(old, "flows")
         traffic.finish(dead=True)
         assert session_between(here, again).number > first.number and first.ended is not None  # type: ignore[arg-type]
+        del first
         fresh = Sink.start(node=again.name)
         assert call(fresh, "flows") == {} and call(fresh, "odd") == 0
         warm_up(here, again)

@@ -213,6 +213,7 @@ class Residue:
             raise AssertionError(f"left behind: {told}") from None
         grown = objects() - self.objects
         assert not {name: count for name, count in grown.items() if count > 10 + slack}, grown
+        assert grown["partisan_actors.distribution.live_session.Session"] == 0, grown
 
     def _quiet(self) -> dict[str, Any]:
         left: dict[str, Any] = {}
