@@ -98,7 +98,7 @@ class TlsConnection:
         self._space = memoryview(bytearray(STRANGER_READ_SIZE))
         self._handshake_bytes = 0  # received before it was over
         self._ready = False  # the handshake is over
-        # Kept when it is: after a broken record, OpenSSL knows of no handshake, and what came before is still delivered.
+        # Kept when it is: OpenSSL forgets them with a broken record, and what came before that is still delivered.
         self._peer_digest = b""
         self._peer_names: dict[str, Any] = {}
         self._receiver: Receiver | None = None  # None before `start` and after `closed`

@@ -95,6 +95,8 @@ class Sink(GenServer):
                 return self.flows
             case "odd":
                 return self.odd
+            case "count":
+                return sum(map(len, self.flows.values()))
 
     def handle_cast(self, request: Any) -> None:
         match request:

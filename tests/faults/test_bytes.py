@@ -24,7 +24,7 @@ from tests.nodes import connected, running_nodes, session_between
 
 # Each takes a second or more, so there are few, and a failure is told as it is.
 few = settings(
-    max_examples=4,
+    max_examples=3,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
@@ -78,8 +78,8 @@ class Adversary:
 
 
 def acts(*what: str) -> st.SearchStrategy[list[Act]]:
-    one = st.builds(Act, st.integers(0, 40), st.sampled_from(what), st.integers(0, 65_535), st.integers(1, 255))
-    return st.lists(one, min_size=3, max_size=20)
+    one = st.builds(Act, st.integers(0, 25), st.sampled_from(what), st.integers(0, 65_535), st.integers(1, 255))
+    return st.lists(one, min_size=3, max_size=14)
 
 
 def do_worst(network: BadNetwork, plan: list[Act]) -> None:
@@ -120,7 +120,7 @@ def keep_all_promises(network: BadNetwork, plan: list[Act]) -> None:
     residue.check(slack=2)
 
 
-@few
+@settings(few, max_examples=2)
 @given(plan=acts("split", "delay", "reset", "double", "change", "change"))
 @example(plan=[Act(10, "change", at, 128) for at in range(0, 65_536, 4096)])
 def test_bytes_doubled_and_changed_without_tls(plan: list[Act]):

@@ -27,7 +27,7 @@ class JumpyClock(GeventClock):
         self.wall = lambda: time.time() + self.offset
 
 
-@pytest.mark.parametrize("jumps", [(YEAR, 0.0), (-YEAR, 0.0), (3600.0, -3600.0)])
+@pytest.mark.parametrize("jumps", [(YEAR, 0.0), (-YEAR, YEAR)])
 def test_clock_jumped(nodes: Nodes, tmp_path: Path, jumps: tuple[float, ...]):
     clocks = [JumpyClock(), JumpyClock()]
     here, there = (

@@ -7,6 +7,7 @@ that the nodes held for it is gone.
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -60,9 +61,10 @@ class Traffic:
 
     def progress(self) -> int:
         """How many messages have come so far, on this side."""
-        return sum(map(len, self.directions[1].flows().values()))
+        count: int = call(self.directions[1].sink, "count", 10)
+        return count
 
-    def wait_for_more(self, more: int = 300, timeout: float = 10.0) -> None:
+    def wait_for_more(self, more: int = 200, timeout: float = 10.0) -> None:
         """Until that many more have come."""
         before = self.progress()
         wait_until(lambda: self.progress() >= before + more, timeout, what=f"{more} more messages")
@@ -120,9 +122,7 @@ class Traffic:
                 assert downs == exits == [1] * started, report
                 assert set(reasons) <= {DONE, "noconnection"} if was_down else set(reasons) <= {DONE}, report
 
-    def _check_arrivals(
-        self, direction: _Direction, reports: dict[str, Any], down: bool, timeout: float
-    ) -> None:
+    def _check_arrivals(self, direction: _Direction, reports: dict[str, Any], down: bool, timeout: float) -> None:
         sent = {flow: reports[flow] for flow in direction.talkers if isinstance(reports[flow], Sent)}
         kept = {flow for flow in sent if not down or "acknowledged" in flow}
         wanted = {flow: list(range(report.count)) for flow, report in sent.items() if flow in kept and report.count}
@@ -140,7 +140,7 @@ class Traffic:
         for flow, numbers in wanted.items():
             assert flows[flow] == numbers, f"{flow}: {_difference(flows[flow], numbers)}"
         for flow, numbers in flows.items():
-            assert all(one < other for one, other in zip(numbers, numbers[1:], strict=False)), flow
+            assert all(one < other for one, other in itertools.pairwise(numbers)), flow
             assert numbers[-1] < sent[flow].count
 
     def _clean_up(self, directions: list[_Direction], dead: bool) -> None:
@@ -148,11 +148,8 @@ class Traffic:
             for pid in (direction.sink, direction.watched):
                 if not dead or pid.node == self.here.name:
                     send_exit(pid, "kill") if pid == direction.watched else stop(pid)
-            for pid in direction.talkers.values():
-                if dead and direction not in directions:
-                    continue
-                if pid.node == self.here.name:
-                    wait_until(lambda pid=pid: process_info(pid) is None, what="a talker has ended")
+            ours = [pid for pid in direction.talkers.values() if pid.node == self.here.name]
+            wait_until(lambda: all(process_info(pid) is None for pid in ours), what="all talkers here have ended")  # noqa: B023
         self.directions = []  # their pids would look like something left behind
 
 

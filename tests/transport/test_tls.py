@@ -277,10 +277,11 @@ def test_the_peer_is_known_although_a_broken_record_follows(under_tls: Network):
 
     far.on_received = ask
     binding = near.connection.security.channel_binding
-    inner = near.connection._inner
-    near.connection._inner = held = Held()
-    near.connection.write([b"hello"])
-    near.connection._inner = inner
+    connection: Any = near.connection
+    inner, held = connection._inner, Held()
+    connection._inner = held
+    connection.write([b"hello"])
+    connection._inner = inner
     inner.write([b"".join(held.buffers) + b"\x16\x03\x03\x00\x10" + bytes(16)])
     wait_until(lambda: far.reason is not None)
     assert told == [(binding, None)]
