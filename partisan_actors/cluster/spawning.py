@@ -21,10 +21,12 @@ from partisan_actors.cluster.ties import Ties
 from partisan_actors.errors import ActorError, NameTaken, NoConnection, StartError
 from partisan_actors.processes.crash_report import shortened
 from partisan_actors.processes.identity import Global, Pid, Ref
+from partisan_actors.processes.messages import Down
 from partisan_actors.processes.process import Monitor, Process
 from partisan_actors.processes.requests import PENDING, REPLIED, RemoteCaller, Request
 from partisan_actors.processes.runtime import Runtime, current_process
 from partisan_actors.processes.scheduler import QUEUED
+from partisan_actors.processes.selective import discard
 from partisan_actors.wire import signals
 
 __all__ = ["Spawning"]
@@ -229,3 +231,5 @@ def _withdraw(process: Process, ties: Ties, monitor: Monitor) -> None:
     ties.monitors.pop(monitor.ref.serial, None)
     if ties.watches is not None:
         ties.watches.pop(monitor, None)
+    # The end of the session fires it before it fails the start: a Down of a monitor that nobody was ever given.
+    discard(process, lambda message: type(message) is Down and message.ref == monitor.ref)

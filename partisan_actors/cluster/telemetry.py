@@ -6,7 +6,7 @@ Counters only go up while a node runs; the rest is how things are now. Nothing i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from partisan_actors.distribution.live_session import Session
@@ -24,7 +24,8 @@ def snapshot(cluster: Cluster) -> dict[str, Any]:
     return {
         "membership": {"members": len(cluster.members()), **cluster.view_changes},
         "connections": {"open": peers.open_connections, "unproven": peers.unproven},
-        "counters": {name: _plain(value) for name, value in asdict(peers.counters).items()},
+        # Not `asdict`, which makes of a Counter one that counts its pairs.
+        "counters": {field.name: _plain(getattr(peers.counters, field.name)) for field in fields(peers.counters)},
         "peers": {session.node: _peer(session) for session in peers.sessions()},
         "undecodable": remote.incoming.undecodable,
         "waiting_for_hooks": remote.incoming.interposition.waiting,

@@ -6,7 +6,8 @@ Promised, with the default parameters, once the connection of a session is gone:
   a second time after `refused_again`; one refusal alone may be a listener that is being made again;
 - one that does not answer, or cannot be dialled at all, is down after `patience`: it may be it that dials;
 - one that was silent on a live connection is down at once: it was given its time already;
-- one that refuses us for a reason (a name, a cookie, a topology) is down at once: waiting changes nothing;
+- one that refuses us for a reason (a name, a cookie, a topology) is down at once: waiting changes nothing; but one
+  with which TLS fails is tried until `patience` is over, as a byte that changed on the way looks like that too;
 - after the verdict a wanted peer is dialled on, with back-off up to `longest_pause`, one that is not wanted no more.
 
 `Verdict` comes at most once between two established connections. Its reasons: "connection refused", "unreachable:
@@ -57,6 +58,9 @@ __all__ = [
 
 _REDIAL = "redial"
 _PATIENCE = "patience"
+
+# What may be another time. TLS: whatever went wrong in its handshake, a bad certificate and a changed byte alike.
+_PASSING = frozenset({RefusalCode.BUSY, RefusalCode.EXPIRED, RefusalCode.TLS})
 
 REFUSED = "refused"
 """What the transport says when nobody listens at an address."""
@@ -334,7 +338,7 @@ class Dialling:
         if code == RefusalCode.SIMULTANEOUS:
             # The peer holds on to its own attempt. If that comes to nothing it will say so no more when we dial.
             return [SetTimer(_REDIAL, self._parameters.give_way)]
-        if code == RefusalCode.BUSY or code == RefusalCode.EXPIRED:
+        if code in _PASSING:
             self._cause = f"refused: {text}"
             return [SetTimer(_REDIAL, self._parameters.retry)]
         return self._decide(f"refused: {text}", random)

@@ -25,6 +25,7 @@ import hashlib
 import os
 import ssl
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from partisan_actors.processes.clock import Clock, Timer
 from partisan_actors.transport.ports import TLS_FAILED, TLS_REFUSED, Receiver
@@ -70,7 +71,9 @@ class TlsConnection:
         "_inner",
         "_open",
         "_outgoing",
+        "_peer_digest",
         "_peer_ended",
+        "_peer_names",
         "_process",
         "_pump_is_due",
         "_queue",
@@ -95,6 +98,9 @@ class TlsConnection:
         self._space = memoryview(bytearray(STRANGER_READ_SIZE))
         self._handshake_bytes = 0  # received before it was over
         self._ready = False  # the handshake is over
+        # Kept when it is: OpenSSL forgets them with a broken record, and what came before that is still delivered.
+        self._peer_digest = b""
+        self._peer_names: dict[str, Any] = {}
         self._receiver: Receiver | None = None  # None before `start` and after `closed`
         self._open = True  # False from `close`, or the first sign of the end on
         self._reason = ""  # what `closed` will say, once it is not open
@@ -127,15 +133,14 @@ class TlsConnection:
     @property
     def channel_binding(self) -> bytes:
         """SHA-256 of the leaf certificates of who dialled and of who was dialled; the handshake has to be over."""
-        peer = self._tls.getpeercert(binary_form=True) if self._ready else None
-        if peer is None:
+        if not self._ready:
             raise ValueError("the peer's certificate is not known before the TLS handshake is over")
-        mine, theirs = self._credentials.fingerprint, hashlib.sha256(peer).digest()
+        mine, theirs = self._credentials.fingerprint, self._peer_digest
         return mine + theirs if self._dialled else theirs + mine
 
     def objection(self, node: str) -> str | None:
         """Why the peer is not `node`; None when its certificate names it."""
-        return naming_objection(self._tls.getpeercert() or {}, node)
+        return naming_objection(self._peer_names, node)
 
     # Writing
 
@@ -237,6 +242,8 @@ class TlsConnection:
             self._fail(_failure(error))
             return
         self._send()
+        self._peer_digest = hashlib.sha256(self._tls.getpeercert(binary_form=True) or b"").digest()
+        self._peer_names = {"subjectAltName": (self._tls.getpeercert() or {}).get("subjectAltName", ())}
         self._ready = True
         self._space = memoryview(bytearray(READ_SIZE))
         if self._queue.size:

@@ -312,6 +312,34 @@ def test_a_start_ends_when_the_other_node_does(nodes):
         there.stop(timeout=0.5)
 
 
+def test_a_start_with_a_monitor_that_fails_leaves_no_down(nodes):
+    """The end of the session fires the monitor, of which the one who starts was never told."""
+    here, there = nodes.cluster("here", "there")
+    with here.attached():
+        failures: list[Any] = []
+
+        def starter() -> None:
+            try:
+                spawn_opt(wait_for_ever, node=there.name, link=True, monitor=True, name=Global("taken"))
+            except NoConnection as error:
+                failures.append(error)
+                failures.append(receive(timeout=0, default=None))
+
+        started = cut_before_the_answer(there)
+        pid, ref = spawn_monitor(starter)
+        wait_until(lambda: started)
+        session_between(here, there).end("test")
+        assert receive(Down, timeout=5) == Down(ref, pid, "normal")
+        assert isinstance(failures[0], NoConnection) and failures[1] is None
+
+
+def cut_before_the_answer(there: Node) -> list[Any]:
+    """Let starts on `there` come in and never begin."""
+    asked: list[Any] = []
+    cluster_of(there).remote.incoming.spawn_requested = lambda ties, caller: asked.append(caller)
+    return asked
+
+
 def test_a_process_started_from_elsewhere_is_like_any_other(here, there):
     """Its parent is the process that asked; it registers, links and starts others as if it were at home."""
     pid = Echo.start(node=there.name)

@@ -178,8 +178,8 @@ def test_one_that_refuses_us_for_a_reason_is_down_at_once(code: RefusalCode):
     assert len(run.dials) > 10, "and is dialled on: a cookie may be put right"
 
 
-@pytest.mark.parametrize("code", [RefusalCode.BUSY, RefusalCode.EXPIRED])
-def test_one_that_is_busy_is_tried_again(code: RefusalCode):
+@pytest.mark.parametrize("code", [RefusalCode.BUSY, RefusalCode.EXPIRED, RefusalCode.TLS])
+def test_one_that_is_busy_or_tls_fails_with_is_tried_again(code: RefusalCode):
     run = Run(lambda address: DialRefused(code, "busy"))
     run.connect()
     run.feed(Lost())

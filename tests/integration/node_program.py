@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from typing import Any
 
 import gevent
 from gevent.fileobject import FileObjectPosix
 
-from partisan_actors import Node, Pid
+from partisan_actors import Channel, Node, Pid
 from tests.integration.workers import Collector, Echo, Trapping
 
 __all__ = ["main"]
@@ -54,6 +55,12 @@ class Program:
     def leave(self) -> None:
         self._node.leave()
 
+    def telemetry(self) -> dict[str, Any]:
+        return self._node.telemetry()
+
+    def descriptors(self) -> int:
+        return len(os.listdir("/proc/self/fd"))
+
     def run(self, function: str, *arguments: Any) -> Any:
         """Run a function, "module:name", in a process."""
         module, _, name = function.partition(":")
@@ -66,6 +73,8 @@ def plain(value: Any) -> Any:
 
 
 def main(options: dict[str, Any]) -> None:
+    if "channels" in options:
+        options["channels"] = tuple(Channel(**channel) for channel in options["channels"])
     with Node(spawnable=("tests.*",), **options) as node:
         Echo.start(name="echo")
         Trapping.start(name="trapping")

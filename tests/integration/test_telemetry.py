@@ -45,6 +45,8 @@ def test_everything_is_counted_where_it_happens(nodes: Nodes):
         there.stop(timeout=0.5)
         wait_until(lambda: here.telemetry()["membership"] == {"members": 1, "ups": 1, "downs": 1})
         assert here.telemetry()["peers"] == {}
+        assert list(here.telemetry()["counters"]["sessions_ended"].values()) == [1]
+        json.dumps(here.telemetry())
         assert receive(timeout=0, default=None) is None
 
 

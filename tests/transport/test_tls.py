@@ -266,6 +266,39 @@ def test_both_ends_have_the_same_binding(under_tls: Network):
         assert end.connection.security.objection("any@127.0.0.2") is not None
 
 
+def test_the_peer_is_known_although_a_broken_record_follows(under_tls: Network):
+    """What came before it is delivered, and its receiver may ask who it is from; OpenSSL has forgotten by then."""
+    near, far = under_tls.pair()
+    told: list[Any] = []
+
+    def ask(end: Any, count: int) -> None:
+        security = end.connection.security
+        told.append((security.channel_binding, security.objection("any@127.0.0.1")))
+
+    far.on_received = ask
+    binding = near.connection.security.channel_binding
+    connection: Any = near.connection
+    inner, held = connection._inner, Held()
+    connection._inner = held
+    connection.write([b"hello"])
+    connection._inner = inner
+    inner.write([b"".join(held.buffers) + b"\x16\x03\x03\x00\x10" + bytes(16)])
+    wait_until(lambda: far.reason is not None)
+    assert told == [(binding, None)]
+
+
+class Held:
+    """Takes what would be written."""
+
+    unsent = 0
+
+    def __init__(self) -> None:
+        self.buffers: list[bytes] = []
+
+    def write(self, buffers: list[bytes]) -> None:
+        self.buffers += buffers
+
+
 def test_the_one_who_dialled_comes_first_in_the_binding(under_tls: Network, authority: Authority):
     dialling, accepting = authority.tls("127.0.0.1"), authority.tls("127.0.0.1")
     near, far = pair_of(under_tls, dialling, accepting)

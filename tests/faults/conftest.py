@@ -1,0 +1,42 @@
+"""Nodes, programs and certificates; what is logged as an error is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.certificates import Authority
+from tests.integration.programs import Programs, running_programs
+from tests.nodes import Nodes, running_nodes
+
+
+@pytest.fixture
+def logs() -> Iterator[list[Any]]:
+    """What was logged. No fault of a network or a peer is an error of this node."""
+    with capture_logs() as entries:
+        yield entries
+    errors = [entry for entry in entries if entry["log_level"] in ("error", "critical")]
+    assert not errors, "\n".join(map(repr, errors[:3]))
+
+
+@pytest.fixture
+def nodes(logs: list[Any]) -> Iterator[Nodes]:
+    """Makes nodes; all are stopped at the end."""
+    with running_nodes() as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    """Starts nodes in OS processes of their own; all are gone at the end."""
+    with running_programs() as programs:
+        yield programs
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """One for all: it takes its time to make keys."""
+    return Authority(tmp_path_factory.mktemp("authority"))
