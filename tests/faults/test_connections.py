@@ -68,7 +68,7 @@ def test_one_direction_cut_for_a_moment(nodes: Nodes, which: str):
 
 def test_one_direction_cut_for_long(nodes: Nodes):
     """Each of the two finds the other one down, though one of them hears all that the other says."""
-    with bad_network(nodes) as network:
+    with bad_network(nodes, hurried=True) as network:
         warm_up(*network.both)
         residue = Residue(network.both)
         monitor_nodes()

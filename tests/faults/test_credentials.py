@@ -50,7 +50,7 @@ def credentials_fail(network: BadNetwork, reason: str, restore: Any) -> Iterator
 def test_certificate_expired_or_of_another_node(nodes: Nodes, authority: Authority, fault: str, told: str):
     made = [authority.tls(HERE), authority.tls(HERE)]
     given = iter(made)
-    with bad_network(nodes, lambda: {"tls": next(given)}) as network:
+    with bad_network(nodes, lambda: {"tls": next(given)}, hurried=True) as network:
         warm_up(*network.both)
         paths = Path(made[1].certificate), Path(made[1].key)
         bad = authority.issue(HERE, **EXPIRED) if fault == "expired" else authority.issue("partisan:else@127.0.0.1")
@@ -88,7 +88,7 @@ def test_cookie_rotated_with_an_overlap(nodes: Nodes):
 
 
 def test_cookie_rotated_on_one_side_only(nodes: Nodes):
-    with bad_network(nodes, lambda: {"cookie": OLD}) as network:
+    with bad_network(nodes, lambda: {"cookie": OLD}, hurried=True) as network:
         warm_up(*network.both)
         with credentials_fail(network, "cookie", lambda: use(network.here, NEW)):
             use(network.other, NEW)
