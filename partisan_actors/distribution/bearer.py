@@ -149,6 +149,7 @@ class Bearer:
         # hot path: once per read; what is done per frame is per joined write of the peer.
         carrier, works_for, counters = self.carrier, self._works_for, self.owner.counters
         counters.frames_received += len(frames)
+        carrier.last_frame = carrier.last_heard
         for frame in frames:
             if self.link is not link:
                 # One of them ended the session, or its delivery did.

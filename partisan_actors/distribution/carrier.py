@@ -92,6 +92,7 @@ class Carrier:
         "_urgent",
         "bytes_sent",
         "duplicates",
+        "last_frame",
         "last_heard",
         "last_sent",
         "resent",
@@ -107,6 +108,7 @@ class Carrier:
             urgent: another that writes here, before all others.
         """
         self.last_heard = 0.0  # when the last byte came; the driver sets it with every read
+        self.last_frame = 0.0  # when a frame was last whole
         self.last_sent = 0.0  # when something was last written; the driver sets it with every flush
         self.bytes_sent = self.resent = self.duplicates = 0  # bytes, and frames; the driver takes them away
         self._streams = streams
@@ -131,7 +133,7 @@ class Carrier:
 
         Raises: BadAcknowledgement when that cannot be.
         """
-        self.last_heard = self.last_sent = now
+        self.last_heard = self.last_frame = self.last_sent = now
         rooms: list[Effect] = []
         for stream in self:
             stream.sending.hold(self._held)  # another carrier may have had it

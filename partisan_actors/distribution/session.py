@@ -41,7 +41,7 @@ from partisan_actors.distribution.stream import (
     SendingStream,
     StreamParameters,
 )
-from partisan_actors.distribution.streams import StreamId, Streams
+from partisan_actors.distribution.streams import ONLY, StreamId, Streams
 from partisan_actors.processes.identity import Life
 from partisan_actors.wire.frames import (
     ACK,
@@ -62,6 +62,7 @@ from partisan_actors.wire.hello import Refusal
 
 __all__ = [
     "DELIVER",
+    "NO_WHOLE_FRAME",
     "Deliver",
     "Disconnect",
     "Effect",
@@ -74,6 +75,8 @@ __all__ = [
     "Silent",
     "Write",
 ]
+
+NO_WHOLE_FRAME = "no whole frame came"
 
 _HEARTBEAT = "heartbeat"
 _CLOSING = "closing"
@@ -106,6 +109,10 @@ class SessionParameters:
     last_call: float = 0.25
     """... and after this is silent. So bytes that wait in our own kernel are read before a verdict."""
 
+    frame_within: float = 10.0
+    """A connection that brings bytes, and in so long no whole frame, is given up: a byte of a length was changed. A
+    peer of before pieces, whose frames may be 64 MiB, has six times as long."""
+
     stall: float = 2.0
     """A check that comes so late says that we were stopped, not that the peer is silent."""
 
@@ -125,7 +132,7 @@ class SessionParameters:
                 f"silence ({self.silence}) must be more than twice heartbeat_interval ({self.heartbeat_interval})"
             )
         times = (self.last_call, self.stall, self.acknowledge_after, self.probe_interval, self.last_words)
-        if min(*times, self.broken_within) <= 0:
+        if min(*times, self.broken_within, self.frame_within) <= 0:
             raise ValueError("all times must be above 0")
         if self.broken_envelopes < 1:
             raise ValueError(f"broken_envelopes ({self.broken_envelopes}) must be above 0")
@@ -177,6 +184,7 @@ class SessionMachine:
     __slots__ = (
         "_breaks",
         "_check_due",
+        "_frame_within",
         "_last_call",
         "_last_frames",
         "_parameters",
@@ -202,6 +210,8 @@ class SessionMachine:
         self.carrier = Carrier(streams, streams.default, parameters.acknowledge_after, urgent)
         self.round_trip: float | None = None  # seconds, smoothed
         self._parameters = parameters
+        whole_frames = streams.default.id == ONLY
+        self._frame_within = parameters.frame_within * (6 if whole_frames else 1)
         self._check_due = 0.0  # when the heartbeat timer should fire
         self._last_call = False  # the peer was asked for a sign of life, and has `last_call` seconds to give it
         self._probe = 0  # the number of the last HEARTBEAT
@@ -399,7 +409,9 @@ class SessionMachine:
         if now - self._check_due >= parameters.stall:
             # We were stopped, or something kept the node from its timers: what the peer sent meanwhile has not been
             # read yet. Without this grace a node that was stopped would take all others for dead when it goes on.
-            carrier.last_heard = now
+            carrier.last_heard = carrier.last_frame = now
+        if carrier.last_heard - carrier.last_frame >= self._frame_within:
+            return (Disconnect(NO_WHOLE_FRAME),)
         silent_for = now - carrier.last_heard
         if silent_for < parameters.silence:
             self._last_call = False

@@ -18,7 +18,7 @@ from partisan_actors.distribution.carrier import ACKNOWLEDGE, Carrier, Deliver, 
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.distribution.outgoing import Outgoing
-from partisan_actors.distribution.session import SessionParameters
+from partisan_actors.distribution.session import NO_WHOLE_FRAME, SessionParameters
 from partisan_actors.distribution.stream import BadAcknowledgement
 from partisan_actors.distribution.stream_dialling import (
     AskPeer,
@@ -159,15 +159,21 @@ class StreamConnection:
         carrier, silence, now = self._bearer.carrier, self._connections.silence, self._now()
         if now - self._check_due >= silence / 2:
             # It is we who were stopped: what came meanwhile has not been read yet.
-            carrier.last_heard = now
+            carrier.last_heard = carrier.last_frame = now
+        if carrier.last_heard - carrier.last_frame >= self._connections.frame_within:
+            self._give_up(NO_WHOLE_FRAME)
+            return
         quiet = now - max(carrier.last_heard, carrier.last_sent)
         if self.outgoing.unacknowledged and quiet >= silence:
-            link = self._bearer.link
-            assert link is not None
-            link.close("stalled")
-            self.link_lost("stalled")
+            self._give_up(_STALLED)
             return
         self._check_in(max(silence - quiet, silence / 4))
+
+    def _give_up(self, reason: str) -> None:
+        link = self._bearer.link
+        assert link is not None
+        link.close(reason)
+        self.link_lost(reason)
 
     def _check_in(self, seconds: float) -> None:
         self._check_due = self._now() + seconds
@@ -186,6 +192,7 @@ class StreamConnections:
         "_connections",
         "_machine",
         "_timers",
+        "frame_within",
         "owner",
         "session",
         "silence",
@@ -202,6 +209,7 @@ class StreamConnections:
         self.owner = owner
         self.session = session
         self.silence = parameters.silence  # seconds after which one that does not acknowledge is given up
+        self.frame_within = parameters.frame_within  # and one that brings bytes, but no whole frame
         self._acknowledge_after = parameters.acknowledge_after
         self._machine = StreamDialling(dials, session.hello.addresses, StreamDiallingParameters())
         self._timers = KeyedTimers(owner.clock, self._feed)

@@ -10,6 +10,7 @@ import pytest
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.distribution.session import (
     DELIVER,
+    NO_WHOLE_FRAME,
     Disconnect,
     Effect,
     Ended,
@@ -73,7 +74,7 @@ class Run:
 
     def frame(self, kind: int, **fields: object) -> Sequence[Effect]:
         """Give it a frame, as one read."""
-        self.machine.carrier.last_heard = self.now
+        self.machine.carrier.last_heard = self.machine.carrier.last_frame = self.now
         frame = frame_of(b"".join(encode_frame(kind, **fields)))  # type: ignore[arg-type]
         effects = self.machine.frame(frame, self.now)
         self.take([effect for effect in effects if effects is not DELIVER])
@@ -91,7 +92,7 @@ class Run:
             del self.timers[key]
             self.now = due + late
             if answer and self.now - heard >= 0.5:
-                self.machine.carrier.last_heard = heard = self.now
+                self.machine.carrier.last_heard = self.machine.carrier.last_frame = heard = self.now
             self.take(self.machine.step(TimerFired(key), self.now, self.random))
         self.now = when
 
@@ -452,3 +453,13 @@ def test_the_peers_reason_is_fit_for_a_log(run: Run, body: bytes, reason: str):
 def test_parameters_are_checked(wrong: dict[str, float]):
     with pytest.raises(ValueError):
         SessionParameters(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_connection_that_brings_bytes_and_no_frame_is_given_up(run: Run):
+    for second in range(1, 90):  # a peer of before pieces, whose frames are large, has a minute
+        run.until(100.0 + second)
+        run.machine.carrier.last_heard = run.now
+        if run.told:
+            break
+    assert [effect for _, effect in run.told] == [Disconnect(NO_WHOLE_FRAME)]
+    assert 60.0 <= run.now - 100.0 <= 63.0 and ends(run) == []
