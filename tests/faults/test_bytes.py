@@ -120,7 +120,7 @@ def keep_all_promises(network: BadNetwork, plan: list[Act]) -> None:
     residue.check(slack=2)
 
 
-@settings(few, max_examples=2)
+@settings(few, max_examples=2, derandomize=True)  # a wait of ten seconds for a changed length is no news
 @given(plan=acts("split", "delay", "reset", "double", "change", "change"))
 @example(plan=[Act(10, "change", at, 128) for at in range(0, 65_536, 4096)])
 def test_bytes_doubled_and_changed_without_tls(plan: list[Act]):
