@@ -84,6 +84,7 @@ class Hooks:
         self.receiving: tuple[Hook, ...] = ()
         self.after: tuple[Hook, ...] = ()
         self.on_the_way_out = False  # what is sent has to be shown to somebody
+        self.on_the_way_in = False  # and what arrives
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._hooks))
@@ -131,6 +132,7 @@ class Hooks:
         self.receiving = tuple(hook.receive for hook in hooks if hook.receive is not None)
         self.after = tuple(hook.after for hook in hooks if hook.after is not None)
         self.on_the_way_out = bool(self.sending or self.after)
+        self.on_the_way_in = bool(self.receiving or self.after)
 
     def run(self, functions: tuple[Hook, ...], message: Any, about: About) -> Outcome:
         """Let functions see a message, one after the other; an error of theirs comes out."""

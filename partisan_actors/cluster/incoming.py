@@ -78,7 +78,7 @@ class Incoming:
             BrokenFrame: the envelope is broken; the connection is to end.
         """
         handlers = self._handlers
-        interposed = self._interposed
+        interposed = self._hooks.on_the_way_in or self.interposition.busy
         for signal in signals_of(body):
             handler = handlers.get(signal.kind)
             try:
@@ -93,11 +93,6 @@ class Incoming:
         if self._to_acknowledge:
             self._settle(ties)
 
-    @property
-    def _interposed(self) -> bool:
-        hooks = self._hooks
-        return bool(hooks.receiving or hooks.after) or self.interposition.busy
-
     def _settle(self, ties: Ties) -> None:
         """Acknowledge what came."""
         self._to_acknowledge = False
@@ -106,7 +101,7 @@ class Incoming:
 
     def take(self, ties: Ties, signal: Signal) -> bool:
         """Handle a message that had to wait for others; False when nobody is there to get it."""
-        if self._interposed:
+        if self._hooks.on_the_way_in or self.interposition.busy:
             self.interposition.take(ties, signal)
             return True
         there = self._receiver(signal) is not None
@@ -169,11 +164,13 @@ class Incoming:
         if signal.acknowledged is not None:
             self._on_acknowledged(ties, signal)
             return
-        self.deliver(ties, signal, self._codec.decode(signal.payload))
+        self._put(ties, signal, self._codec.decode(signal.payload))
 
-    def deliver(self, ties: Ties, signal: Signal, message: Any) -> bool:
+    def _put(self, ties: Ties, signal: Signal, message: Any) -> bool:
         """Put a message into its receiver's mailbox; False when there is nobody."""
-        process = self._receiver(signal)
+        # hot path: once per message.
+        runtime = self._runtime
+        process = runtime.processes.get(signal.to) if signal.name is None else runtime.names.get(signal.name)
         if process is None:
             return False
         process.deliver(message)
@@ -191,7 +188,7 @@ class Incoming:
         except DecodeError:
             self._acknowledging.refuse(ties, signal, Outcome.UNDECODABLE)
             raise
-        if not self.deliver(ties, signal, message):
+        if not self._put(ties, signal, message):
             self._acknowledging.refuse(ties, signal, Outcome.NO_PROCESS)
 
     def _on_acknowledge(self, ties: Ties, signal: Signal) -> None:
@@ -205,7 +202,7 @@ class Incoming:
         self.causality.arrived(ties, signal)
 
     def _on_cast(self, ties: Ties, signal: Signal) -> None:
-        self.deliver(ties, signal, Cast(self._codec.decode(signal.payload)))
+        self._put(ties, signal, Cast(self._codec.decode(signal.payload)))
 
     def _on_call(self, ties: Ties, signal: Signal) -> None:
         payload = self._codec.decode(signal.payload)

@@ -125,6 +125,17 @@ class RemoteProcesses:
         kind, delay = signals.SEND, 0.0
         if type(message) is Cast:
             kind, message = signals.CAST, message.request
+        if options is DEFAULT_OPTIONS and type(dest) is Pid and not self.hooks.on_the_way_out:
+            # hot path: what nearly every message is; 1 us less of 5 than by what follows.
+            payload = self.codec.encode(message)
+            home = dest.home
+            ties_there = self._ties_by_node.get(home.node)
+            if ties_there is None or (home is not ties_there.peer and home != ties_there.peer):
+                return
+            only, serial = ties_there.ways.only, sender.pid.serial
+            if only is not None and not only.congested and not ties_there.credit.full:
+                only.send(encode_signal(kind, dest.serial, serial, 0, payload), serial + dest.serial)
+                return
         if self.hooks.on_the_way_out:
             message, delay, dropped = self.interpose("send" if kind == signals.SEND else "cast", sender, dest, message)
             if dropped:

@@ -50,7 +50,7 @@ class Way(NamedTuple):
 class Ways:
     """The streams of one session, by channel and flow."""
 
-    __slots__ = ("_declared", "_default", "_only", "_session")
+    __slots__ = ("_declared", "_default", "_session", "only")
 
     def __init__(self, session: Session, declared: Mapping[str, Channel]) -> None:
         """Make it.
@@ -62,12 +62,12 @@ class Ways:
         self._declared = declared
         self._default = session.channels.get(DEFAULT_CHANNEL)
         single = self._default is None or self._default.used == 1
-        self._only = session.default if single else None  # the only stream of the default channel
+        self.only = session.default if single else None  # the only stream of the default channel
 
     def usual(self, flow: int) -> Way:
         """The way on the default channel."""
         # hot path: once per message.
-        only = self._only
+        only = self.only
         return Way(only if only is not None else self._of(self._default, flow), flow)
 
     def on(self, name: str, flow: int, key: Hashable) -> Way:

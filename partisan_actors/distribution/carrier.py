@@ -273,7 +273,7 @@ class Carrier:
         for stream in owing:
             if stream.receiving.due:
                 return self._acknowledgements(only_due=True)
-        return self._pay_soon()
+        return _NOTHING if self._timed else self._pay_soon()
 
     def _pay_soon(self) -> Sequence[Effect]:
         self._owing = [stream for stream in self._owing if stream.receiving.owed]

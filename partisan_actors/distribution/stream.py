@@ -47,7 +47,7 @@ class StreamParameters:
     joined: int = 256 << 10
     """What one frame joins."""
 
-    fragment: int | None = 64 << 10
+    fragment: int | None = 65 << 10
     """A larger signal travels in pieces, of so much while smaller ones wait and of `joined` else; None for a peer that
     does not know them: in a frame of its own."""
 
