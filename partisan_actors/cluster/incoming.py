@@ -198,8 +198,8 @@ class Incoming:
                 post.acknowledged(ties, acknowledgement)
 
     def _on_causal(self, ties: Ties, signal: Signal) -> None:
-        self._to_acknowledge = True
         self.causality.arrived(ties, signal)
+        self._to_acknowledge = True  # not before: what was due by it has settled what came before
 
     def _on_cast(self, ties: Ties, signal: Signal) -> None:
         self._put(ties, signal, Cast(self._codec.decode(signal.payload)))

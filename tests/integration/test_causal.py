@@ -200,3 +200,10 @@ def test_a_member_of_an_older_version_does_no_harm(nodes: Nodes):
         wait_until(lambda: here.members() == sorted(names))
         ref = send(dest, 1, causal="talk")
         assert receive(timeout=5.0) == Undelivered(ref, dest, "unsupported")  # type: ignore[arg-type]
+
+
+def test_what_was_delivered_is_acknowledged_soon(group: Group):
+    for number in range(20):
+        send(Remote("talker", "*"), ("question", number), causal="talk")
+    for node in group.nodes:
+        wait_until(lambda: node.telemetry()["causal"]["posted"]["open"] == 0, 2.0)  # noqa: B023
