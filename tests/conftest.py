@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+# A shell starts `make test &` with SIGINT ignored, and every program started here would inherit that: no test of Ctrl-C
+# could pass. A handler of our own becomes the default again in a child.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline for one example: the machine is shared with whatever else runs on it. A failure prints how to repeat it.
 settings.register_profile("quick", deadline=None, max_examples=50, print_blob=True)
