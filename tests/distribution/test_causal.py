@@ -22,6 +22,17 @@ def _set(*places):
     return sum(1 << place for place in places)
 
 
+def _a_chain_beside_what_it_stands_on():
+    """A's message to B and C is under way to B, and so are C's and D's that came after it; the first and the last."""
+    world = World(4)
+    first = world.send(A, B, C)
+    world.arrive(A, C)
+    world.send(C, B)
+    world.send(C, D)
+    world.arrive(C, D)
+    return world, first, world.send(D, B)
+
+
 def test_the_triangle():
     world = World(3)
     first = world.send(A, B)
@@ -207,13 +218,7 @@ def test_who_depends_on_a_message_that_was_given_up_is_released():
 
 def test_what_a_gone_message_depended_on_still_counts():
     """A's message to B, which D's says nothing of, since C's says it, and that one is gone."""
-    world = World(4)
-    first = world.send(A, B, C)
-    world.arrive(A, C)
-    world.send(C, B)
-    world.send(C, D)
-    world.arrive(C, D)
-    last = world.send(D, B)
+    world, first, last = _a_chain_beside_what_it_stands_on()
     assert A not in _entries(world, D, B) or not _entries(world, D, B)[A][1] & _set(B), "left out, by constraint 2"
     world.arrive(D, B)
     world.give_up(C, B, 0)
@@ -261,13 +266,7 @@ def test_nobody_waits_for_a_message_that_died_with_its_sender():
 
 def test_what_a_lost_message_depended_on_is_waited_for():
     """As with one that was given up, but its stamp is lost too: the flush of A has to come, and it comes last."""
-    world = World(4)
-    first = world.send(A, B, C)
-    world.arrive(A, C)
-    world.send(C, B)
-    world.send(C, D)
-    world.arrive(C, D)
-    last = world.send(D, B)
+    world, first, last = _a_chain_beside_what_it_stands_on()
     world.arrive(D, B)
     world.crash(C, 0)
     for observer in (A, B, D):

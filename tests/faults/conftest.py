@@ -9,8 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.certificates import Authority
-from tests.integration.programs import Programs, running_programs
-from tests.nodes import Nodes, running_nodes
+from tests.integration.conftest import nodes, programs
+
+__all__ = ["authority", "logs", "nodes", "programs"]
 
 
 @pytest.fixture
@@ -20,20 +21,6 @@ def logs() -> Iterator[list[Any]]:
         yield entries
     errors = [entry for entry in entries if entry["log_level"] in ("error", "critical")]
     assert not errors, "\n".join(map(repr, errors[:3]))
-
-
-@pytest.fixture
-def nodes(logs: list[Any]) -> Iterator[Nodes]:
-    """Makes nodes; all are stopped at the end."""
-    with running_nodes() as nodes:
-        yield nodes
-
-
-@pytest.fixture
-def programs() -> Iterator[Programs]:
-    """Starts nodes in OS processes of their own; all are gone at the end."""
-    with running_programs() as programs:
-        yield programs
 
 
 @pytest.fixture(scope="session")

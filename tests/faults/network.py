@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import gevent
-from gevent import socket as gevent_socket
 from gevent.event import Event
 
 from partisan_actors import Node
@@ -69,15 +68,8 @@ class _DirectedProxy(Proxy):
         self._towards, self._back = towards, back
 
     def _serve(self, client: Any) -> None:
-        assert self.target is not None
-        host, _, port = self.target.rpartition(":")
-        server = gevent_socket.socket()
-        self._sockets.add(server)
-        try:
-            server.connect((host, int(port)))
-        except OSError:
-            self._abort(client)
-            self._abort(server)
+        server = self._connect_for(client)
+        if server is None:
             return
         both = [
             gevent.spawn(self._pass_through, client, server, self._towards),

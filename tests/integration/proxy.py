@@ -71,8 +71,8 @@ class Proxy:
         self._greenlets.add(greenlet)
         greenlet.rawlink(self._greenlets.discard)
 
-    def _serve(self, client: Any) -> None:
-        self._open.wait()
+    def _connect_for(self, client: Any) -> Any:
+        """A connection to the target; None, and both given up, where there is none to be had."""
         assert self.target is not None
         host, _, port = self.target.rpartition(":")
         server = gevent_socket.socket()
@@ -82,6 +82,13 @@ class Proxy:
         except OSError:
             self._abort(client)
             self._abort(server)
+            return None
+        return server
+
+    def _serve(self, client: Any) -> None:
+        self._open.wait()
+        server = self._connect_for(client)
+        if server is None:
             return
         left = [self.budget()]
         self._start(self._pass_on, client, server, left)

@@ -108,10 +108,8 @@ def test_others_on_the_same_connection_do_not_wait(pair: list[Node]):
         send(echo, "x", nosuspend=True)
 
 
-def test_the_end_of_the_receiver_frees_its_senders(pair: list[Node]):
-    _, there = pair
-    pid = start_reader(there)
-    fill(pid)
+def start_held_sender(pid: Pid) -> None:
+    """Start one that is held by a full mailbox, and says "free" when it goes on."""
     owner = self_pid()
 
     def sender() -> None:
@@ -119,6 +117,13 @@ def test_the_end_of_the_receiver_frees_its_senders(pair: list[Node]):
         send(owner, "free")
 
     spawn(sender)
+
+
+def test_the_end_of_the_receiver_frees_its_senders(pair: list[Node]):
+    _, there = pair
+    pid = start_reader(there)
+    fill(pid)
+    start_held_sender(pid)
     there.run(send_exit, pid, "kill")
     assert receive(str, timeout=5.0) == "free"
     send(pid, "to nobody", nosuspend=True)
@@ -128,13 +133,7 @@ def test_the_end_of_the_session_frees_its_senders(pair: list[Node]):
     here, there = pair
     pid = start_reader(there)
     fill(pid)
-    owner = self_pid()
-
-    def sender() -> None:
-        send(pid, "held")
-        send(owner, "free")
-
-    spawn(sender)
+    start_held_sender(pid)
     session_between(here, there).end("enough")
     assert receive(str, timeout=5.0) == "free"
 
