@@ -169,10 +169,10 @@ def poster(flow: str, sink: Any, owner: Pid, channel: str | None) -> None:
 
 
 def caller(flow: str, sink: Any, owner: Pid, channel: str | None) -> None:
-    """Calls, one after the other."""
+    """Calls, one after the other; one at least, also where it is told to stop before it has had its first turn."""
     begun = answered = 0
     failed: list[str] = []
-    while until_told(0.005):
+    while begun == 0 or until_told(0.005):
         begun += 1
         try:
             answered += call(sink, ("echo", begun), CALL_TIMEOUT, channel=channel) == begun
