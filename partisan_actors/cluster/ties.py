@@ -72,7 +72,7 @@ class Ties:
         peer: Life,
         ways: Ways,
         hooks: Hooks,
-        encode: Callable[[Any], bytes],
+        encode: Callable[[Any], bytes | tuple[bytes, bytes]],
         encode_reason: Callable[[Any], bytes],
         wait_for_room: Callable[[Ties, Way], None],
         send: Callable[[Way, bytes | tuple[bytes, bytes], float], None],

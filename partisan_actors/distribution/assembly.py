@@ -9,6 +9,7 @@ Not known here: what a signal is.
 
 from __future__ import annotations
 
+from partisan_actors.distribution.spare_buffers import SpareBuffers
 from partisan_actors.wire.frames import MAX_BODY, BrokenFrame, Fragment
 
 __all__ = ["Assembly"]
@@ -23,8 +24,8 @@ _MOST_OVERTAKING = 100_000
 class _Begun:
     __slots__ = ("buffer", "filled", "seen")
 
-    def __init__(self, total: int, seen: int) -> None:
-        self.buffer = memoryview(bytearray(total))
+    def __init__(self, buffer: memoryview, seen: int) -> None:
+        self.buffer = buffer
         self.filled = 0
         self.seen = seen  # the number of the last frame that had a piece of it
 
@@ -32,10 +33,11 @@ class _Begun:
 class Assembly:
     """Those of one stream."""
 
-    __slots__ = ("_begun", "bytes")
+    __slots__ = ("_begun", "_spares", "bytes")
 
-    def __init__(self) -> None:
+    def __init__(self, spares: SpareBuffers) -> None:
         self.bytes = 0  # of all that have begun
+        self._spares = spares
         self._begun: dict[int, _Begun] = {}
 
     def __len__(self) -> int:
@@ -72,6 +74,7 @@ class Assembly:
             return None
         del self._begun[piece.message]
         self.bytes -= piece.total
+        self._spares.give_back(begun.buffer)
         return begun.buffer.toreadonly()
 
     def _find(self, piece: Fragment, size: int, number: int) -> _Begun:
@@ -91,6 +94,6 @@ class Assembly:
             raise BrokenFrame(f"{len(self._begun)} signals of {self.bytes} bytes have begun, and another one does")
         if any(number - begun.seen > _MOST_OVERTAKING for begun in self._begun.values()):
             raise BrokenFrame("a signal has begun, and its peer does not go on with it")
-        begun = self._begun[piece.message] = _Begun(piece.total, number)
+        begun = self._begun[piece.message] = _Begun(self._spares.take(piece.total), number)
         self.bytes += piece.total
         return begun

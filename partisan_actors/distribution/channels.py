@@ -130,6 +130,7 @@ class Channel:
         joined = min(usual.joined, self.high_watermark)
         return StreamParameters(
             joined=joined,
+            alone=min(usual.alone, 2 * joined),
             fragment=min(usual.fragment or joined, joined),
             low_watermark=self.low_watermark,
             high_watermark=self.high_watermark,

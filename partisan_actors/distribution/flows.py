@@ -82,6 +82,7 @@ class FlowQueue:
     """What was offered and not taken yet."""
 
     __slots__ = (
+        "_alone",
         "_begun",
         "_delayed",
         "_fragment",
@@ -100,7 +101,7 @@ class FlowQueue:
         "superseded",
     )
 
-    def __init__(self, fragment: int | None, most: int, largest: int) -> None:
+    def __init__(self, fragment: int | None, most: int, largest: int, alone: int) -> None:
         """Begin empty.
 
         Args:
@@ -108,11 +109,13 @@ class FlowQueue:
                 that takes no pieces.
             most: large signals that take turns. The peer has memory for all of them, as a whole.
             largest: bytes of the largest signal that will be put.
+            alone: the size of a piece while nothing small waits.
         """
         self.size = 0  # bytes in all
         self.superseded = 0  # of no use here: see `NewestQueue`
         self._fragment = fragment
         self._most = most
+        self._alone = alone
         self._small: deque[Signal] = deque()
         # While no large one waits, `append` takes signals of up to `plain` bytes; who calls it adds to `size`.
         self.append = self._small.append
@@ -193,7 +196,7 @@ class FlowQueue:
             self._begun += large.size
         # Nothing small waits: what comes meanwhile waits for no more than what a connection is given at once anyway.
         # (Both ends in one process: 0.6 GB/s in pieces of 64 KiB, 1.0 in pieces of 256.)
-        taken = large.piece(self._fragment if self._small else max(limit, self._fragment))
+        taken = large.piece(self._fragment if self._small else max(limit, self._fragment, self._alone))
         self.size -= taken.size
         if large.cut == large.size:
             self._begun -= large.size

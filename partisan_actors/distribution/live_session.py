@@ -26,6 +26,7 @@ from partisan_actors.distribution.session import (
     SessionParameters,
     Silent,
 )
+from partisan_actors.distribution.spare_buffers import SpareBuffers
 from partisan_actors.distribution.stream import Signal
 from partisan_actors.distribution.stream_connections import StreamConnections, StreamConnectionsOwner
 from partisan_actors.distribution.streams import Stream, StreamId, Streams
@@ -41,6 +42,8 @@ __all__ = ["Session", "SessionOwner"]
 
 class SessionOwner(StreamConnectionsOwner, Protocol):
     """What a session asks of its owner, and tells it."""
+
+    spares: SpareBuffers
 
     def session_received(self, session: Session, body: bytes | memoryview, outgoing: Outgoing) -> None:
         """The body of one DATA frame came, on the stream that `outgoing` is the other direction of."""
@@ -97,10 +100,10 @@ class Session:
         self.ended: str | None = None  # the reason, once it has
         self.channels = channels
         self._owner = owner
-        self.machine = SessionMachine(hello.life, number, parameters, Streams(channels, parameters.stream))
+        streams = Streams(channels, parameters.stream, owner.spares)
+        self.machine = SessionMachine(hello.life, number, parameters, streams)
         self.frame: Callable[[Frame, float], Sequence[Any]] = self.machine.frame  # those of the first connection
         self.first = Bearer(owner, self.machine.carrier, self)
-        streams = self.machine.streams
         self.default = Outgoing(self, streams.default, self.first, owner.clock, used=True)
         self.system = self.default
         if streams.system is not streams.default:

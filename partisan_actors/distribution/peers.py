@@ -36,6 +36,7 @@ from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.ports import LocalIdentity, PeerEvents, PeerParameters
 from partisan_actors.distribution.refusals import Refusals
+from partisan_actors.distribution.spare_buffers import SpareBuffers
 from partisan_actors.distribution.strangers import Strangers, host_of
 from partisan_actors.distribution.streams import SYSTEM, StreamId
 from partisan_actors.processes.clock import Clock
@@ -77,6 +78,7 @@ class Peers:
         self.parameters = parameters if parameters is not None else PeerParameters()
         self.backlog = self.parameters.backlog
         self.counters = Counters()
+        self.spares = SpareBuffers()
         self.dirty: list[Bearer] = []  # those that `flush` has to look at; the same list for ever
         self.acquaintances = Acquaintances(self.parameters.acquaintances)
         self._events = events

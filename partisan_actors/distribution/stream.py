@@ -48,8 +48,11 @@ class StreamParameters:
     """What one frame joins."""
 
     fragment: int | None = 65 << 10
-    """A larger signal travels in pieces, of so much while smaller ones wait and of `joined` else; None for a peer that
-    does not know them: in a frame of its own."""
+    """A larger signal travels in pieces, of so much while smaller ones wait; None for a peer that does not know them:
+    in a frame of its own."""
+
+    alone: int = 512 << 10
+    """Bytes of a piece while nothing smaller waits. Of 1 MiB signals, pieces of 256 KiB cost a fifth more."""
 
     fragmented: int = 16
     """Large signals that take turns; the receiver has memory for all of them."""
@@ -65,7 +68,7 @@ class StreamParameters:
     """A bigger signal fits into no frame."""
 
     owed_frames: int = 32
-    owed_bytes: int = 256 << 10
+    owed_bytes: int = 512 << 10
     """An acknowledgement is due at once when it covers so many frames, or so many bytes."""
 
     def __post_init__(self) -> None:
@@ -78,6 +81,8 @@ class StreamParameters:
             )
         if self.fragment is not None and not 0 < self.fragment <= self.joined:
             raise ValueError(f"fragment ({self.fragment}) must be above 0 and at most joined ({self.joined})")
+        if self.alone < self.joined:
+            raise ValueError(f"alone ({self.alone}) must be at least joined ({self.joined})")
         if self.fragmented < 1:
             raise ValueError(f"fragmented ({self.fragmented}) must be above 0")
         if self.largest < self.joined:
@@ -142,7 +147,7 @@ class SendingStream:
         self._channel = channel
         self._stream = stream
         if queue is None:
-            queue = FlowQueue(parameters.fragment, parameters.fragmented, parameters.largest)
+            queue = FlowQueue(parameters.fragment, parameters.fragmented, parameters.largest, parameters.alone)
         self.queue: Any = queue  # as mypy knows no slot that is a method in one class and none in another
         self._compressor = compressor
         self._number = 0  # the last one given

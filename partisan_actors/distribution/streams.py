@@ -13,6 +13,7 @@ from partisan_actors.distribution.assembly import Assembly
 from partisan_actors.distribution.channels import DEFAULT_CHANNEL, AgreedChannel
 from partisan_actors.distribution.compression import Compressor, Expander
 from partisan_actors.distribution.newest import NewestQueue
+from partisan_actors.distribution.spare_buffers import SpareBuffers
 from partisan_actors.distribution.stream import ReceivingStream, SendingStream, StreamParameters
 from partisan_actors.wire.frames import BrokenFrame, Header, fragment_of
 
@@ -32,12 +33,18 @@ class Stream:
 
     __slots__ = ("_dictionary", "_expander", "assembly", "id", "monotonic", "receiving", "sending")
 
-    def __init__(self, parameters: StreamParameters, stream_id: StreamId, agreed: AgreedChannel | None = None) -> None:
+    def __init__(
+        self,
+        parameters: StreamParameters,
+        stream_id: StreamId,
+        spares: SpareBuffers,
+        agreed: AgreedChannel | None = None,
+    ) -> None:
         self.id = stream_id
         self.monotonic = agreed is not None and agreed.channel.monotonic
         self.sending = _sending(parameters, stream_id, agreed)
         self.receiving = ReceivingStream(parameters)
-        self.assembly = Assembly()
+        self.assembly = Assembly(spares)
         self._dictionary = agreed.dictionary if agreed is not None else None
         self._expander: Expander | None = None  # made when the first compressed body comes
 
@@ -63,21 +70,25 @@ def _sending(parameters: StreamParameters, stream_id: StreamId, agreed: AgreedCh
 class Streams:
     """Those of one session, made when they are first asked for: a channel may have hundreds, and use none."""
 
-    __slots__ = ("_channels", "_made", "default", "system")
+    __slots__ = ("_channels", "_made", "_spares", "default", "system")
 
-    def __init__(self, channels: Mapping[str, AgreedChannel], default: StreamParameters) -> None:
+    def __init__(
+        self, channels: Mapping[str, AgreedChannel], default: StreamParameters, spares: SpareBuffers | None = None
+    ) -> None:
         """Begin with those that the first connection carries.
 
         Args:
             channels: what the two nodes agreed on; none with a peer of before channels.
             default: the limits of the default stream.
+            spares: the node's buffers for large signals; fresh ones by default.
         """
+        self._spares = spares = spares if spares is not None else SpareBuffers()
         self._channels = {channel.number: channel for channel in channels.values()}
         # What knows no channels knows no pieces either.
         limits = default if channels else replace(default, fragment=None)
-        self.default = Stream(limits, DEFAULT if channels else ONLY, channels.get(DEFAULT_CHANNEL))
+        self.default = Stream(limits, DEFAULT if channels else ONLY, spares, channels.get(DEFAULT_CHANNEL))
         # With a peer of before channels, everything is on one stream.
-        self.system = Stream(StreamParameters(), SYSTEM) if channels else self.default
+        self.system = Stream(StreamParameters(), SYSTEM, spares) if channels else self.default
         self._made = {stream.id: stream for stream in (self.system, self.default)}
 
     def __iter__(self) -> Iterator[Stream]:
@@ -91,7 +102,7 @@ class Streams:
         channel = self._channels.get(stream_id[0])
         if channel is None or not 0 <= stream_id[1] < channel.streams:
             return None
-        stream = self._made[stream_id] = Stream(channel.channel.stream_parameters, stream_id, channel)
+        stream = self._made[stream_id] = Stream(channel.channel.stream_parameters, stream_id, self._spares, channel)
         return stream
 
     def received(self, stream_id: StreamId) -> int:

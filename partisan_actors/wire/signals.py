@@ -170,13 +170,16 @@ def encode_signal(
     to: int = 0,
     sender: int = 0,
     ref: int = 0,
-    payload: bytes = b"",
+    payload: bytes | tuple[bytes, bytes] = b"",
     name: str | None = None,
     flags: int = 0,
     acknowledged: Acknowledged | None = None,
     flow: int | None = None,
 ) -> bytes | tuple[bytes, bytes]:
     """The bytes of a signal; a large payload stays its own buffer, uncopied.
+
+    Args:
+        payload: in two buffers where the second is large (see `Codec.encode_buffers`).
 
     Raises:
         ValueError: the name is longer than 65,000 bytes.
@@ -191,6 +194,10 @@ def encode_signal(
         extensions += _encode_acknowledged(acknowledged)
     if flow is not None:
         extensions += _FLOW.pack(FLOW, 4, flow)
+    if isinstance(payload, tuple):
+        head, large = payload
+        length = len(head) + len(large)
+        return _HEADER.pack(kind, flags, len(extensions), length, to, sender, ref) + extensions + head, large
     header = _HEADER.pack(kind, flags, len(extensions), len(payload), to, sender, ref)
     if len(payload) >= _LARGE:
         return header + extensions, payload

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from partisan_actors.distribution import assembly as module
 from partisan_actors.distribution.assembly import Assembly
+from partisan_actors.distribution.spare_buffers import SpareBuffers
 from partisan_actors.wire.frames import MAX_BODY, BrokenFrame, Fragment
 
 
@@ -21,7 +22,7 @@ def pieces_of(message: int, data: bytes, size: int) -> list[tuple[Fragment, byte
 def test_signals_whose_pieces_are_mixed_come_out_as_they_were(
     signals: list[tuple[bytes, int]], chance: random.Random
 ) -> None:
-    assembly = Assembly()
+    assembly = Assembly(SpareBuffers())
     waiting = [pieces_of(message, data, size) for message, (data, size) in enumerate(signals)]
     whole: dict[int, bytes] = {}
     begun: dict[int, int] = {}
@@ -43,7 +44,7 @@ def test_signals_whose_pieces_are_mixed_come_out_as_they_were(
 
 
 def test_a_piece_in_its_place_is_not_copied_and_the_signal_cannot_be_written_to() -> None:
-    assembly = Assembly()
+    assembly = Assembly(SpareBuffers())
     first = assembly.place(Fragment(1, 0, 10), 6, 1)
     second = assembly.place(Fragment(1, 6, 10), 4, 2)
     assert first is not None and second is not None
@@ -58,7 +59,7 @@ def test_a_piece_in_its_place_is_not_copied_and_the_signal_cannot_be_written_to(
 
 
 def test_a_place_that_was_given_and_not_filled_is_given_again() -> None:
-    assembly = Assembly()
+    assembly = Assembly(SpareBuffers())
     lost = assembly.place(Fragment(1, 0, 10), 6, 1)
     again = assembly.place(Fragment(1, 0, 10), 6, 1)
     assert lost is not None and again is not None
@@ -67,7 +68,7 @@ def test_a_place_that_was_given_and_not_filled_is_given_again() -> None:
 
 
 def test_a_piece_from_elsewhere_is_copied_into_its_place() -> None:
-    assembly = Assembly()
+    assembly = Assembly(SpareBuffers())
     data = bytearray(b"0123456789")
     assert assembly.add(Fragment(1, 0, 10), memoryview(data)[:6], 1) is None
     signal = assembly.add(Fragment(1, 6, 10), bytes(data[6:]), 2)
@@ -92,7 +93,7 @@ def test_a_piece_from_elsewhere_is_copied_into_its_place() -> None:
 def test_a_piece_that_does_not_fit_is_a_broken_envelope_and_costs_nothing(
     piece: Fragment, size: int, reason: str
 ) -> None:
-    assembly = Assembly()
+    assembly = Assembly(SpareBuffers())
     assembly.add(Fragment(2, 0, 10), b"0123", 1)
     with pytest.raises(BrokenFrame, match=reason):
         assembly.add(piece, bytes(size), 2)
@@ -102,7 +103,7 @@ def test_a_piece_that_does_not_fit_is_a_broken_envelope_and_costs_nothing(
 
 
 def test_a_piece_that_does_not_fit_has_no_place() -> None:
-    assembly = Assembly()
+    assembly = Assembly(SpareBuffers())
     assert assembly.place(Fragment(1, 4, 10), 2, 1) is None
     assert assembly.place(Fragment(1, 0, 10), 0, 1) is None
     assert assembly.place(Fragment(1, 0, MAX_BODY + 1), 5, 1) is None
@@ -111,7 +112,7 @@ def test_a_piece_that_does_not_fit_has_no_place() -> None:
 
 def test_what_has_arrived_is_nobodys_place_any_more() -> None:
     """It would be written over before the piece is found to be wrong, and the session goes on after that."""
-    assembly = Assembly()
+    assembly = Assembly(SpareBuffers())
     assembly.add(Fragment(1, 0, 10), b"01234", 1)
     assert assembly.place(Fragment(1, 0, 10), 5, 2) is None
     assert assembly.place(Fragment(1, 4, 10), 2, 2) is None
@@ -119,7 +120,7 @@ def test_what_has_arrived_is_nobodys_place_any_more() -> None:
 
 
 def test_no_more_than_so_many_may_have_begun() -> None:
-    assembly = Assembly()
+    assembly = Assembly(SpareBuffers())
     for message in range(module._MOST):
         assembly.add(Fragment(message, 0, 10), b"x", message + 1)
     assert assembly.place(Fragment(9999, 0, 10), 1, 9999) is None
@@ -131,7 +132,7 @@ def test_no_more_than_so_many_may_have_begun() -> None:
 
 def test_nor_of_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_BYTES", 1000)
-    assembly = Assembly()
+    assembly = Assembly(SpareBuffers())
     assembly.add(Fragment(1, 0, 600), b"x", 1)
     assembly.add(Fragment(2, 0, 400), b"x", 2)
     with pytest.raises(BrokenFrame, match="2 signals of 1000 bytes"):
@@ -143,7 +144,7 @@ def test_nor_of_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_that_others_overtake_for_ever_is_found_out() -> None:
-    assembly = Assembly()
+    assembly = Assembly(SpareBuffers())
     assembly.add(Fragment(1, 0, 10), b"x", 1)
     last = 1 + module._MOST_OVERTAKING
     assert assembly.add(Fragment(2, 0, 2), b"xy", last) is not None
@@ -152,7 +153,7 @@ def test_one_that_others_overtake_for_ever_is_found_out() -> None:
 
 
 def test_one_that_goes_on_slowly_is_not() -> None:
-    assembly = Assembly()
+    assembly = Assembly(SpareBuffers())
     for step in range(10):
         number = step * module._MOST_OVERTAKING
         assembly.add(Fragment(1, step, 20), b"x", number + 1)

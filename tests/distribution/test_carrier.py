@@ -38,7 +38,9 @@ from tests.distribution.cutting import frame_of
 
 CHANNELS = declare_channels((Channel("bulk", parallelism=3, low_watermark=300, high_watermark=600),))
 AGREED = agree_channels(CHANNELS, declared(CHANNELS), STREAMS_FEATURE, 0.0)
-SMALL = StreamParameters(joined=100, fragment=100, low_watermark=300, high_watermark=600, owed_frames=3, owed_bytes=300)
+SMALL = StreamParameters(
+    joined=100, fragment=100, alone=100, low_watermark=300, high_watermark=600, owed_frames=3, owed_bytes=300
+)
 BULK: list[StreamId] = [(2, 0), (2, 1), (2, 2)]
 AFTER = 0.02
 
@@ -121,7 +123,7 @@ def test_the_others_take_turns() -> None:
     for _ in range(3):
         streams.default.sending.offer(bytes(100))
     get(streams, BULK[0]).sending.offer(b"one frame")
-    get(streams, BULK[1]).sending.offer(bytes(3 * 600))
+    get(streams, BULK[1]).sending.offer(bytes(3 * 1200))
     assert ids_of(carrier) == [DEFAULT, BULK[0], BULK[1], DEFAULT, BULK[1], DEFAULT, BULK[1]]
 
 

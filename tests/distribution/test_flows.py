@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from partisan_actors.distribution import flows as module
 from partisan_actors.distribution.assembly import Assembly
 from partisan_actors.distribution.flows import Buffer, FlowQueue, Piece, Signal, size_of
+from partisan_actors.distribution.spare_buffers import SpareBuffers
 from partisan_actors.wire.frames import fragment_of
 
 FRAGMENT = 20
@@ -20,7 +21,7 @@ MOST = 3
 
 
 def queue_of(fragment: int | None = FRAGMENT, most: int = MOST, largest: int = 1000) -> FlowQueue:
-    return FlowQueue(fragment, most, largest)
+    return FlowQueue(fragment, most, largest, 0)
 
 
 def offer(queue: FlowQueue, signal: Signal, flow: object = 0) -> None:
@@ -171,7 +172,7 @@ def test_one_that_was_held_can_be_taken_back_while_its_large_one_is_under_way() 
 
 
 def test_a_small_signal_passes_ten_megabytes_of_another_flow_within_two_frames() -> None:
-    queue = FlowQueue(64 << 10, 16, 64 << 20)
+    queue = FlowQueue(64 << 10, 16, 64 << 20, 0)
     offer(queue, bytes(10 << 20), "large")
     for _ in range(7):
         assert queue.take(256 << 10).extensions
@@ -261,7 +262,7 @@ def test_numbers_of_large_signals_go_round() -> None:
 
 def test_a_channel_with_high_watermarks_begins_no_more_than_the_peer_has_memory_for() -> None:
     """Five of 60 MB, as a channel with a high watermark of 300 MB lets them in; nothing of them is copied."""
-    queue, assembly = FlowQueue(64 << 10, 16, 64 << 20), Assembly()
+    queue, assembly = FlowQueue(64 << 10, 16, 64 << 20, 0), Assembly(SpareBuffers())
     signal = bytes(60 << 20)
     for flow in range(5):
         offer(queue, signal, flow)

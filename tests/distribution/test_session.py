@@ -257,12 +257,12 @@ def test_it_goes_alone_after_twenty_milliseconds(run: Run):
     assert [(frame.header.kind, frame.header.number) for frame in run.written] == [(ACK, 2)]
 
 
-def test_it_goes_at_once_for_the_32nd_frame_and_for_256_kib(run: Run):
+def test_it_goes_at_once_for_the_32nd_frame_and_for_512_kib(run: Run):
     for number in range(1, 33):
         assert run.written == []
         run.data(number)
     assert run.written[0].header.number == 32
-    run.data(33, 256 << 10)
+    run.data(33, 512 << 10)
     assert run.written[1].header.number == 33
 
 

@@ -18,6 +18,7 @@ SMALL = PeerParameters(
         stream=StreamParameters(
             joined=1000,
             fragment=700,
+            alone=1000,
             low_watermark=4000,
             high_watermark=8000,
             hard_limit=64000,

@@ -85,6 +85,18 @@ def test_unsent_is_exact_and_nothing_is_copied(sockets):
     assert end.rooms == 1
 
 
+def test_what_waits_is_offered_to_the_kernel_again_when_the_peer_is_heard(sockets):
+    peer, end = raw_connection(sockets)
+    end.connection.write([bytes(16 * MEGABYTE)])
+    assert end.connection.unsent
+    end.connection._writer.stop()  # as a kernel that does not call it writable yet
+    unsent = end.connection.unsent
+    read_all_there_is(peer, 1)
+    peer.send(b"!")
+    wait_until(lambda: end.count, what="the byte of the peer")
+    wait_until(lambda: end.connection.unsent < unsent, what="more was sent")
+
+
 def test_one_call_of_write_does_bounded_work(sockets):
     peer, end = raw_connection(sockets)
     peer.setblocking(True)

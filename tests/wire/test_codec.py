@@ -663,6 +663,23 @@ def test_long_lists_and_long_bytes(codec):
     assert codec.encode(b"x" * 0xFFFF) == msgpack.packb(b"x" * 0xFFFF)
 
 
+@pytest.mark.parametrize("size", [0, 100, (16 << 10) - 1, 16 << 10, 0xFFFF, 0x10000, 3 << 20])
+def test_buffers_are_the_same_message_and_long_bytes_stay_where_they_are(codec, size):
+    for term in (b"x" * size, ("chunk", b"x" * size), bytearray(size)):
+        buffers = codec.encode_buffers(term)
+        whole = b"".join(buffers) if isinstance(buffers, tuple) else buffers
+        assert whole == codec.encode(term)
+        assert isinstance(buffers, tuple) == (type(term) is bytes and size >= 16 << 10)
+        if isinstance(buffers, tuple):
+            assert buffers[1] is term
+
+
+def test_long_bytes_over_the_limit_are_refused_in_buffers_too():
+    codec = Codec(limits=Limits(max_bytes=20_000))
+    with pytest.raises(NotSendable, match="20003 bytes, more than 20000"):
+        codec.encode_buffers(bytes(20_000))
+
+
 # Identity of lives
 
 

@@ -112,3 +112,12 @@ def test_an_unknown_kind_is_passed_over_when_it_is_optional_only():
 def test_the_flow_of_a_keyed_request_comes_back(flow, name):
     (signal,) = signals_of(joined(encode_signal(CAST, 1, 2, 3, b"x", name, flow=flow)))
     assert (signal.flow, signal.name, signal.payload) == (flow, name, b"x")
+
+
+@given(U64, st.none() | st.text(max_size=20), st.binary(max_size=5))
+def test_a_payload_in_two_buffers_is_the_same_signal_and_the_large_one_is_not_copied(to, name, head):
+    large = bytes(20_000)
+    encoded = encode_signal(SEND, to, 2, 3, (head, large), name)
+    assert isinstance(encoded, tuple)
+    assert encoded[1] is large
+    assert joined(encoded) == joined(encode_signal(SEND, to, 2, 3, head + large, name))
