@@ -142,11 +142,7 @@ SMOKE_FIGURES = tuple(
 
 
 def size_name(size: int) -> str:
-    """As the paper says it: KB and MB are powers of two.
-
-    >>> [size_name(size) for size in (64, 1024, 524288, 8388608)]
-    ['64 B', '1 KB', '512 KB', '8 MB']
-    """
+    """As the paper says it: KB and MB are powers of two."""
     for unit, name in ((_MIB, "MB"), (_KIB, "KB")):
         if size >= unit:
             return f"{size // unit} {name}"

@@ -114,7 +114,9 @@ class _Actor(NamedTuple):
 
 def _run(order: Order, cell: Cell, seconds: float, far: int) -> tuple[Outcome, bool]:
     """One cell, and whether nothing of it is under way any more."""
-    vnodes = [spawn_opt(workloads.vnode, (cell.size,), node=FAR) for _ in range(_vnodes(order))]
+    vnodes = [spawn_opt(workloads.vnode, (self_pid(), cell.size), node=FAR) for _ in range(_vnodes(order))]
+    for _ in vnodes:
+        receive("ready".__eq__)
     setting = workloads.Setting(FAR, cell.size, tuple(vnodes), [0])
     times: list[float] = []
     actors = [spawn_link(_Actor(order, setting, number, self_pid(), times).run) for number in range(cell.actors)]

@@ -3,7 +3,7 @@
 %%
 %% Flags: -other NODE -other_process NUMBER -workload micro|echo|kvs -cells SIZE:ACTORS,... -seconds US -limit US
 -module(paper).
--export([main/0, acknowledge/0, echo/0, vnode/1]).
+-export([main/0, acknowledge/0, echo/0, vnode/2]).
 
 -define(VNODES, 3).
 -define(QUORUM, 2).
@@ -37,9 +37,10 @@ measure([{Size, Actors} | Rest], Warm, Setting) ->
     Quiet andalso measure(Rest, Size, Setting).
 
 run(Bare = #setting{other = Other, size = Size, limit = Limit}, Actors, Seconds) ->
-    Vnodes = [spawn(Other, ?MODULE, vnode, [Size]) || Bare#setting.workload =:= kvs, _ <- lists:seq(1, ?VNODES)],
-    Setting = Bare#setting{vnodes = Vnodes, settled = counters:new(1, [])},
     Main = self(),
+    Vnodes = [spawn(Other, ?MODULE, vnode, [Main, Size]) || Bare#setting.workload =:= kvs, _ <- lists:seq(1, ?VNODES)],
+    [receive {ready, Vnode} -> ok end || Vnode <- Vnodes],
+    Setting = Bare#setting{vnodes = Vnodes, settled = counters:new(1, [])},
     Pids = [spawn_link(fun() -> actor(Main, Setting, Number) end) || Number <- lists:seq(0, Actors - 1)],
     Peers = [receive {ready, Pid, Peer} -> Peer end || Pid <- Pids],
     Before = load(),
@@ -135,18 +136,20 @@ echo() ->
     receive {Sender, Value} -> Sender ! {echoed, Value} end,
     echo().
 
-vnode(Size) ->
+vnode(Owner, Size) ->
     Slots = max(1, min(?KEYS, ?STORED div ?VNODES div Size)),
-    vnode(Slots, maps:from_list([{Slot, value(Slot, Size)} || Slot <- lists:seq(0, Slots - 1)])).
+    Store = maps:from_list([{Slot, value(Slot, Size)} || Slot <- lists:seq(0, Slots - 1)]),
+    Owner ! {ready, self()},
+    store(Slots, Store).
 
-vnode(Slots, Store) ->
+store(Slots, Store) ->
     receive
         {Coordinator, {get, Key}} ->
             Coordinator ! {answer, maps:get(slot(Key, Slots), Store)},
-            vnode(Slots, Store);
+            store(Slots, Store);
         {Coordinator, {put, Key, Value}} ->
             Coordinator ! {answer, true},
-            vnode(Slots, Store#{slot(Key, Slots) := Value})
+            store(Slots, Store#{slot(Key, Slots) := Value})
     end.
 
 slot(Key, Slots) -> (Key rem Slots + Slots) rem Slots.

@@ -25,9 +25,11 @@ from benchmarks.paper.catalogue import (
 from benchmarks.paper.published import ACTORS, published
 from benchmarks.paper.records import Cell
 from benchmarks.paper.summary import Results, Value, value_at
-from benchmarks.paper.tables import heading, shown
+from benchmarks.paper.tables import heading
 
 __all__ = ["draw"]
+
+PAPER = "paper 2019 (draft)"
 
 # Okabe and Ito's colours, which eyes of every kind tell apart; the markers say the same without colour.
 _LOOKS = {
@@ -58,6 +60,7 @@ def draw(results: Results, figure: Figure, delayed: bool, folder: Path) -> Path:
         _dress(panel, figure, size)
         handles, labels = panel.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
+    entries = dict(sorted(entries.items(), key=lambda entry: entry[0].startswith(PAPER)))
     if entries:
         canvas.legend(
             list(entries.values()), list(entries), loc="outside lower center", ncols=min(3, columns + 1), fontsize=8
@@ -77,7 +80,7 @@ def _draw_systems(panel: Axes, results: Results, figure: Figure, size: int, dela
         for colour, (name, values) in zip(
             _paper_colours(figure, size), published(figure.number, size).items(), strict=False
         ):
-            panel.plot(places, values, "--", color=colour, alpha=0.45, linewidth=1, label=f"paper 2019 (draft): {name}")
+            panel.plot(places, values, "--", color=colour, alpha=0.45, linewidth=1, label=f"{PAPER}: {name}")
     panel.set_xticks(list(places), [str(actors) for actors in figure.actors])
     panel.set_xlabel("actors")
 
@@ -115,14 +118,20 @@ def _draw_series(panel: Axes, system: System, points: list[tuple[float, Value]])
     )
     for place, value in points:
         if value.cut:
-            panel.plot([place], [value.center], marker, color=colour, markerfacecolor="white", markersize=6)
+            panel.plot([place], [value.center], marker, color=colour, markerfacecolor="white", markersize=6, zorder=5)
 
 
 def _dress(panel: Axes, figure: Figure, size: int) -> None:
     panel.set_yscale("log")
-    panel.set_title(size_name(size), fontsize=10)
+    if len(figure.sizes) > 1:
+        panel.set_title(size_name(size), fontsize=10)
     what = "median latency of a request, ms" if figure.is_latency else "completed requests per second"
     panel.set_ylabel(what)
     panel.grid(True, which="major", axis="y", alpha=0.4)
     panel.grid(True, which="minor", axis="y", alpha=0.15)
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
+    panel.yaxis.set_major_formatter(FuncFormatter(_tick))
+    panel.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: _tick(value) if f"{value:e}"[0] in "25" else ""))
+
+
+def _tick(value: float, _: object = None) -> str:
+    return f"{value:,.10g}"

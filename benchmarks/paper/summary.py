@@ -76,6 +76,7 @@ class Best(NamedTuple):
     """The cell of a figure in which the best of ours is furthest ahead of another system."""
 
     ratio: float
+    least: float  # the ratio in the cell in which it is least so
     cell: Cell
     ours: System
     other: System
@@ -113,9 +114,10 @@ def best_ratios(results: Results, figure: Figure) -> list[Best]:
             if ours is None or others is None or others.cut or min(ours[0], others.center) <= 0:
                 continue
             ratio = others.center / ours[0] if figure.is_latency else ours[0] / others.center
-            ratios.append(Best(ratio, cell, ours[1], other))
+            ratios.append(Best(ratio, ratio, cell, ours[1], other))
         if ratios:
-            found.append(max(ratios, key=lambda best: best.ratio))
+            most = max(ratios, key=lambda best: best.ratio)
+            found.append(most._replace(least=min(best.ratio for best in ratios)))
     return found
 
 

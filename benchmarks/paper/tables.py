@@ -22,11 +22,7 @@ def heading(figure: Figure, delayed: bool) -> str:
 
 
 def shown(value: float) -> str:
-    """Three digits or so.
-
-    >>> [shown(value) for value in (12345.6, 123.4, 12.34, 1.234, 0.01234)]
-    ['12,346', '123', '12.3', '1.23', '0.0123']
-    """
+    """Three digits or so."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
@@ -67,8 +63,17 @@ def summary_table(results: Results, figures: tuple[Figure, ...]) -> Table:
         f"requests/s, latency {LATENCY_HEADLINE}x less"
     )
     made = Table(title=title, title_justify="left", show_lines=True)
-    for name in ("figure", "against", "ratio", "paper", "where", "what bounds ours", "what bounds the other"):
-        made.add_column(name, justify="right" if name == "ratio" else "left", overflow="fold")
+    for name in (
+        "figure",
+        "against",
+        "most",
+        "least",
+        "paper",
+        "where most",
+        "what bounds ours",
+        "what bounds the other",
+    ):
+        made.add_column(name, justify="right" if name in ("most", "least") else "left", overflow="fold")
     for figure in figures:
         for best in best_ratios(results, figure):
             headline = LATENCY_HEADLINE if figure.is_latency else THROUGHPUT_HEADLINE
@@ -76,6 +81,7 @@ def summary_table(results: Results, figures: tuple[Figure, ...]) -> Table:
                 str(figure.number),
                 best.other.name,
                 f"{best.ratio:.2f}x",
+                f"{best.least:.2f}x",
                 f"{headline}x",
                 f"{best.ours.name}, {size_name(best.cell.size)}, {best.cell.actors} actors",
                 bound(results[figure.number, best.ours.name, best.cell]),
