@@ -121,13 +121,13 @@ FIGURES = (
 
 _SMOKE_SYSTEMS = {
     1: (ONE, AFFINITY, ERLANG, TUNED),
-    2: _with_connections(8, 128),
-    3: (SIXTEEN, UNTUNED),
-    4: (CHANNELS, ERLANG),
+    2: _with_connections(128),
+    3: (SIXTEEN,),
+    4: (CHANNELS, UNTUNED),
     5: (CHANNELS, ERLANG),
-    6: (ONE, UNTUNED),
+    6: (ONE,),
     7: (CHANNELS, ERLANG),
-    8: (ONE, UNTUNED),
+    8: (ONE,),
 }
 SMOKE_FIGURES = tuple(
     replace(

@@ -34,7 +34,10 @@ measure([{Size, Actors} | Rest], Warm, Setting) ->
     {Outcome, Quiet} = run(Setting#setting{size = Size}, Actors, Seconds),
     io:format("{\"size\": ~b, \"actors\": ~b, \"messages\": ~b, \"time_us\": ~b, \"median_us\": ~b, \"p99_us\": ~b, "
               "\"near_cpu_us\": ~b, \"far_cpu_us\": ~b, \"busy_us\": ~b, \"cut\": ~p}~n", Outcome),
-    Quiet andalso measure(Rest, Size, Setting).
+    case Quiet of
+        true -> measure(Rest, Size, Setting);
+        false -> erlang:disconnect_node(Setting#setting.other) % halting would wait for what is under way
+    end.
 
 run(Bare = #setting{other = Other, size = Size, limit = Limit}, Actors, Seconds) ->
     Main = self(),
@@ -52,14 +55,14 @@ run(Bare = #setting{other = Other, size = Size, limit = Limit}, Actors, Seconds)
     Count = length(Times),
     Quiet = Finished andalso (Vnodes =:= [] orelse settle(Setting, Count, now_us() + Limit)),
     [exit(Peer, kill) || Peer <- Vnodes ++ Peers, is_pid(Peer)],
-    Sorted = list_to_tuple(lists:sort(Times)),
-    Measured = [Size, Actors, Count, Elapsed, percentile(Sorted, 50), percentile(Sorted, 99)],
+    {Weighted, Whole} = weighted(Times),
+    Measured = [Size, Actors, Count, Elapsed, percentile(Weighted, 0.5 * Whole), percentile(Weighted, 0.99 * Whole)],
     {Measured ++ Spent ++ [not Finished], Quiet}.
 
 collect(0, _, Times) -> {Times, true};
 collect(Left, Deadline, Times) ->
     receive
-        {took, Time} -> collect(Left, Deadline, [Time | Times]);
+        {took, Actor, Time} -> collect(Left, Deadline, [{Time, Actor} | Times]);
         finished -> collect(Left - 1, Deadline, Times)
     after max(0, Deadline - now_us()) div 1000 -> {Times, false}
     end.
@@ -72,8 +75,14 @@ settle(Setting = #setting{settled = Settled}, Requests, Deadline) ->
         {false, true} -> timer:sleep(5), settle(Setting, Requests, Deadline)
     end.
 
-percentile({}, _) -> 0;
-percentile(Sorted, Percent) -> element(min(tuple_size(Sorted), tuple_size(Sorted) * Percent div 100 + 1), Sorted).
+%% Every actor counts the same, however many requests it made; ours.py says why.
+weighted(Times) ->
+    Counts = lists:foldl(fun({_, Actor}, Counts) -> Counts#{Actor => maps:get(Actor, Counts, 0) + 1} end, #{}, Times),
+    {[{Time, 1 / maps:get(Actor, Counts)} || {Time, Actor} <- lists:sort(Times)], map_size(Counts)}.
+
+percentile([], _) -> 0;
+percentile([{Time, Weight} | Rest], Left) when Weight >= Left - 1.0e-6; Rest =:= [] -> Time;
+percentile([{_, Weight} | Rest], Left) -> percentile(Rest, Left - Weight).
 
 %% An actor.
 
@@ -84,7 +93,7 @@ actor(Main, Setting, Number) ->
 
 ask(Main, Request, Count, Until) ->
     case Count =:= 0 orelse now_us() < Until of
-        true -> Main ! {took, Request(Count)}, ask(Main, Request, Count + 1, Until);
+        true -> Main ! {took, self(), Request(Count)}, ask(Main, Request, Count + 1, Until);
         false -> Main ! finished
     end.
 

@@ -8,6 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from benchmarks.paper.catalogue import (
@@ -51,23 +52,32 @@ def draw(results: Results, figure: Figure, delayed: bool, folder: Path) -> Path:
     FigureCanvasAgg(canvas)
     canvas.suptitle(heading(figure, delayed))
     panels = canvas.subplots(1, columns, squeeze=False)[0]
-    entries: dict[str, Artist] = {}
     for size, panel in zip(figure.sizes, panels, strict=True):
         if figure.by_connections:
             _draw_connections(panel, results, figure, size)
         else:
             _draw_systems(panel, results, figure, size, delayed)
         _dress(panel, figure, size)
-        handles, labels = panel.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
-    entries = dict(sorted(entries.items(), key=lambda entry: entry[0].startswith(PAPER)))
-    if entries:
-        canvas.legend(
-            list(entries.values()), list(entries), loc="outside lower center", ncols=min(3, columns + 1), fontsize=8
-        )
+    cut = any(one.outcome.cut for key, found in results.items() if key[0] == figure.number for one in found)
+    _explain(canvas, list(panels), cut)
     path = folder / f"figure-{figure.number}.png"
     canvas.savefig(path, dpi=150)
     return path
+
+
+def _explain(canvas: Canvas, panels: list[Axes], cut: bool) -> None:
+    """One legend for all panels: the systems, the paper's, and what an open marker is."""
+    entries: dict[str, Artist] = {}
+    for panel in panels:
+        handles, labels = panel.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    entries = dict(sorted(entries.items(), key=lambda entry: entry[0].startswith(PAPER)))
+    if cut:
+        marker = Line2D([], [], linestyle="", color="grey", marker="o", markerfacecolor="white")
+        entries["open: cut off, more in truth"] = marker
+    if entries:
+        columns = min(3, len(panels) + 1)
+        canvas.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns, fontsize=8)
 
 
 def _draw_systems(panel: Axes, results: Results, figure: Figure, size: int, delayed: bool) -> None:

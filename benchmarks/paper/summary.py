@@ -19,6 +19,7 @@ __all__ = [
     "best_ratios",
     "bound",
     "group",
+    "rate_ratio",
     "summarize",
     "use_of",
     "value_at",
@@ -119,6 +120,19 @@ def best_ratios(results: Results, figure: Figure) -> list[Best]:
             most = max(ratios, key=lambda best: best.ratio)
             found.append(most._replace(least=min(best.ratio for best in ratios)))
     return found
+
+
+def rate_ratio(ours: list[Measurement], other: list[Measurement]) -> float:
+    """Of the requests that were completed per second, whatever the figure shows.
+
+    Where a median latency is far better and this is not, the gain is that some actors pass those that wait.
+    """
+    return _rate(ours) / _rate(other)
+
+
+def _rate(measurements: list[Measurement]) -> float:
+    outcomes = [measurement.outcome for measurement in measurements]
+    return sum(outcome.messages for outcome in outcomes) / sum(outcome.time_us for outcome in outcomes)
 
 
 class Use(NamedTuple):

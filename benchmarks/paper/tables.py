@@ -7,7 +7,7 @@ from rich.table import Table
 from benchmarks.paper.catalogue import Figure, System, size_name
 from benchmarks.paper.published import ACTORS, LATENCY_HEADLINE, THROUGHPUT_HEADLINE, published
 from benchmarks.paper.records import Cell
-from benchmarks.paper.summary import Results, best_ratios, bound, value_at
+from benchmarks.paper.summary import Results, best_ratios, bound, rate_ratio, value_at
 
 CUT_MARK = ">"
 """Before a value that is more in truth: what was under way when it was cut off is not counted."""
@@ -77,14 +77,18 @@ def summary_table(results: Results, figures: tuple[Figure, ...]) -> Table:
     for figure in figures:
         for best in best_ratios(results, figure):
             headline = LATENCY_HEADLINE if figure.is_latency else THROUGHPUT_HEADLINE
+            ours, other = (results[figure.number, system.name, best.cell] for system in (best.ours, best.other))
+            where = f"{best.ours.name}, {size_name(best.cell.size)}, {best.cell.actors} actors"
+            if figure.is_latency:
+                where += f"; there {rate_ratio(ours, other):.2f}x the requests/s"
             made.add_row(
                 str(figure.number),
                 best.other.name,
                 f"{best.ratio:.2f}x",
                 f"{best.least:.2f}x",
                 f"{headline}x",
-                f"{best.ours.name}, {size_name(best.cell.size)}, {best.cell.actors} actors",
-                bound(results[figure.number, best.ours.name, best.cell]),
-                bound(results[figure.number, best.other.name, best.cell]),
+                where,
+                bound(ours),
+                bound(other),
             )
     return made
