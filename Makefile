@@ -6,11 +6,11 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/installed-from
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo bench clean elsewhere
+.PHONY: help venv test lint demo bench figures clean elsewhere
 
 # List the targets.
 help:
-	@awk '/^# / { text = substr($$0, 3) } /^[a-z]+:/ && text { sub(":.*", ""); printf "make %-6s %s\n", $$0, text; text = "" }' Makefile
+	@awk '/^# / { text = substr($$0, 3) } /^[a-z]+:/ && text { sub(":.*", ""); printf "make %-7s %s\n", $$0, text; text = "" }' Makefile
 
 # Make .venv with everything installed, when it is missing or setup.cfg has changed.
 venv: $(STAMP)
@@ -32,6 +32,10 @@ demo: $(STAMP)
 # Measure, beside gevent's own floor and Pykka: JSON lines and a table.
 bench: $(STAMP)
 	$(RUN) -m benchmarks $(ARGS)
+
+# Redraw the Partisan paper's figures 1 to 8, beside Erlang: docs/figures.md. ARGS="--wan FILE" delays loopback.
+figures: $(STAMP)
+	$(RUN) -m benchmarks.paper $(ARGS)
 
 # Remove .venv and everything else that was made.
 clean:
