@@ -16,6 +16,8 @@ from zlib import crc32
 
 __all__ = ["partition_number"]
 
+_FEW = 1 << 31
+
 
 def partition_number(key: Any, encode: Callable[[Any], bytes]) -> int:
     """The number of a partition key, 32 bits.
@@ -32,7 +34,20 @@ def partition_number(key: Any, encode: Callable[[Any], bytes]) -> int:
     True
     """
     hash(key)  # what is no key of a dict is none of a partition: lists that change, and so on
+    if isinstance(key, int | float | Decimal) and (whole := _few(key)) is not None:
+        # Numbers in a row are spread more evenly as they are (see `cluster.ways`): 0 to 15 use 15 of 16 streams, by
+        # their checksums 11. Away from the numbers of pids, which are no keys.
+        return whole + _FEW
     return crc32(_canonical(key, encode))
+
+
+def _few(key: int | float | Decimal) -> int | None:
+    """The whole number that it is, if that is no large one."""
+    try:
+        whole = int(key)
+    except (ValueError, OverflowError):
+        return None  # an infinity, or no number
+    return whole if whole == key and -_FEW < whole < _FEW else None
 
 
 def _canonical(key: Any, encode: Callable[[Any], bytes]) -> bytes:

@@ -191,10 +191,20 @@ def test_another_run_with_other_hashes_has_the_same_numbers() -> None:
     assert len(set(found[0])) == 8
 
 
+def test_whole_numbers_in_a_row_stay_in_a_row() -> None:
+    numbers = [number(key) for key in range(-3, 13)]
+    assert numbers == list(range(numbers[0], numbers[0] + 16))
+
+
+@pytest.mark.parametrize("key", [1 << 31, -(1 << 31), (1 << 31) - 1, 1 - (1 << 31), 1e300, 0.5, float("-inf")])
+def test_the_largest_whole_numbers_have_one_of_32_bits_too(key: float) -> None:
+    assert 0 <= number(key) <= 0xFFFFFFFF
+
+
 def test_the_numbers_stay() -> None:
     """Nodes of two versions send the flows of one key on streams of the same number."""
     assert [number(key) for key in ("key", b"key", 1, (1, "a"), frozenset({1, 2}), None)] == [
-        *(546935887, 2424874490, 3567089150, 3015444745, 1880986651, 1803865275)
+        *(546935887, 2424874490, 2147483649, 3015444745, 1880986651, 1803865275)
     ]
 
 
