@@ -225,7 +225,8 @@ class RemoteProcesses:
     ) -> bool:
         """Wait while the stream, or the mailbox of the receiver, is full; False when the time is up."""
         place = 0
-        while (congested := way.outgoing.congested) or receiver in ties.credit.full:
+        congested = way.outgoing.congested
+        while congested or receiver in ties.credit.full:
             if nosuspend:
                 raise WouldBlock(_why_not_now(ties, congested, receiver))
             if sender.exiting is not NOT_EXITING:
@@ -234,6 +235,7 @@ class RemoteProcesses:
                 return False
             waiting = None if congested else ties.credit.full[receiver]  # type: ignore[index]
             place = self._wait_once(sender, way, waiting, deadline, place)
+            congested = way.outgoing.keeps_waiting(place) if place else way.outgoing.congested
         return True
 
     def _wait_once(
@@ -247,12 +249,11 @@ class RemoteProcesses:
             finally:
                 waiting.pop(sender, None)
             return place
-        wake = sender.wake
-        place = way.outgoing.when_room(wake, place)
+        place = way.outgoing.when_room(sender.wake, place)
         try:
             sender.wait(deadline)
         finally:
-            way.outgoing.forget(wake)
+            way.outgoing.forget(place)
         return place
 
     def _hold_answer(self, ties: Ties, way: Way) -> None:

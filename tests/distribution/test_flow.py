@@ -37,6 +37,51 @@ def test_senders_are_told_to_wait_and_when_to_go_on(world: World):
     assert sum(map(len, other.bodies)) == 8000
 
 
+def test_those_who_wait_are_told_one_after_the_other_and_newcomers_wait_behind_them(world: World):
+    one, other = world.pair(parameters=SMALL)
+    outgoing = one.session(other).default
+    stop_reading(world, other)
+    while not outgoing.congested:
+        outgoing.send(bytes(500))
+    told: list[str] = []
+    first, second, third = (outgoing.when_room(lambda name=name: told.append(name)) for name in ("one", "two", "three"))
+    for connection in world.transport.connections:
+        for end in (connection, connection.peer):
+            end.stall(False)
+    world.clock.run(0.5)
+    assert told == ["one"]
+    assert outgoing.congested, "two of them wait still"
+    assert not outgoing.keeps_waiting(first)
+    assert outgoing.keeps_waiting(second) and outgoing.keeps_waiting(third)
+    outgoing.forget(second)  # it has waited long enough
+    world.clock.settle()
+    assert told == ["one", "three"]
+    assert not outgoing.congested
+    outgoing.forget(first)
+    world.clock.settle()
+    assert told == ["one", "three"]
+
+
+def test_one_that_finds_it_full_again_keeps_its_place(world: World):
+    one, other = world.pair(parameters=SMALL)
+    outgoing = one.session(other).default
+    stop_reading(world, other)
+    while not outgoing.congested:
+        outgoing.send(bytes(500))
+    told: list[str] = []
+    first = outgoing.when_room(lambda: told.append("one"))
+    outgoing.when_room(lambda: told.append("two"))
+    assert outgoing.when_room(lambda: told.append("one again"), first) == first
+    for connection in world.transport.connections:
+        for end in (connection, connection.peer):
+            end.stall(False)
+    world.clock.run(0.5)
+    assert told == ["one again"]
+    outgoing.forget(first)
+    world.clock.settle()
+    assert told == ["one again", "two"]
+
+
 def test_a_session_that_ends_lets_those_who_wait_go(world: World):
     one, other = world.pair(parameters=SMALL)
     session = one.session(other)
@@ -45,9 +90,10 @@ def test_a_session_that_ends_lets_those_who_wait_go(world: World):
         session.send(bytes(500))
     called: list[str] = []
     session.when_room(lambda: called.append("room"))
+    session.when_room(lambda: called.append("room"))
     world.kill(other)
     world.clock.run(2.0)
-    assert called == ["room"]
+    assert called == ["room", "room"]
     assert not session.congested
     assert not session.send(b"too late")
     assert session.ended is not None
