@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tests.distribution.nodes import Node, connected
 from tests.distribution.world import SMALL, World, numbered
 
@@ -44,7 +46,7 @@ def test_those_who_wait_are_told_one_after_the_other_and_newcomers_wait_behind_t
     while not outgoing.congested:
         outgoing.send(bytes(500))
     told: list[str] = []
-    first, second, third = (outgoing.when_room(lambda name=name: told.append(name)) for name in ("one", "two", "three"))
+    first, second, third = (outgoing.when_room(partial(told.append, name)) for name in ("one", "two", "three"))
     for connection in world.transport.connections:
         for end in (connection, connection.peer):
             end.stall(False)
