@@ -42,6 +42,9 @@ QUIET = 1.0
 LONGEST_WITHOUT_REPORT = 10.0
 """Seconds: a label that has been quiet for so long tells what was delivered, and one that is not, so often."""
 
+MOST_AGAIN = 10_000
+"""What machines tell that is to be told again; beyond that the session with the member that it is for ends."""
+
 # Why what was queued for a member is given up when its machine says so.
 _ABANDONED = "abandoned"
 # What will not get better for that life of a member.
@@ -203,17 +206,33 @@ class Causality:
         label = self._labels[post.label]
         if post.process is None:
             if reason not in _FOR_GOOD and post.member in self._lives:
-                # Without a time limit, while that life is up. Later: it may have been refused from within `_put`.
-                self._again[post] = self._runtime.clock.call_later(QUIET, self._tell_again, post)
+                self._tell_later(post)
             return
         self._perform(label, label.machine.gave_up(post.member, post.stamp))
         assert post.ref is not None
         post.process.deliver(Undelivered(post.ref, post.dest, "noconnection" if reason == _ABANDONED else reason))
 
+    def _tell_later(self, post: _Post) -> None:
+        """Without a time limit, while that life is up. Later: it may have been refused from within `_put`."""
+        clock = self._runtime.clock
+        if len(self._again) < MOST_AGAIN:
+            self._again[post] = clock.call_later(QUIET, self._tell_again, post)
+            return
+        # Its outbox has been full for long. What it is not told it would wait for: it had better be another life.
+        ties = self._ties_to(post.member)
+        if isinstance(ties, Ties):
+            clock.call_soon(ties.session.end, "overflow")
+
     def _tell_again(self, post: _Post) -> None:
         del self._again[post]
         if post.member in self._lives:
             self._put(post, None, 0, b"")
+
+    def renew(self) -> None:
+        """This node goes by a higher epoch from now on: it is another life, which nobody has met yet."""
+        home = self._runtime.home
+        for label in self._labels.values():
+            label.machine = CausalOrder(label.machine.label, home.node, incarnation_of(home.epoch, home.bits))
 
     # What the view tells.
 
@@ -245,7 +264,8 @@ class Causality:
             label = self._labels[name]
             message = signal._replace(payload=payload[_LENGTH + length :])
             self._nobody = None
-            taken, effects = label.machine.receive(ties.session.node, stamp, (ties, message), len(payload))
+            life = incarnation_of(ties.peer.epoch, ties.peer.bits)
+            taken, effects = label.machine.receive(ties.session.node, stamp, (ties, message), len(payload), life)
         except (BadStamp, KeyError, ValueError, TypeError) as error:
             self._refused(ties, signal, error)
             return

@@ -107,6 +107,10 @@ class RemoteProcesses:
         """Those that ties can hang on."""
         return list(self._ties)
 
+    def ties(self) -> list[Ties]:
+        """All of them."""
+        return list(self._ties.values())
+
     def ties_to(self, dest: Pid | Remote | Life | str) -> Ties | str:
         """The ties to where `dest` lives, or why there are none: "noconnection", or "noproc" for an earlier life."""
         if type(dest) is Pid:

@@ -162,15 +162,19 @@ class CausalOrder:
             return []
         return [Tell(destination, (GONE, *stamp[1:]))]
 
-    def receive(self, sender: str, item: Any, message: Any = None, size: int = 0) -> Outcome:
+    def receive(self, sender: str, item: Any, message: Any = None, size: int = 0, life: int | None = None) -> Outcome:
         """Take in what another member's machine made: a stamp, with its message and the size of that, or a Tell.
 
+        `life`: `incarnation_of` that of the sender's lives which sent it, where it is known.
         Raises: BadStamp, and then nothing has changed; ValueError for a sender that is no member.
         """
         self.check((sender,))
         place = self._places[sender]
         stamp = decode(item, len(self._names), place, self._here)
         self._refuse_the_impossible(stamp)
+        if life is not None and not same_life(stamp.incarnation, life):
+            # Each would be kept as one that was met, and is dead.
+            raise BadStamp("it is of another life than that which sent it")
         self._effects = []
         taken = self._received(place, stamp, message, size)
         self._run()
@@ -280,6 +284,9 @@ class CausalOrder:
         if channel.had(stamp.number):
             return True
         if stamp.kind in (OPEN, FLUSH):
+            if channel.is_crowded(self.parameters.max_flushes):
+                self.refused += 1
+                return False
             self._open_or_flush(channel, stamp)
             return True
         return self._message(channel, stamp, message, size)
@@ -442,6 +449,7 @@ class CausalOrder:
                 self._effects.append(Abandon(self._names[place]))
             self._notice(place)
         for other, departures in self._departures.items():
+            departures.forget(place, incarnation)
             departures.number += 1
             item = (FLUSH, self.incarnation, departures.incarnation, departures.number, place, incarnation)
             self._effects.append(Tell(self._names[other], item))

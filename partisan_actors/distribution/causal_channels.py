@@ -26,6 +26,12 @@ class DepartureChannel:
         self.told: Told = {}
         self.seen: dict[Key, int] = {}  # what it was told by SEEN
 
+    def forget(self, member: int, incarnation: int) -> None:
+        """Nothing is said of these lives of a member any more."""
+        for table in (self.told, self.seen):
+            for key in [key for key in table if key[0] == member and key[1] <= incarnation]:
+                del table[key]
+
 
 class Flush(NamedTuple):
     """The sender held that life for dead from that number on."""
@@ -67,6 +73,11 @@ class ArrivalChannel:
     def had(self, number: int) -> bool:
         """Whether that number came before."""
         return number < self.next or number in self.items
+
+    def is_crowded(self, most: int) -> bool:
+        """Whether more than so many numbers without content wait for their turn: more than there can be deaths."""
+        items = self.items
+        return len(items) >= most and sum(buffered is None for buffered in items.values()) >= most
 
     def put(self, number: int, buffered: Buffered | None) -> None:
         """Keep what has that number."""
