@@ -21,7 +21,7 @@ from partisan_actors.cluster.ways import Way
 from partisan_actors.distribution.causal import CausalOrder
 from partisan_actors.distribution.causal_events import Abandon, Deliver, Tell
 from partisan_actors.distribution.causal_label import CausalLabel
-from partisan_actors.distribution.causal_stamps import BadStamp, incarnation_of
+from partisan_actors.distribution.causal_stamps import MESSAGE, BadStamp, incarnation_of
 from partisan_actors.distribution.outbox_events import OutboxParameters
 from partisan_actors.errors import ActorError
 from partisan_actors.processes.clock import Timer
@@ -89,19 +89,22 @@ class Causality:
         labels: dict[str, CausalLabel],
         ties_to: Callable[[str], Ties | str],
         parameters: OutboxParameters,
-        take: Callable[[Ties, Signal], bool],
+        take: Callable[[Ties, Signal, str], bool],
+        is_full: Callable[[], bool],
     ) -> None:
         """Make the machines.
 
         Args:
             ties_to: the ties to a node, or why there are none.
             parameters: the limits of the outboxes.
-            take: what becomes of a message that is due, as if it had just arrived; False when nobody gets it.
+            take: what becomes of a message of a label that is due; False when nobody gets it.
+            is_full: whether so many wait there that no more should become due.
         """
         self._runtime = runtime
         self._codec = codec
         self._ties_to = ties_to
         self._take = take
+        self._is_full = is_full
         home = runtime.home
         now = runtime.clock.now()
         self._labels = {
@@ -262,11 +265,13 @@ class Causality:
         try:
             name, stamp = unpackb(payload[_LENGTH : _LENGTH + length], use_list=False)
             label = self._labels[name]
+            if stamp[0] == MESSAGE and self._is_full():
+                return  # its sender has it still, and sends it again
             message = signal._replace(payload=payload[_LENGTH + length :])
             self._nobody = None
             life = incarnation_of(ties.peer.epoch, ties.peer.bits)
             taken, effects = label.machine.receive(ties.session.node, stamp, (ties, message), len(payload), life)
-        except (BadStamp, KeyError, ValueError, TypeError) as error:
+        except (BadStamp, LookupError, ValueError, TypeError) as error:
             self._refused(ties, signal, error)
             return
         label.active = True
@@ -289,7 +294,7 @@ class Causality:
             match effect:
                 case Deliver(_, (ties, signal)):
                     # Its sender hears of it if it need not wait here; later it has been acknowledged.
-                    if not self._take(ties, signal._replace(kind=SEND, acknowledged=None)):
+                    if not self._take(ties, signal._replace(kind=SEND, acknowledged=None), label.machine.label.name):
                         self._nobody = signal
                 case Tell(member, item):
                     self._put(_Post(label.machine.label.name, member, item), None, 0, b"")

@@ -31,7 +31,7 @@ __all__ = ["TOO_MANY", "Incoming"]
 TOO_MANY = "system_limit"
 """Why a link, monitor or request ended that was one too many, as Erlang says it."""
 
-# What is between the nodes themselves.
+# What is between the nodes themselves; a message of a causal label is, until it is due.
 _NEVER_INTERPOSED = frozenset({signals.ACKNOWLEDGE, signals.FULL, signals.ROOM, signals.CAUSAL})
 
 LOG_LINES = 20
@@ -105,10 +105,11 @@ class Incoming:
         self._acknowledging.settle(ties)
         self.causality.post.settle(ties)
 
-    def take(self, ties: Ties, signal: Signal) -> bool:
-        """Handle a message that had to wait for others; False when nobody is there to get it."""
-        if self._hooks.on_the_way_in or self.interposition.busy:
-            self.interposition.take(ties, signal)
+    def take(self, ties: Ties, signal: Signal, label: str) -> bool:
+        """Handle a message of a causal label, which is due; False when nobody is there to get it."""
+        interposition = self.interposition
+        if self._hooks.on_the_way_in or interposition.busy or interposition.holds(label):
+            interposition.take(ties, signal, label)
             return True
         there = self._receiver(signal) is not None
         self._handle(ties, signal)

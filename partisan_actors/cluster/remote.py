@@ -75,7 +75,10 @@ class RemoteProcesses:
         self.posting = Posting(self)
         self.acknowledging = Acknowledging(runtime, self.ties_to, parameters, self.posting.undelivered)
         self.incoming = Incoming(runtime, codec, hooks, self.acknowledging)
-        self.causality = Causality(runtime, codec, labels, self.ties_to, parameters, self.incoming.take)
+        incoming = self.incoming
+        self.causality = Causality(
+            runtime, codec, labels, self.ties_to, parameters, incoming.take, lambda: incoming.interposition.full
+        )
         self.incoming.causality = self.causality
 
     # Sessions.

@@ -71,7 +71,6 @@ from partisan_actors.distribution.causal_stamps import (
     Key,
     Stamp,
     decode,
-    encode_entries,
     encode_set,
     same_life,
 )
@@ -144,14 +143,14 @@ class CausalOrder:
         self._lamport += 1
         destination_set = sum(1 << place for place in goes_to)
         packed = encode_set(destination_set)
-        channels = [self._departures[place] for place in goes_to]
-        receivers = [(1 << place, channel.told) for place, channel in zip(goes_to, channels, strict=True)]
-        logs = self._log.sending((self._here, self.incarnation), self._clock, destination_set, receivers)
+        bits = [1 << place for place in goes_to]
+        logs = self._log.sending((self._here, self.incarnation), self._clock, destination_set, bits)
         stamps: list[tuple[str, tuple[Any, ...]]] = []
-        for place, channel, entries in zip(goes_to, channels, logs, strict=True):
+        for place, fields in zip(goes_to, logs, strict=True):
+            channel = self._departures[place]
             channel.number += 1
             head = (MESSAGE, self.incarnation, channel.incarnation, channel.number, self._clock, self._lamport, packed)
-            stamps.append((self._names[place], (*head, *encode_entries(entries))))
+            stamps.append((self._names[place], (*head, *fields)))
         return Sent(stamps, here, unreachable)
 
     def gave_up(self, destination: str, stamp: tuple[Any, ...]) -> list[Effect]:
@@ -305,16 +304,12 @@ class CausalOrder:
         self._ready.append(channel.key)
 
     def _message(self, channel: ArrivalChannel, stamp: Stamp, message: Any, size: int) -> bool:
+        live, here = self._live, self._here
         for member, incarnation in stamp.entries:
-            if member != self._here:
+            if live.get(member) != incarnation and member != here:
                 # Somebody whom we may not have heard of: a settlement has to wait for it, too.
                 self._meet(member, incarnation)
-        waits = [
-            (key, max(times_here))
-            for key, times in stamp.entries.items()
-            if (times_here := [time for time, members in times.items() if members & self._bit])
-        ]
-        buffered = Buffered(channel.key, stamp, message, size, waits)
+        buffered = Buffered(channel.key, stamp, message, size, list(stamp.waits))
         buffered.gone = stamp.kind == GONE
         if not self._has_room(channel, buffered):
             self.refused += 1
@@ -418,6 +413,7 @@ class CausalOrder:
         if live is None or reachable is None or place in self._departures or not same_life(live, reachable):
             return
         self._departures[place] = DepartureChannel(live)
+        self._log.tell_anew(1 << place)
         self._effects.append(Tell(self._names[place], (OPEN, self.incarnation, live, self._clock, *self._deaths())))
 
     def _notice(self, place: int) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from partisan_actors.distribution.causal_log import Told
 from partisan_actors.distribution.causal_stamps import Key, Stamp
 
 __all__ = ["ArrivalChannel", "Buffered", "DepartureChannel", "Flush"]
@@ -18,19 +17,17 @@ __all__ = ["ArrivalChannel", "Buffered", "DepartureChannel", "Flush"]
 class DepartureChannel:
     """One channel's sending end."""
 
-    __slots__ = ("incarnation", "number", "seen", "told")
+    __slots__ = ("incarnation", "number", "seen")
 
     def __init__(self, incarnation: int) -> None:
         self.incarnation = incarnation  # of the receiver
         self.number = 1  # the last one given; 1 is the OPEN
-        self.told: Told = {}
         self.seen: dict[Key, int] = {}  # what it was told by SEEN
 
     def forget(self, member: int, incarnation: int) -> None:
         """Nothing is said of these lives of a member any more."""
-        for table in (self.told, self.seen):
-            for key in [key for key in table if key[0] == member and key[1] <= incarnation]:
-                del table[key]
+        for key in [key for key in self.seen if key[0] == member and key[1] <= incarnation]:
+            del self.seen[key]
 
 
 class Flush(NamedTuple):
