@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from random import Random
@@ -24,6 +25,7 @@ from partisan_actors.distribution.log_file import DiskLogError, LogContents, Log
 from partisan_actors.processes.clock import GeventClock
 from partisan_actors.processes.identity import Life
 from tests.conditions import wait_until
+from tests.forking import Forked
 
 ROOT = Path(__file__).parent.parent.parent
 FIRST = Life("b@h", 5, (1 << 64) - 1)
@@ -434,8 +436,10 @@ def test_two_logs_of_one_process_do_not_share_a_file(log, path):
 
 def run_and_kill(path, size, lines, patched):
     """What a program that fills the log said until it was killed, after so many lines from its first commit on."""
-    command = [sys.executable, "-m", "tests.distribution.log_program", path, str(size), *["patched"] * patched]
-    program = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    early = ("patched",) * patched
+    errors = tempfile.TemporaryFile("w+b")  # noqa: SIM115
+    program = Forked("tests.distribution.log_program", path, str(size), early=early, stderr=errors)
+    program.stdin.close()
     output = FileObjectPosix(program.stdout.fileno(), "rb", close=False)
     said = []
     try:
@@ -449,10 +453,11 @@ def run_and_kill(path, size, lines, patched):
     finally:
         program.kill()
         program.wait()
-        errors = program.stderr.read()
         program.stdout.close()
-        program.stderr.close()
-    assert program.returncode == -signal.SIGKILL, errors.decode()
+        errors.seek(0)
+        said_wrong = errors.read().decode()
+        errors.close()
+    assert program.returncode == -signal.SIGKILL, said_wrong
     words = [line.decode().split() for line in said]
     return [(word, int(number)) for word, number in words]
 
