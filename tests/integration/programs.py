@@ -22,7 +22,7 @@ from partisan_actors import Remote
 from tests.conditions import wait_until
 from tests.forking import Forked
 
-__all__ = ["NodeProgram", "Programs", "run_program", "running_programs"]
+__all__ = ["NodeProgram", "Programs", "run_forked", "run_program", "running_programs"]
 
 ROOT = Path(__file__).parent.parent.parent
 _numbers = itertools.count(1)
@@ -156,6 +156,20 @@ def running_programs() -> Iterator[Programs]:
         yield programs
     finally:
         programs.close()
+
+
+def run_forked(source: str) -> tuple[int, str]:
+    """Run Python source to its end, in an OS process that has imported the package; its status, and its errors."""
+    with tempfile.TemporaryFile("w+b") as errors:
+        program = Forked("tests.integration.source_program", source, stderr=errors)
+        try:
+            program.stdin.close()
+            wait_until(lambda: program.poll() is not None, 20.0, what="it has ended")
+        finally:
+            program.kill()
+            program.stdout.close()
+        errors.seek(0)
+        return program.wait(), errors.read().decode()
 
 
 def run_program(
