@@ -302,6 +302,7 @@ class Dialling:
         if addresses:
             self._move_to(addresses)
         self._connected = self._held = True
+        self._full = False
         return self._stop()
 
     def _session_over(self, random: Random) -> list[Effect]:
