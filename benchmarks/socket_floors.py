@@ -78,7 +78,7 @@ def _calls(callers: int, address: str, scale: Scale) -> float:
 
     def run(connection: Any, until: float) -> int:
         done = 0
-        while perf_counter() < until:
+        while not done or perf_counter() < until:  # one at least, however short the time and busy the machine
             connection.sendall(PAYLOAD)
             _receive(connection, len(PAYLOAD))
             done += 1

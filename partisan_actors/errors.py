@@ -76,7 +76,11 @@ class StartError(ActorError):
 
 
 class JoinError(ActorError):
-    """The cluster could not be joined; `reason` is "cookie", "unreachable", "version", "topology", "name" or "tls"."""
+    """The cluster could not be joined.
+
+    `reason` is "cookie", "unreachable", "version", "topology", "name", "tls" or "full": one of the two has as many
+    sessions as it may.
+    """
 
     def __init__(self, reason: str, text: str | None = None) -> None:
         super().__init__(text if text is not None else reason)

@@ -340,7 +340,7 @@ class Node:
         and can reach are connected.
 
         Raises:
-            JoinError: `reason` is "cookie", "unreachable", "version", "topology", "name" or "tls".
+            JoinError: `reason` is "cookie", "unreachable", "version", "topology", "name", "tls" or "full".
             ValueError: `address` is none.
         """
         checked_seconds(timeout, "timeout")

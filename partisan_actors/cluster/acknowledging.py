@@ -95,6 +95,7 @@ class Acknowledging:
         self._boxes = Outboxes(contents.identity, self._parameters, durable=True)
         for node, number in contents.numbers.items():
             self._boxes.continue_from(node, number)
+        self._boxes.continue_above(contents.forgotten)
         by_node: dict[str, list[LogRecord]] = {}
         for record in contents.records:
             by_node.setdefault(record.node, []).append(record)
@@ -155,9 +156,9 @@ class Acknowledging:
 
     def wait_for_room(self, sender: Process, node: str, nosuspend: bool) -> bool:
         """Wait while the outbox for a node is full; whether it had to. Raises WouldBlock."""
-        box = self._box_for(node)
+        box = self._boxes.get(node)
         place = 0
-        while box.congested and sender.exiting is NOT_EXITING:
+        while box is not None and box.congested and sender.exiting is NOT_EXITING:
             if nosuspend:
                 raise WouldBlock(f"the outbox for {node} is full: {len(box)} messages of {box.size} bytes")
             if not place:
@@ -169,12 +170,18 @@ class Acknowledging:
                 sender.wait()
             finally:
                 waiting.pop(sender, None)
-            box = self._box_for(node)
+                if not waiting and self._waiting.get(node) is waiting:
+                    del self._waiting[node]
+            box = self._boxes.get(node)
         return place > 0
 
     def put(self, node: str, life: Life | None, letter: Letter, owner: Any) -> tuple[str, int] | None:
         """Accept a message for a node, or for one life of it; what `wait_for_log` takes, where there is a log."""
         box = self._box_for(node)
+        if box is None:
+            self.undelivered += 1
+            self._tell_failed(node, owner, 0, "full")
+            return None
         effects = box.accept(letter, len(letter.payload), owner, life, self._runtime.clock.now())
         key = node, box.number
         self._perform(box, effects)
@@ -186,9 +193,10 @@ class Acknowledging:
         if box is not None:
             self._perform(box, box.abandon(which, reason))
 
-    def _box_for(self, node: str) -> Outbox:
+    def _box_for(self, node: str) -> Outbox | None:
+        """The outbox for a node; None when there are too many to make one."""
         box = self._boxes.get(node)
-        if box is None:
+        if box is None and len(self._boxes) < self._parameters.destinations:
             box = self._boxes.of(node)
             ties = self._ties_to(node)
             if isinstance(ties, Ties):

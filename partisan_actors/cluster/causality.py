@@ -21,7 +21,7 @@ from partisan_actors.cluster.ways import Way
 from partisan_actors.distribution.causal import CausalOrder
 from partisan_actors.distribution.causal_events import Abandon, Deliver, Tell
 from partisan_actors.distribution.causal_label import CausalLabel
-from partisan_actors.distribution.causal_stamps import BadStamp, incarnation_of
+from partisan_actors.distribution.causal_stamps import MESSAGE, BadStamp, incarnation_of
 from partisan_actors.distribution.outbox_events import OutboxParameters
 from partisan_actors.errors import ActorError
 from partisan_actors.processes.clock import Timer
@@ -41,6 +41,9 @@ EVERYONE = "*"
 QUIET = 1.0
 LONGEST_WITHOUT_REPORT = 10.0
 """Seconds: a label that has been quiet for so long tells what was delivered, and one that is not, so often."""
+
+MOST_AGAIN = 10_000
+"""What machines tell that is to be told again; beyond that the session with the member that it is for ends."""
 
 # Why what was queued for a member is given up when its machine says so.
 _ABANDONED = "abandoned"
@@ -86,19 +89,22 @@ class Causality:
         labels: dict[str, CausalLabel],
         ties_to: Callable[[str], Ties | str],
         parameters: OutboxParameters,
-        take: Callable[[Ties, Signal], bool],
+        take: Callable[[Ties, Signal, str], bool],
+        is_full: Callable[[], bool],
     ) -> None:
         """Make the machines.
 
         Args:
             ties_to: the ties to a node, or why there are none.
             parameters: the limits of the outboxes.
-            take: what becomes of a message that is due, as if it had just arrived; False when nobody gets it.
+            take: what becomes of a message of a label that is due; False when nobody gets it.
+            is_full: whether so many wait there that no more should become due.
         """
         self._runtime = runtime
         self._codec = codec
         self._ties_to = ties_to
         self._take = take
+        self._is_full = is_full
         home = runtime.home
         now = runtime.clock.now()
         self._labels = {
@@ -203,17 +209,33 @@ class Causality:
         label = self._labels[post.label]
         if post.process is None:
             if reason not in _FOR_GOOD and post.member in self._lives:
-                # Without a time limit, while that life is up. Later: it may have been refused from within `_put`.
-                self._again[post] = self._runtime.clock.call_later(QUIET, self._tell_again, post)
+                self._tell_later(post)
             return
         self._perform(label, label.machine.gave_up(post.member, post.stamp))
         assert post.ref is not None
         post.process.deliver(Undelivered(post.ref, post.dest, "noconnection" if reason == _ABANDONED else reason))
 
+    def _tell_later(self, post: _Post) -> None:
+        """Without a time limit, while that life is up. Later: it may have been refused from within `_put`."""
+        clock = self._runtime.clock
+        if len(self._again) < MOST_AGAIN:
+            self._again[post] = clock.call_later(QUIET, self._tell_again, post)
+            return
+        # Its outbox has been full for long. What it is not told it would wait for: it had better be another life.
+        ties = self._ties_to(post.member)
+        if isinstance(ties, Ties):
+            clock.call_soon(ties.session.end, "overflow")
+
     def _tell_again(self, post: _Post) -> None:
         del self._again[post]
         if post.member in self._lives:
             self._put(post, None, 0, b"")
+
+    def renew(self) -> None:
+        """This node goes by a higher epoch from now on: it is another life, which nobody has met yet."""
+        home = self._runtime.home
+        for label in self._labels.values():
+            label.machine = CausalOrder(label.machine.label, home.node, incarnation_of(home.epoch, home.bits))
 
     # What the view tells.
 
@@ -243,10 +265,13 @@ class Causality:
         try:
             name, stamp = unpackb(payload[_LENGTH : _LENGTH + length], use_list=False)
             label = self._labels[name]
+            if stamp[0] == MESSAGE and self._is_full():
+                return  # its sender has it still, and sends it again
             message = signal._replace(payload=payload[_LENGTH + length :])
             self._nobody = None
-            taken, effects = label.machine.receive(ties.session.node, stamp, (ties, message), len(payload))
-        except (BadStamp, KeyError, ValueError, TypeError) as error:
+            life = incarnation_of(ties.peer.epoch, ties.peer.bits)
+            taken, effects = label.machine.receive(ties.session.node, stamp, (ties, message), len(payload), life)
+        except (BadStamp, LookupError, ValueError, TypeError) as error:
             self._refused(ties, signal, error)
             return
         label.active = True
@@ -269,7 +294,7 @@ class Causality:
             match effect:
                 case Deliver(_, (ties, signal)):
                     # Its sender hears of it if it need not wait here; later it has been acknowledged.
-                    if not self._take(ties, signal._replace(kind=SEND, acknowledged=None)):
+                    if not self._take(ties, signal._replace(kind=SEND, acknowledged=None), label.machine.label.name):
                         self._nobody = signal
                 case Tell(member, item):
                     self._put(_Post(label.machine.label.name, member, item), None, 0, b"")

@@ -216,6 +216,7 @@ class Cluster:
         if not home.epoch <= epoch < 1 << 48 or self.peers.sessions():
             return False
         home.epoch = epoch + 1
+        self.remote.causality.renew()
         self._view_timers.close()
         self._view = Membership(home.node, home.epoch, home.bits, self._advertised)
         return True

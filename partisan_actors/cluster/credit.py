@@ -16,7 +16,10 @@ from partisan_actors.cluster.ways import Way
 from partisan_actors.processes.process import Process
 from partisan_actors.wire.signals import FULL, OPTIONAL, ROOM, Signal, encode_signal
 
-__all__ = ["Credit", "Receiver", "receiver_of"]
+__all__ = ["MOST_FULL", "Credit", "Receiver", "receiver_of"]
+
+MOST_FULL = 1 << 14
+"""Mailboxes of the other node that are known to be full. Those beyond hold nobody up, and get more than they want."""
 
 Receiver: TypeAlias = int | str
 """The serial of a process, or its registered name."""
@@ -61,7 +64,7 @@ class _WaitsForRoom:
 class Credit:
     """What one node tells another of full mailboxes, and what it was told."""
 
-    __slots__ = ("_held", "_over", "_told", "_way", "full")
+    __slots__ = ("_held", "_over", "_told", "_way", "full", "ignored")
 
     def __init__(self, way: Way) -> None:
         """Begin.
@@ -72,6 +75,7 @@ class Credit:
         """
         self._way = way
         self.full: dict[Receiver, dict[Process, None]] = {}  # those of the other node, and who waits here
+        self.ignored = 0  # times that it named one mailbox too many
         self._over = False  # the session has ended
         self._held: dict[Receiver, None] = {}  # told to wait for another reason than a mailbox
         # Those of this node that the other one knows to be full, but for those that are held.
@@ -106,7 +110,10 @@ class Credit:
 
     def withdrawn(self, signal: Signal) -> None:
         """A mailbox of the other node is full."""
-        self.full.setdefault(receiver_of(signal.to, signal.name), {})
+        if len(self.full) < MOST_FULL:
+            self.full.setdefault(receiver_of(signal.to, signal.name), {})
+        else:
+            self.ignored += 1
 
     def given(self, signal: Signal) -> None:
         """It is no more."""

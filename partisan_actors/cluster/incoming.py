@@ -26,14 +26,19 @@ from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec, DecodeError
 from partisan_actors.wire.signals import Outcome, Signal, decode_acknowledgement, signals_of
 
-__all__ = ["Incoming"]
+__all__ = ["TOO_MANY", "Incoming"]
 
-# What is between the nodes themselves.
+TOO_MANY = "system_limit"
+"""Why a link, monitor or request ended that was one too many, as Erlang says it."""
+
+# What is between the nodes themselves; a message of a causal label is, until it is due.
 _NEVER_INTERPOSED = frozenset({signals.ACKNOWLEDGE, signals.FULL, signals.ROOM, signals.CAUSAL})
 
 LOG_LINES = 20
 LOG_SECONDS = 10.0
 """So many lines in so many seconds at most about the undecodable messages of one peer."""
+LOGGED = 1024
+"""Peers for which these are counted."""
 
 
 class Incoming:
@@ -48,6 +53,7 @@ class Incoming:
         self.interposition = Interposition(runtime, codec, hooks, self._handle, self._drop)
         self.spawn_requested: Callable[[Ties, RemoteCaller], None] | None = None
         self.undecodable = 0
+        self.over_limit = 0  # links, monitors and requests of others that were too many
         self._to_acknowledge = False  # something came that its sender wants to hear of
         self._logged: dict[str, tuple[float, int]] = {}  # by node: since when, and how many lines
         self._handlers: dict[int, Callable[[Ties, Signal], None]] = {
@@ -99,10 +105,11 @@ class Incoming:
         self._acknowledging.settle(ties)
         self.causality.post.settle(ties)
 
-    def take(self, ties: Ties, signal: Signal) -> bool:
-        """Handle a message that had to wait for others; False when nobody is there to get it."""
-        if self._hooks.on_the_way_in or self.interposition.busy:
-            self.interposition.take(ties, signal)
+    def take(self, ties: Ties, signal: Signal, label: str) -> bool:
+        """Handle a message of a causal label, which is due; False when nobody is there to get it."""
+        interposition = self.interposition
+        if self._hooks.on_the_way_in or interposition.busy or interposition.holds(label):
+            interposition.take(ties, signal, label)
             return True
         there = self._receiver(signal) is not None
         self._handle(ties, signal)
@@ -145,6 +152,8 @@ class Incoming:
             begun, lines = now, 0
         # A peer that sends nothing else must not fill the disk; `undecodable` counts them all.
         self._logged[ties.peer.node] = (begun, lines + 1)
+        if len(self._logged) > LOGGED:
+            del self._logged[next(iter(self._logged))]
         if lines < LOG_LINES:
             structlog.get_logger("partisan_actors").warning(
                 "undecodable_message",
@@ -212,8 +221,10 @@ class Incoming:
             return
         kind = RemoteCaller if signal.kind == signals.CALL else RemoteSystemCaller
         caller = kind(ties, Pid(ties.peer, signal.sender), signal.ref, payload, ties.back(signal, process))
+        if not ties.called(caller):
+            self._over_limit(ties, signal, signals.CALL_FAILED)
+            return
         caller.target = process
-        ties.callers[caller.number] = caller
         process.add_watch(caller)
         process.deliver(caller)
         if process.max_mailbox is not None:
@@ -245,8 +256,10 @@ class Incoming:
             ties.send_reason(ties.back(signal), signals.LINK_EXIT, signal.sender, signal.to, 0, "noproc")
             return
         pid = Pid(ties.peer, signal.sender)
-        ties.links.setdefault((process, pid.serial), set()).add(-signal.ref)
-        process.add_link(pid)
+        if ties.linked(process, pid.serial, -signal.ref):
+            process.add_link(pid)
+        else:
+            self._over_limit(ties, signal, signals.LINK_EXIT)
 
     def _on_unlink(self, ties: Ties, signal: Signal) -> None:
         taken_down = self._codec.decode(signal.payload)
@@ -282,13 +295,19 @@ class Incoming:
         if process is None:
             ties.send_reason(ties.back(signal), signals.DOWN, signal.sender, signal.to, signal.ref, "noproc")
             return
-        self.watch(ties, process, signal.sender, signal.ref, ties.back(signal, process))
+        if not ties.watched(RemoteWatch(ties, process, signal.sender, signal.ref, ties.back(signal, process))):
+            self._over_limit(ties, signal, signals.DOWN)
 
     def watch(self, ties: Ties, process: Process, watcher: int, ref: int, way: Way) -> None:
         """Let process `watcher` of the other node know, by `ref` and that way, when `process` ends."""
-        remote = RemoteWatch(ties, process, watcher, ref, way)
-        ties.remote_watches[ref] = remote
-        process.add_watch(remote)
+        if not ties.watched(RemoteWatch(ties, process, watcher, ref, way)):
+            self.over_limit += 1
+            ties.send_reason(way, signals.DOWN, watcher, process.pid.serial, ref, TOO_MANY)
+
+    def _over_limit(self, ties: Ties, signal: Signal, answer: int) -> None:
+        """What would have been a tie ends at once."""
+        self.over_limit += 1
+        ties.send_reason(ties.back(signal), answer, signal.sender, signal.to, signal.ref, TOO_MANY)
 
     def _on_demonitor(self, ties: Ties, signal: Signal) -> None:
         remote = ties.remote_watches.pop(signal.ref, None)
@@ -319,8 +338,9 @@ class Incoming:
     def _on_spawn(self, ties: Ties, signal: Signal) -> None:
         payload = self._codec.decode(signal.payload)
         caller = RemoteCaller(ties, Pid(ties.peer, signal.sender), signal.ref, payload, ties.back(signal))
-        ties.callers[caller.number] = caller
-        if self.spawn_requested is None:
+        if not ties.called(caller):
+            self._over_limit(ties, signal, signals.CALL_FAILED)
+        elif self.spawn_requested is None:
             caller.down("noproc")
         else:
             self.spawn_requested(ties, caller)

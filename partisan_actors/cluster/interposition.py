@@ -3,6 +3,10 @@
 Promised: everything keeps its order, so a Down still comes after the messages sent before it, unless a hook delays or
 drops these. What a hook raises is logged, and the message passes as it was. The queue is bounded as a mailbox is: at
 its limit the senders on other nodes wait.
+
+Messages of a causal label come here when they are due. Their order outlives hooks: one that is dropped is delivered,
+as far as those are concerned that depend on it; behind one that is delayed all of its label wait, and nothing else
+does. At the limit no more of them are taken, and their senders keep them.
 """
 
 from __future__ import annotations
@@ -37,6 +41,13 @@ class _Waiting(NamedTuple):
     ties: Ties
     arrival: Outgoing
     signal: Signal
+    label: str | None  # of a causal message
+
+
+class _Late(NamedTuple):
+    due: float
+    waiting: _Waiting
+    signal: Signal  # as the hooks let it pass
 
 
 class Interposition:
@@ -64,6 +75,8 @@ class Interposition:
         self._queue: deque[_Waiting] = deque()
         self._holding: dict[Ties, None] = {}  # whose senders were told to wait
         self._process: Process | None = None  # runs the hooks, while there is anything to do
+        self._delayed = 0
+        self._late: dict[str, deque[_Late]] = {}  # by label: one that is delayed, and those behind it
 
     @property
     def busy(self) -> bool:
@@ -72,18 +85,31 @@ class Interposition:
 
     @property
     def waiting(self) -> int:
-        """Signals that wait."""
-        return len(self._queue)
+        """Signals that wait, for the hooks or for the time that these gave them."""
+        return len(self._queue) + self._delayed
 
-    def take(self, ties: Ties, signal: Signal) -> None:
-        """Queue a signal, but for an answer that a hook itself waits for: it would wait for ever."""
+    @property
+    def full(self) -> bool:
+        """Whether it is as much as may be."""
+        return self.waiting >= LIMIT
+
+    def holds(self, label: str) -> bool:
+        """Whether a message of that label waits for its time: what comes now has to wait behind it."""
+        return label in self._late
+
+    def take(self, ties: Ties, signal: Signal, label: str | None = None) -> None:
+        """Queue a signal, but for an answer that a hook itself waits for: it would wait for ever.
+
+        Args:
+            label: of a causal message, which is due.
+        """
         if signal.kind in _ANSWERS and self._process is not None:
             request = self._runtime.requests.get(signal.ref)
             if request is not None and request.caller is self._process:
                 self._handle(ties, signal)
                 return
-        self._queue.append(_Waiting(ties, ties.arrival, signal))
-        if len(self._queue) >= LIMIT and signal.kind in _KINDS:
+        self._queue.append(_Waiting(ties, ties.arrival, signal, label))
+        if self.full and signal.kind in _KINDS:
             self._holding[ties] = None
             ties.credit.hold(receiver_of(signal.to, signal.name))
         if self._process is None:
@@ -102,7 +128,7 @@ class Interposition:
                 self._process = self._runtime.spawn(self._run, (), {})
 
     def _give_held(self) -> None:
-        if self._holding and len(self._queue) <= LIMIT // 2:
+        if self._holding and self.waiting <= LIMIT // 2:
             holding, self._holding = self._holding, {}
             for ties in holding:
                 ties.credit.give_held()
@@ -115,23 +141,52 @@ class Interposition:
         try:
             message = self._codec.decode(signal.payload)
         except DecodeError:
-            self._go_on(waiting, signal)  # told by who handles it
+            self._let_pass(waiting, signal)  # told by who handles it
             return
         about = self._about(waiting)
         try:
             outcome, signal = self._interpose(signal, message, about)
         except BaseException:
             # This process is told to end. What it has at hand is not its to lose.
-            self._go_on(waiting, signal)
+            self._let_pass(waiting, signal)
             raise
         if outcome.dropped:
             self._drop(waiting.ties, signal)
-        elif outcome.delay:
-            self._runtime.clock.call_later(outcome.delay, self._go_on, waiting, signal)
         else:
-            self._go_on(waiting, signal)
-        if not outcome.dropped:
+            self._let_pass(waiting, signal, outcome.delay)
             self._hooks.show(outcome.message, about)
+
+    def _let_pass(self, waiting: _Waiting, signal: Signal, delay: float = 0.0) -> None:
+        clock, label = self._runtime.clock, waiting.label
+        late = self._late.get(label) if label is not None else None
+        if late is None and not delay:
+            self._go_on(waiting, signal)
+            return
+        self._delayed += 1
+        one = _Late(clock.now() + delay, waiting, signal)
+        if late is not None:
+            late.append(one)
+        elif label is not None:
+            self._late[label] = deque((one,))
+            clock.call_later(delay, self._release, label)
+        else:
+            clock.call_later(delay, self._go_on_late, one)
+
+    def _release(self, label: str) -> None:
+        """The first of a label that waits for its time has had it."""
+        clock, late = self._runtime.clock, self._late[label]
+        now = clock.now()
+        while late and late[0].due <= now:
+            self._go_on_late(late.popleft())
+        if late:
+            clock.call_later(late[0].due - now, self._release, label)
+        else:
+            del self._late[label]
+
+    def _go_on_late(self, one: _Late) -> None:
+        self._delayed -= 1
+        self._go_on(one.waiting, one.signal)
+        self._give_held()
 
     def _about(self, waiting: _Waiting) -> About:
         signal, ties = waiting.signal, waiting.ties

@@ -11,6 +11,9 @@ Promised:
 - members that reach each other, if only through others, come to hold the same records: at once where sessions are
   whole, else within a few rounds of `digest_interval`;
 - a member that was lost is remembered, and wanted, for `forget_after`; one that left is wanted no more;
+- one that has no place left for a session with this node, or for which this node has none, is like one that cannot be
+  reached: there is no NodeUp of it, and so no NodeDown, until there is a place on both sides. No session ends to make
+  one, so nobody goes up and down for want of it;
 - a change costs a node a bounded number of messages, but for the few next to it, who tell everybody, once. Nothing of
   the cluster's size is sent while nothing changes.
 

@@ -75,7 +75,10 @@ class RemoteProcesses:
         self.posting = Posting(self)
         self.acknowledging = Acknowledging(runtime, self.ties_to, parameters, self.posting.undelivered)
         self.incoming = Incoming(runtime, codec, hooks, self.acknowledging)
-        self.causality = Causality(runtime, codec, labels, self.ties_to, parameters, self.incoming.take)
+        incoming = self.incoming
+        self.causality = Causality(
+            runtime, codec, labels, self.ties_to, parameters, incoming.take, lambda: incoming.interposition.full
+        )
         self.incoming.causality = self.causality
 
     # Sessions.
@@ -113,6 +116,10 @@ class RemoteProcesses:
     def sessions(self) -> list[Session]:
         """Those that ties can hang on."""
         return list(self._ties)
+
+    def ties(self) -> list[Ties]:
+        """All of them."""
+        return list(self._ties.values())
 
     def ties_to(self, dest: Pid | Remote | Life | str) -> Ties | str:
         """The ties to where `dest` lives, or why there are none: "noconnection", or "noproc" for an earlier life."""

@@ -5,7 +5,7 @@ Counters only go up while a node runs; the rest is how things are now. Nothing i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from partisan_actors.distribution.live_session import Session
 if TYPE_CHECKING:
     from partisan_actors.cluster.acknowledging import Acknowledging
     from partisan_actors.cluster.cluster import Cluster
+    from partisan_actors.cluster.ties import Ties
 
 __all__ = ["snapshot"]
 
@@ -24,6 +25,8 @@ def snapshot(cluster: Cluster) -> dict[str, Any]:
     return {
         "membership": {"members": len(cluster.members()), **cluster.view_changes},
         "connections": {"open": peers.open_connections, "unproven": peers.unproven},
+        "sessions": {"live": len(peers.sessions()), "most": peers.parameters.sessions},
+        "ties": _ties(remote.ties()) | {"over_limit": remote.incoming.over_limit},
         # Not `asdict`, which makes of a Counter one that counts its pairs.
         "counters": {field.name: _plain(getattr(peers.counters, field.name)) for field in fields(peers.counters)},
         "peers": {session.node: _peer(session) for session in peers.sessions()},
@@ -76,9 +79,21 @@ _OF_A_CHANNEL = (
 )
 
 
+def _ties(ties: Sequence[Ties]) -> dict[str, int]:
+    return {
+        "links": sum(len(one.links) for one in ties),
+        "monitors": sum(len(one.remote_watches) for one in ties),
+        "requests": sum(len(one.callers) for one in ties),
+        "full_mailboxes": sum(len(one.credit.full) for one in ties),
+        "full_mailboxes_ignored": sum(one.credit.ignored for one in ties),
+    }
+
+
 def _outboxes(post: Acknowledging) -> dict[str, int]:
     boxes = list(post.outboxes)
     return {
+        "outboxes": len(boxes),
+        "remembered": post.outboxes.remembered,
         "open": sum(map(len, boxes)),
         "open_bytes": sum(box.size for box in boxes),
         "resent": sum(box.resent for box in boxes),

@@ -3,6 +3,9 @@
 Links, monitors, and requests that wait, in both directions. All of them last as long as the
 session with that life, and its end is `"noconnection"` for each. They are found here rather
 than at every process, so that the end of a session costs what hangs on it and no more.
+
+What the other node may tie to processes here is bounded, by kind; what comes beyond is answered at once with
+`"system_limit"` in place of what it asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +22,13 @@ from partisan_actors.processes.process import Monitor, Process
 from partisan_actors.processes.requests import RemoteCaller, Request
 from partisan_actors.wire.signals import CALL_FAILED, DEMONITOR, DOWN, REPLY, Signal, encode_signal
 
-__all__ = ["RemoteWatch", "Ties"]
+__all__ = ["MOST_TIES", "RemoteWatch", "Ties"]
+
+MOST_TIES = 1 << 18
+"""Requests, monitors and linked pairs, of each so many, that one life of another node may have at processes here."""
+
+MOST_LINKS = 1024
+"""Times that the other node may have linked one pair of processes: more than one is a race of link and unlink."""
 
 
 class RemoteWatch:
@@ -95,6 +104,40 @@ class Ties:
         self.links: dict[tuple[Process, int], set[int]] = {}
         self.remote_watches: dict[int, RemoteWatch] = {}  # their monitors on ours, by their ref
         self.callers: dict[int, RemoteCaller] = {}  # their requests to ours, unanswered, by their number
+
+    def called(self, caller: RemoteCaller) -> bool:
+        """Keep a request of theirs until it is answered; False for one too many."""
+        callers = self.callers
+        if len(callers) >= MOST_TIES:
+            return False
+        before = callers.get(caller.number)
+        if before is not None:
+            before.settle()  # no node gives a number twice; this one is not to pile up at the callee for that
+        callers[caller.number] = caller
+        return True
+
+    def watched(self, watch: RemoteWatch) -> bool:
+        """Keep a monitor of theirs, and let it watch; False for one too many."""
+        watches = self.remote_watches
+        if len(watches) >= MOST_TIES:
+            return False
+        before = watches.get(watch.ref)
+        if before is not None:
+            before.target.remove_watch(before)
+        watches[watch.ref] = watch
+        watch.target.add_watch(watch)
+        return True
+
+    def linked(self, process: Process, serial: int, number: int) -> bool:
+        """Keep a link of theirs, or ours; False for one too many."""
+        numbers = self.links.get((process, serial))
+        if numbers is None:
+            if len(self.links) >= MOST_TIES:
+                return False
+            numbers = self.links[process, serial] = set()
+        if len(numbers) < MOST_LINKS:
+            numbers.add(number)
+        return True
 
     def back(self, signal: Signal, receiver: Process | None = None) -> Way:
         """The way of what answers a signal that is handled now: its own flow, on the stream that it came on.

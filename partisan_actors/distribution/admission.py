@@ -30,7 +30,7 @@ from typing import NamedTuple
 from partisan_actors.processes.identity import Life
 from partisan_actors.wire.handshake import Hello, Purpose, Refusal, RefusalCode, agree_session
 
-__all__ = ["Acquaintance", "Acquaintances", "Agreement", "Grounds", "agree", "judge", "judge_stream"]
+__all__ = ["Acquaintance", "Acquaintances", "Agreement", "Grounds", "agree", "full", "judge", "judge_stream"]
 
 
 class Acquaintance(NamedTuple):
@@ -109,6 +109,7 @@ class Grounds:
     dial_answered: bool = False  # our own dial to that name has got the other end's hello
     crossed: bool = False  # that session got a connection that we dialled while this handshake was under way
     accepting: bool = True  # the peer dialled
+    room: bool = True  # for one more session
 
 
 def judge(grounds: Grounds, mine: Hello | None, peer: Hello) -> Refusal | None:
@@ -122,7 +123,15 @@ def judge(grounds: Grounds, mine: Hello | None, peer: Hello) -> Refusal | None:
         objection = _overtaken(grounds, mine, peer)
     if objection is None and grounds.accepting and mine is not None and grounds.own.node < peer.node:
         objection = _crossing(grounds)
+    if objection is None and grounds.held is None and not grounds.room:
+        # A later life takes the place of the one before it, and a session that waits for a connection has its own.
+        objection = full(grounds.own.node)
     return objection
+
+
+def full(node: str) -> Refusal:
+    """What who comes too many is told: `node` has all the sessions that it may have."""
+    return Refusal(RefusalCode.FULL, text=f"{node} has as many sessions as it may")
 
 
 def judge_stream(grounds: Grounds, mine: Hello | None, peer: Hello, has_it: bool) -> Refusal | None:

@@ -71,7 +71,6 @@ from partisan_actors.distribution.causal_stamps import (
     Key,
     Stamp,
     decode,
-    encode_entries,
     encode_set,
     same_life,
 )
@@ -144,14 +143,14 @@ class CausalOrder:
         self._lamport += 1
         destination_set = sum(1 << place for place in goes_to)
         packed = encode_set(destination_set)
-        channels = [self._departures[place] for place in goes_to]
-        receivers = [(1 << place, channel.told) for place, channel in zip(goes_to, channels, strict=True)]
-        logs = self._log.sending((self._here, self.incarnation), self._clock, destination_set, receivers)
+        bits = [1 << place for place in goes_to]
+        logs = self._log.sending((self._here, self.incarnation), self._clock, destination_set, bits)
         stamps: list[tuple[str, tuple[Any, ...]]] = []
-        for place, channel, entries in zip(goes_to, channels, logs, strict=True):
+        for place, fields in zip(goes_to, logs, strict=True):
+            channel = self._departures[place]
             channel.number += 1
             head = (MESSAGE, self.incarnation, channel.incarnation, channel.number, self._clock, self._lamport, packed)
-            stamps.append((self._names[place], (*head, *encode_entries(entries))))
+            stamps.append((self._names[place], (*head, *fields)))
         return Sent(stamps, here, unreachable)
 
     def gave_up(self, destination: str, stamp: tuple[Any, ...]) -> list[Effect]:
@@ -162,15 +161,19 @@ class CausalOrder:
             return []
         return [Tell(destination, (GONE, *stamp[1:]))]
 
-    def receive(self, sender: str, item: Any, message: Any = None, size: int = 0) -> Outcome:
+    def receive(self, sender: str, item: Any, message: Any = None, size: int = 0, life: int | None = None) -> Outcome:
         """Take in what another member's machine made: a stamp, with its message and the size of that, or a Tell.
 
+        `life`: `incarnation_of` that of the sender's lives which sent it, where it is known.
         Raises: BadStamp, and then nothing has changed; ValueError for a sender that is no member.
         """
         self.check((sender,))
         place = self._places[sender]
         stamp = decode(item, len(self._names), place, self._here)
         self._refuse_the_impossible(stamp)
+        if life is not None and not same_life(stamp.incarnation, life):
+            # Each would be kept as one that was met, and is dead.
+            raise BadStamp("it is of another life than that which sent it")
         self._effects = []
         taken = self._received(place, stamp, message, size)
         self._run()
@@ -280,6 +283,9 @@ class CausalOrder:
         if channel.had(stamp.number):
             return True
         if stamp.kind in (OPEN, FLUSH):
+            if channel.is_crowded(self.parameters.max_flushes):
+                self.refused += 1
+                return False
             self._open_or_flush(channel, stamp)
             return True
         return self._message(channel, stamp, message, size)
@@ -298,16 +304,12 @@ class CausalOrder:
         self._ready.append(channel.key)
 
     def _message(self, channel: ArrivalChannel, stamp: Stamp, message: Any, size: int) -> bool:
+        live, here = self._live, self._here
         for member, incarnation in stamp.entries:
-            if member != self._here:
+            if live.get(member) != incarnation and member != here:
                 # Somebody whom we may not have heard of: a settlement has to wait for it, too.
                 self._meet(member, incarnation)
-        waits = [
-            (key, max(times_here))
-            for key, times in stamp.entries.items()
-            if (times_here := [time for time, members in times.items() if members & self._bit])
-        ]
-        buffered = Buffered(channel.key, stamp, message, size, waits)
+        buffered = Buffered(channel.key, stamp, message, size, list(stamp.waits))
         buffered.gone = stamp.kind == GONE
         if not self._has_room(channel, buffered):
             self.refused += 1
@@ -411,6 +413,7 @@ class CausalOrder:
         if live is None or reachable is None or place in self._departures or not same_life(live, reachable):
             return
         self._departures[place] = DepartureChannel(live)
+        self._log.tell_anew(1 << place)
         self._effects.append(Tell(self._names[place], (OPEN, self.incarnation, live, self._clock, *self._deaths())))
 
     def _notice(self, place: int) -> None:
@@ -442,6 +445,7 @@ class CausalOrder:
                 self._effects.append(Abandon(self._names[place]))
             self._notice(place)
         for other, departures in self._departures.items():
+            departures.forget(place, incarnation)
             departures.number += 1
             item = (FLUSH, self.incarnation, departures.incarnation, departures.number, place, incarnation)
             self._effects.append(Tell(self._names[other], item))

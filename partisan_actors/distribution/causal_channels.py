@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from partisan_actors.distribution.causal_log import Told
 from partisan_actors.distribution.causal_stamps import Key, Stamp
 
 __all__ = ["ArrivalChannel", "Buffered", "DepartureChannel", "Flush"]
@@ -18,13 +17,17 @@ __all__ = ["ArrivalChannel", "Buffered", "DepartureChannel", "Flush"]
 class DepartureChannel:
     """One channel's sending end."""
 
-    __slots__ = ("incarnation", "number", "seen", "told")
+    __slots__ = ("incarnation", "number", "seen")
 
     def __init__(self, incarnation: int) -> None:
         self.incarnation = incarnation  # of the receiver
         self.number = 1  # the last one given; 1 is the OPEN
-        self.told: Told = {}
         self.seen: dict[Key, int] = {}  # what it was told by SEEN
+
+    def forget(self, member: int, incarnation: int) -> None:
+        """Nothing is said of these lives of a member any more."""
+        for key in [key for key in self.seen if key[0] == member and key[1] <= incarnation]:
+            del self.seen[key]
 
 
 class Flush(NamedTuple):
@@ -67,6 +70,11 @@ class ArrivalChannel:
     def had(self, number: int) -> bool:
         """Whether that number came before."""
         return number < self.next or number in self.items
+
+    def is_crowded(self, most: int) -> bool:
+        """Whether more than so many numbers without content wait for their turn: more than there can be deaths."""
+        items = self.items
+        return len(items) >= most and sum(buffered is None for buffered in items.values()) >= most
 
     def put(self, number: int, buffered: Buffered | None) -> None:
         """Keep what has that number."""

@@ -18,8 +18,11 @@ class CausalParameters:
     max_bytes: int = 64 << 20
     """Their sizes, as `receive` is told them."""
 
+    max_flushes: int = 10_000
+    """Of one channel, that wait for their turn: far more than nodes can die before one death is settled."""
+
     def __post_init__(self) -> None:
-        for name in ("max_buffered", "max_bytes"):
+        for name in ("max_buffered", "max_bytes", "max_flushes"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"causal order: {name} is {getattr(self, name)}, and has to be above 0")
 

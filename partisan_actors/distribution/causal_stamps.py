@@ -22,6 +22,7 @@ A tuple that breaks a rule raises BadStamp, which costs that message only. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from partisan_actors.errors import ActorError
@@ -29,6 +30,7 @@ from partisan_actors.errors import ActorError
 __all__ = [
     "FLUSH",
     "GONE",
+    "LARGEST_SMALL_SET",
     "MESSAGE",
     "NOTICE",
     "OPEN",
@@ -39,7 +41,6 @@ __all__ = [
     "Key",
     "Stamp",
     "decode",
-    "encode_entries",
     "encode_set",
     "incarnation_of",
     "same_life",
@@ -56,8 +57,10 @@ Entries = dict[Key, dict[int, int]]
 RENEWALS = 12
 """Bits of an incarnation that count how often one life of a node was taken for dead, and came back."""
 
+LARGEST_SMALL_SET = (1 << 63) - 1
+"""Sets up to this one go as ints."""
+
 _LIMIT = 1 << 63
-_SMALL = (1 << 63) - 1
 
 
 class BadStamp(ActorError):
@@ -76,6 +79,8 @@ class Stamp(NamedTuple):
     destinations: int = 0
     entries: Entries = {}  # noqa: RUF012 - never changed
     triples: tuple[tuple[int, int, int], ...] = ()
+    waits: Sequence[tuple[Key, int]] = ()
+    """Senders, and their clocks, of what the receiver has to have delivered before; in the order of entries."""
 
 
 def incarnation_of(epoch: int, bits: int) -> int:
@@ -91,20 +96,7 @@ def same_life(one: int, other: int) -> bool:
 
 def encode_set(members: int) -> int | bytes:
     """A set of members for the wire."""
-    return members if members <= _SMALL else members.to_bytes((members.bit_length() + 7) >> 3, "big")
-
-
-def encode_entries(entries: Entries) -> list[int | bytes]:
-    """Dependencies for the wire, sorted, so that equal ones are equal bytes."""
-    flat: list[int | bytes] = []
-    for key in sorted(entries):
-        times = entries[key]
-        flat += (*key, len(times))
-        for clock in sorted(times):
-            flat.append(clock)
-            members = times[clock]
-            flat.append(members if members <= _SMALL else encode_set(members))
-    return flat
+    return members if members <= LARGEST_SMALL_SET else members.to_bytes((members.bit_length() + 7) >> 3, "big")
 
 
 def decode(item: Any, size: int, sender: int, receiver: int) -> Stamp:
@@ -143,40 +135,53 @@ def _decode_message(item: tuple[Any, ...], size: int, sender: int, receiver: int
         raise BadStamp(f"number {number}, clock {clock}, lamport {lamport}")
     if destinations >> sender & 1 or not destinations >> receiver & 1:
         raise BadStamp("a message for its own sender, or not for this node")
-    entries = _entries(item, size)
+    entries, waits = _entries(item, size, receiver)
     own = entries.get((sender, incarnation))
     if own and max(own) >= clock:
         raise BadStamp("a message that depends on a later one of its sender")
-    return Stamp(kind, incarnation, to, number, clock, lamport, destinations, entries)
+    return Stamp(kind, incarnation, to, number, clock, lamport, destinations, entries, waits=waits)
 
 
-def _entries(item: tuple[Any, ...], size: int) -> Entries:
+def _entries(item: tuple[Any, ...], size: int, receiver: int) -> tuple[Entries, list[tuple[Key, int]]]:
+    # hot path: once for each entry of each message; a look at each field's kind costs more than all else.
+    if not set(map(type, item)) <= {int, bytes}:
+        raise BadStamp("entries have numbers and sets")
     entries: Entries = {}
-    at, last = 7, -1
-    while at < len(item):
-        if at + 3 > len(item):
-            raise BadStamp("an entry is cut short")
-        key, count = (_member(item[at], size), _int(item[at + 1])), _int(item[at + 2])
-        at += 3
-        # One incarnation of a member at a time; of it an entry for each member and an empty one, and no more.
-        if key[0] <= last or key[1] == 0 or not 0 < count <= size + 1 or at + 2 * count > len(item):
-            raise BadStamp("entries out of order, or a count that is not true")
-        entries[key] = _times(item, at, count, size, key[0])
-        at += 2 * count
-        last = key[0]
-    return entries
-
-
-def _times(item: tuple[Any, ...], at: int, count: int, size: int, member: int) -> dict[int, int]:
-    times: dict[int, int] = {}
-    last = 0
-    for index in range(at, at + 2 * count, 2):
-        clock, members = _int(item[index]), _set(item[index + 1], size)
-        if clock <= last or members >> member & 1:
-            raise BadStamp("clocks out of order, or a message for its own sender")
-        times[clock] = members
-        last = clock
-    return times
+    waits: list[tuple[Key, int]] = []
+    here, nobody = 1 << receiver, -1 << size
+    last = -1
+    fields = iter(item[7:])
+    pairs = zip(fields, fields)  # noqa: B905 - whether there are enough of them is looked at
+    try:
+        for member in fields:
+            incarnation, count = next(fields), next(fields)
+            # One incarnation of a member at a time; of it an entry for each member and an empty one, and no more.
+            if not last < member < size or not 0 < incarnation < _LIMIT or not 0 < count <= size + 1:
+                raise BadStamp("entries out of order, or a count that is not true")
+            key = last, _ = member, incarnation
+            times = entries[key] = {}
+            clock = wait = 0
+            wrong = nobody | 1 << member
+            for time, members in pairs:
+                if type(members) is bytes:
+                    members = _set(members, size)
+                if time <= clock or members & wrong:
+                    raise BadStamp("clocks out of order, or a set that cannot be")
+                times[time] = members
+                clock = time
+                if members & here:
+                    wait = time
+                count -= 1
+                if not count:
+                    break
+            if count or clock >= _LIMIT:
+                raise BadStamp("entries are cut short, or a clock is too high")
+            if wait:
+                waits.append((key, wait))
+    except (StopIteration, TypeError):
+        # Bytes where a number is due are neither above nor below one.
+        raise BadStamp("an entry is cut short, or has a set in place of a number") from None
+    return entries, waits
 
 
 def _deaths(fields: tuple[Any, ...], size: int) -> tuple[tuple[int, int, int], ...]:

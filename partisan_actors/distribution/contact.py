@@ -38,6 +38,7 @@ _REASONS = {
     RefusalCode.NAME: "name",
     RefusalCode.SELF: "name",
     RefusalCode.TLS: "tls",
+    RefusalCode.FULL: "full",
 }
 
 
@@ -45,7 +46,7 @@ class JoinFailure(NamedTuple):
     """Why an address could not be joined."""
 
     reason: str
-    """"cookie", "unreachable", "version", "topology", "name" or "tls"."""
+    """"cookie", "unreachable", "version", "topology", "name", "tls" or "full"."""
 
     text: str
 

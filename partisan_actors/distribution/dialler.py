@@ -19,14 +19,19 @@ from partisan_actors.distribution.dialling import (
     Verdict,
 )
 from partisan_actors.distribution.keyed_timers import KeyedTimers
-from partisan_actors.distribution.machine import CancelTimer, SetTimer
-from partisan_actors.wire.handshake import Purpose
+from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.wire.handshake import Purpose, Refusal
 
 __all__ = ["Dialler", "DiallerOwner"]
+
+_OBJECTION = "objection"
 
 
 class DiallerOwner(AttemptOwner, Protocol):
     """What a dialler needs."""
+
+    def objection_to_dial(self, node: str, address: str) -> Refusal | None:
+        """Why `node` is not to be dialled at `address` now; None when it is."""
 
     def verdict(self, dialler: Dialler, reason: str) -> None:
         """The peer is down."""
@@ -38,14 +43,15 @@ class DiallerOwner(AttemptOwner, Protocol):
 class Dialler:
     """Keeps one peer connected, or finds that it cannot."""
 
-    __slots__ = ("_events", "_machine", "_owner", "_timers", "attempt", "node")
+    __slots__ = ("_events", "_machine", "_objection", "_owner", "_timers", "attempt", "node")
 
     def __init__(self, owner: DiallerOwner, node: str, parameters: DiallingParameters) -> None:
         self.node = node
         self.attempt: Attempt | None = None
         self._owner = owner
         self._machine = Dialling(parameters)
-        self._timers = KeyedTimers(owner.clock, self.feed)
+        self._timers = KeyedTimers(owner.clock, self._fired)
+        self._objection: Refusal | None = None  # to the dial that the machine takes to be under way
         # What happens while effects are performed waits: a verdict ends a session, and its end is an event here.
         self._events: deque[Event] = deque()
 
@@ -84,8 +90,14 @@ class Dialler:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Dial(address, timeout):
+                self._objection = self._owner.objection_to_dial(self.node, address)
+                if self._objection is not None:
+                    # Later, as the outcome of any other attempt.
+                    self._timers.set(_OBJECTION, 0.0)
+                    return
                 self.attempt = Attempt(self._owner, address, timeout, self.node, Purpose.LINK, self._outcome)
             case CancelDial():
+                self._timers.cancel(_OBJECTION)
                 attempt, self.attempt = self.attempt, None
                 if attempt is not None:
                     attempt.cancel()
@@ -95,6 +107,12 @@ class Dialler:
                 self._timers.cancel(key)
             case Verdict(reason):
                 self._owner.verdict(self, reason)
+
+    def _fired(self, event: TimerFired) -> None:
+        if event.key == _OBJECTION and self._objection is not None:
+            self.feed(DialRefused(self._objection.code, str(self._objection)))
+        else:
+            self.feed(event)
 
     def _outcome(self, outcome: Outcome) -> None:
         match outcome:

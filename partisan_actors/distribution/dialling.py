@@ -8,7 +8,8 @@ Promised, with the default parameters, once the connection of a session is gone:
 - one that was silent on a live connection is down at once: it was given its time already;
 - one that refuses us for a reason (a name, a cookie, a topology) is down at once: waiting changes nothing; but one
   with which TLS fails is tried until `patience` is over, as a byte that changed on the way looks like that too;
-- after the verdict a wanted peer is dialled on, with back-off up to `longest_pause`, one that is not wanted no more.
+- after the verdict a wanted peer is dialled on, with back-off up to `longest_pause`, one that is not wanted no more;
+  while it, or this node, has no place left for a session, `full_pause` apart.
 
 `Verdict` comes at most once between two established connections. Its reasons: "connection refused", "unreachable:
 ...", "timeout", "silent", "refused: ...".
@@ -91,6 +92,9 @@ class DiallingParameters:
     longest_pause: float = 3.0
     """Pauses after the verdict: doubled each time, shortened by chance by up to a quarter, never longer than this."""
 
+    full_pause: float = 30.0
+    """From a refusal for want of a place to the next round: each costs a full node a handshake."""
+
     stall: float = 2.0
     """A verdict that is due, but so late that we must have been stopped, is put off for as long."""
 
@@ -101,7 +105,7 @@ class DiallingParameters:
             raise ValueError(f"first_pause ({self.first_pause}) must be above 0 and at most longest_pause")
         if not 0 < self.shortest_dial <= self.dial_timeout:
             raise ValueError(f"shortest_dial ({self.shortest_dial}) must be above 0 and at most dial_timeout")
-        if min(self.retry, self.give_way, self.stall) <= 0:
+        if min(self.retry, self.give_way, self.full_pause, self.stall) <= 0:
             raise ValueError("all times must be above 0")
 
 
@@ -181,6 +185,7 @@ class Dialling:
         "_attempt",
         "_cause",
         "_connected",
+        "_full",
         "_held",
         "_parameters",
         "_patience_due",
@@ -207,6 +212,7 @@ class Dialling:
         self._all_refused = True  # of this round
         self._refused_rounds = 0
         self._pauses = 0  # rounds since the verdict
+        self._full = False  # the last one was refused for want of a place
         self._cause = "unreachable"  # why the last attempt failed
 
     @property
@@ -277,6 +283,7 @@ class Dialling:
     def _new_round(self) -> list[Effect]:
         self._position = 0
         self._all_refused = True
+        self._full = False
         return [CancelTimer(_REDIAL), *self._dial()]
 
     def _dial(self) -> list[Effect]:
@@ -295,6 +302,7 @@ class Dialling:
         if addresses:
             self._move_to(addresses)
         self._connected = self._held = True
+        self._full = False
         return self._stop()
 
     def _session_over(self, random: Random) -> list[Effect]:
@@ -333,6 +341,7 @@ class Dialling:
 
     def _refused(self, code: int, text: str, random: Random) -> list[Effect]:
         self._attempt = None
+        self._full = code == RefusalCode.FULL
         if not self._undecided:
             return self._pause(random)
         if code == RefusalCode.SIMULTANEOUS:
@@ -355,6 +364,8 @@ class Dialling:
         parameters = self._parameters
         # The exponent is bounded, as 2 ** 2000 is no float.
         pause = min(parameters.first_pause * 2 ** min(self._pauses, 30), parameters.longest_pause)
+        if self._full:
+            pause = parameters.full_pause
         self._pauses += 1
         return [SetTimer(_REDIAL, pause * random.uniform(0.75, 1.0))]
 

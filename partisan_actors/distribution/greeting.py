@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Protocol
 
 from partisan_actors.distribution.admission import Acquaintances, Grounds, judge, judge_stream
@@ -41,11 +41,15 @@ class GreeterOwner(Protocol):
     def session(self, node: str) -> Session | None:
         """The live session with `node`."""
 
-    def attempts(self) -> Iterable[Attempt]:
+    def attempts(self) -> Collection[Attempt]:
         """All dials and handshakes of ours that are under way."""
 
     def objection(self, peer: Hello) -> str | None:
         """Why the parts above refuse a peer."""
+
+    @property
+    def places(self) -> int:
+        """How many sessions more there may be."""
 
 
 class Greeter:
@@ -108,6 +112,23 @@ class Greeter:
         session = self._owner.session(link.peer.node) if link.peer is not None else None
         return session is not None and link.peer is not None and session.peer == link.peer.life
 
+    def has_room_for(self, node: str, link: Link | None = None) -> bool:
+        """Whether there may be a session with `node`, by `link` perhaps, now that there is none."""
+        owner = self._owner
+        if owner.places > len(owner.attempts()):
+            return True
+        # Those that we prove ourselves to right now take it that they are in, and begin a session when they have our
+        # proof. To refuse them then would be an end of what had just begun: a NodeUp and a NodeDown for nothing.
+        promised = {
+            answer.node
+            for attempt in owner.attempts()
+            if attempt.link is not link
+            and attempt.stream == SYSTEM
+            and (answer := attempt.answered_by()) is not None
+            and owner.session(answer.node) is None
+        }
+        return owner.places > len(promised - {node})
+
     def _judge(self, link: Link, peer: Hello) -> Refusal | None:
         if link.stream == SYSTEM:
             return judge(self._grounds(link, peer), link.mine, peer)
@@ -161,4 +182,5 @@ class Greeter:
             ),
             crossed=current is not None and current.dialled and current.established_turn > link.hello_turn,
             accepting=not link.dialled,
+            room=session is not None or self.has_room_for(peer.node, link),
         )

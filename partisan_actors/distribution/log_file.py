@@ -33,14 +33,19 @@ __all__ = ["DiskLogError", "LogContents", "LogDamaged", "LogFile", "LogInUse"]
 
 _APPLICATION = 0x50414F42  # "PAOB"
 _VERSION = 1
+_FORGOTTEN = ""
 _LIFE = Struct(">QQ")
 _U64 = Struct(">Q")
+
+KEPT_DESTINATIONS = 8192
+"""Nodes that are remembered. Beyond these the oldest that have no messages are removed, down to half of them."""
 
 _Execute = Callable[..., sqlite3.Cursor]
 
 _SCHEMA = (
     "CREATE TABLE outbox (identity BLOB NOT NULL)",
     # `number` is the last one given. It stays when the messages are gone.
+    # The one without a name stands for those that were removed: none of them was given a higher number.
     "CREATE TABLE destinations (id INTEGER PRIMARY KEY, node TEXT NOT NULL UNIQUE, number INTEGER NOT NULL)",
     "CREATE TABLE messages (destination INTEGER NOT NULL, number INTEGER NOT NULL, accepted REAL NOT NULL, life BLOB,"
     " kind INTEGER NOT NULL, receiver BLOB NOT NULL, name BLOB, payload BLOB NOT NULL,"
@@ -65,6 +70,7 @@ class LogContents(NamedTuple):
 
     identity: int  # of the outbox, 64 bits
     numbers: dict[str, int]  # by node: the last number given
+    forgotten: int  # the highest number that was given to nodes which are not in `numbers` any more
     records: list[LogRecord]  # that were not forgotten; by node, in the order of numbers
 
 
@@ -153,6 +159,7 @@ class LogFile:
         for key, node, number in execute("SELECT id, node, number FROM destinations"):
             self._destinations[node] = key
             numbers[node] = number
+        forgotten = numbers.pop(_FORGOTTEN, 0)
         nodes = {key: node for node, key in self._destinations.items()}
         records = [
             _record_of(nodes[row[0]], row)
@@ -161,14 +168,30 @@ class LogFile:
                 " ORDER BY destination, number"
             )
         ]
-        return LogContents(_U64.unpack(rows[0][0])[0], numbers, records)
+        return LogContents(_U64.unpack(rows[0][0])[0], numbers, forgotten, records)
 
     def commit(self, batch: Batch) -> None:
         """Write a batch, and return when it is safe. Raises DiskLogError; nothing of the batch is in the log then."""
         with _explained(self.path):
+            if len(self._destinations) > KEPT_DESTINATIONS:
+                self._remove_destinations()
             new = self._write(batch)
         # Only now: a transaction that failed took them back.
         self._destinations.update(new)
+
+    def _remove_destinations(self) -> None:
+        idle = "id NOT IN (SELECT destination FROM messages) AND node != ? ORDER BY id LIMIT ?"
+        with self._transaction() as execute:
+            parameters = (_FORGOTTEN, len(self._destinations) - KEPT_DESTINATIONS // 2)
+            removed = execute(f"SELECT id, node, number FROM destinations WHERE {idle}", parameters).fetchall()
+            execute(
+                "INSERT INTO destinations (node, number) VALUES (?, ?)"
+                " ON CONFLICT (node) DO UPDATE SET number = max(number, excluded.number)",
+                (_FORGOTTEN, max((number for _, _, number in removed), default=0)),
+            )
+            self._connection.executemany("DELETE FROM destinations WHERE id = ?", [(key,) for key, _, _ in removed])
+        for _, node, _ in removed:
+            del self._destinations[node]
 
     def _write(self, batch: Batch) -> dict[str, int]:
         with self._transaction() as execute:

@@ -15,7 +15,7 @@ __all__ = ["Append", "Effect", "Failed", "Forget", "OutboxParameters", "Restored
 
 @dataclass(frozen=True, slots=True)
 class OutboxParameters:
-    """The limits of an outbox, for each destination; times are seconds. Raises ValueError for what cannot be."""
+    """The limits of the outboxes, for each destination; times are seconds. Raises ValueError for what cannot be."""
 
     time_limit: float = 60.0
     """How long a message is tried for."""
@@ -26,6 +26,9 @@ class OutboxParameters:
 
     hard_factor: int = 4
     """... and from so many times these on, nothing more is taken."""
+
+    destinations: int = 8192
+    """Outboxes in all. Those of nodes with a session stay, the others until what is in them has had its time."""
 
     window_bytes: int = 2 << 20
     """What is on its way at most, unless one message alone is larger."""
@@ -44,6 +47,7 @@ class OutboxParameters:
             "0 <= jitter < 1": 0 <= self.jitter < 1,
             "2 <= max_messages": self.max_messages >= 2,
             "1 <= hard_factor": self.hard_factor >= 1,
+            "1 <= destinations": self.destinations >= 1,
             "1 <= window_bytes <= max_bytes": 1 <= self.window_bytes <= self.max_bytes,
         }
         for relation, holds in relations.items():

@@ -1,29 +1,37 @@
 """The outboxes of a node: one for each other node that anything is open for, and the last numbers of the others.
 
-Promised: no number is given twice to a node, whether or not its outbox was let go of in between. Pure.
+Promised: no number is given twice to a node, whether or not its outbox was let go of in between. That takes no table
+of all names ever sent to: of those that are forgotten only the highest number is kept, and whoever is new begins above
+it. Receivers do not mind the gap, as each message says which numbers are closed. Pure.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 from partisan_actors.distribution.outbox import Outbox
 from partisan_actors.distribution.outbox_events import Effect, OutboxParameters
 
-__all__ = ["Outboxes"]
+__all__ = ["KEPT_NUMBERS", "Outboxes"]
+
+KEPT_NUMBERS = 4096
+"""Nodes without an outbox whose last number is remembered."""
 
 
 class Outboxes:
     """The outboxes of one identity: one for each node that anything is open for, and the numbers of the others."""
 
-    __slots__ = ("_numbers", "_outboxes", "durable", "identity", "parameters")
+    __slots__ = ("_floor", "_numbers", "_outboxes", "durable", "identity", "parameters")
 
     def __init__(self, identity: int, parameters: OutboxParameters, durable: bool = False) -> None:
         self.identity = identity
         self.parameters = parameters
         self.durable = durable
         self._outboxes: dict[str, Outbox] = {}
-        self._numbers: dict[str, int] = {}  # the last ones given, of nodes without an outbox
+        # The last ones given, of nodes without an outbox, the longest without one first.
+        self._numbers: OrderedDict[str, int] = OrderedDict()
+        self._floor = 0  # no number above this was given to any other node
 
     def get(self, node: str) -> Outbox | None:
         """The outbox for that node, if there is one."""
@@ -33,14 +41,18 @@ class Outboxes:
         """The outbox for that node; made when there is none, and the driver then tells it of a present session."""
         outbox = self._outboxes.get(node)
         if outbox is None:
-            number = self._numbers.pop(node, 0)
+            number = self._numbers.pop(node, self._floor)
             outbox = Outbox(node, self.identity, self.parameters, number, self.durable)
             self._outboxes[node] = outbox
         return outbox
 
     def continue_from(self, node: str, number: int) -> None:
         """Numbers up to this one were given to that node before a restart."""
-        self._numbers[node] = number
+        self._remember(node, number)
+
+    def continue_above(self, number: int) -> None:
+        """Numbers up to this one were given, before a restart, to nodes that are not known any more."""
+        self._floor = max(self._floor, number)
 
     def drop_if_quiet(self, node: str) -> Sequence[Effect]:
         """Let go of an outbox that has nothing open and no session."""
@@ -48,8 +60,19 @@ class Outboxes:
         if outbox is None or not outbox.quiet:
             return ()
         del self._outboxes[node]
-        self._numbers[node] = outbox.number
+        self._remember(node, outbox.number)
         return outbox.close("")
+
+    @property
+    def remembered(self) -> int:
+        """How many nodes without an outbox are known by their last number."""
+        return len(self._numbers)
+
+    def _remember(self, node: str, number: int) -> None:
+        self._numbers[node] = number
+        self._numbers.move_to_end(node)
+        if len(self._numbers) > KEPT_NUMBERS:
+            self.continue_above(self._numbers.popitem(last=False)[1])
 
     def __iter__(self) -> Iterator[Outbox]:
         return iter(list(self._outboxes.values()))

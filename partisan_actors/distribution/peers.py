@@ -9,6 +9,7 @@ Promised to the parts above (`PeerEvents`), whatever happens to connections:
 - a peer that `connect` named is connected whenever it can be; `unreachable` tells, once for each time that it could
   not be, that the time for the first connection is over, and `session_ended` tells it of one that was connected;
 - what strangers do costs no more than `StrangerParameters` say, and nobody else anything;
+- there are never more sessions than `PeerParameters.sessions`: those that are stay, and who comes later is refused;
 - after `close` nothing is told, dialled or timed any more.
 
 Not known here: processes, terms, membership, what a signal means. The decisions are those of the pure modules
@@ -18,11 +19,11 @@ Not known here: processes, terms, membership, what a signal means. The decisions
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
-from partisan_actors.distribution.admission import Acquaintances, agree
+from partisan_actors.distribution.admission import Acquaintances, agree, full
 from partisan_actors.distribution.attempt import Attempt
 from partisan_actors.distribution.bearer import Bearer
 from partisan_actors.distribution.channels import agree_channels, dictionaries_of
@@ -260,6 +261,14 @@ class Peers:
             _log.info("peer_unreachable", node=self.identity.life.node, peer=dialler.node, reason=reason)
             self._tell(self._events.unreachable, dialler.node, reason)
 
+    def objection_to_dial(self, node: str, address: str) -> Refusal | None:
+        """Why `node` is not dialled at `address`: there is no place left for a session with it."""
+        if node in self._sessions or self._greeter.has_room_for(node):
+            return None
+        refusal = full(self.identity.life.node)
+        self._refusals.refused(address, _CODES[refusal.code], str(refusal))
+        return refusal
+
     def dialler_idle(self, dialler: Dialler) -> None:
         """Neither wanted nor connected."""
         if self._diallers.get(dialler.node) is dialler and dialler.node not in self._sessions:
@@ -273,9 +282,14 @@ class Peers:
         """Whether nobody is to be let in any more."""
         return self._closed
 
-    def attempts(self) -> Iterable[Attempt]:
+    def attempts(self) -> Collection[Attempt]:
         """All dials and handshakes of ours that are under way."""
         return self._attempts
+
+    @property
+    def places(self) -> int:
+        """How many sessions more there may be."""
+        return self.parameters.sessions - len(self._sessions)
 
     def objection(self, peer: Hello) -> str | None:
         """Why the parts above refuse a peer."""

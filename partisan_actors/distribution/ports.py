@@ -45,8 +45,15 @@ class PeerParameters:
     backlog: int = 256 << 10
     """A connection with so many bytes that the kernel did not take is given no more frames."""
 
+    sessions: int = 4096
+    """Live sessions with other nodes. Who comes beyond them is refused as FULL, and nobody beyond them is dialled."""
+
     acquaintances: int = 4096
     """Names of which the last life and session number are remembered."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sessions <= self.acquaintances:
+            raise ValueError(f"sessions ({self.sessions}) must be above 0 and at most acquaintances")
 
 
 class PeerEvents(Protocol):

@@ -66,6 +66,7 @@ class RefusalCode(enum.IntEnum):
     MALFORMED = 8
     SELF = 9
     EXPIRED = 10
+    FULL = 11
 
 
 _SENTENCES: dict[int, str] = {
@@ -79,6 +80,7 @@ _SENTENCES: dict[int, str] = {
     RefusalCode.MALFORMED: "the handshake was malformed",
     RefusalCode.SELF: "a node cannot connect to itself",
     RefusalCode.EXPIRED: "the handshake took too long",
+    RefusalCode.FULL: "the node has as many sessions as it may",
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from benchmarks import __main__ as command
 from benchmarks import rounds
 from benchmarks.catalogue import BENCHES, FLOOR, OURS, PEER, groups, measured_by, missing
 from benchmarks.measuring import FULL, SMOKE
@@ -71,14 +72,28 @@ def test_everything_is_measured_and_said(tmp_path):  # some 8 s on two quiet cor
 
 
 def test_one_alone(tmp_path):
-    done = run("--smoke", "--only", "ring_100", "--repeat", "2")
+    done = run("--smoke", "--only", "call_100k_waiting", "--repeat", "2")
     assert done.returncode == 0, done.stderr
-    assert {(line["bench"], line["runs"]) for line in lines_of(done.stdout)} == {("ring_100", 2)}
+    assert {(line["bench"], line["runs"]) for line in lines_of(done.stdout)} == {("call_100k_waiting", 2)}
+
+
+def test_each_group_has_an_os_process_of_its_own_but_where_figures_mean_nothing(monkeypatch):
+    measured = []
+    monkeypatch.setattr(rounds, "_measure", lambda outcome, system, names, smoke: measured.append((system, names)))
+    rounds.run_rounds(set(NAMES), 1, False, lambda text: None)
+    assert [names for system, names in measured if system == OURS] == list(groups(set(NAMES)).values())
+    measured.clear()
+    rounds.run_rounds(set(NAMES), 1, True, lambda text: None)
+    (names,) = (names for system, names in measured if system == OURS)
+    assert names[0] == "idle_memory" and sorted(names) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("arguments", [["--only", "nothing"], ["--repeat", "0"], ["call"]])
-def test_what_it_does_not_understand(arguments):
-    assert run(*arguments).returncode == 2
+def test_what_it_does_not_understand(arguments, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2 and "error" in capsys.readouterr().err
 
 
 def test_each_has_a_name_a_group_and_a_meaning():

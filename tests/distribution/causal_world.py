@@ -124,7 +124,8 @@ class World:
         if node is None or node.life != packet.life:
             del link[index]
             return True
-        outcome = node.machine.receive(self.names[sender], packet.item, packet.message, 10)
+        life = incarnation_of(self.epoch + packet.origin, 7)
+        outcome = node.machine.receive(self.names[sender], packet.item, packet.message, 10, life)
         origin = self.nodes[sender]
         if not outcome.taken and (origin is None or origin.life != packet.origin):
             # Whoever would try again is dead.

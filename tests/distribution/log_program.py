@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-if sys.argv[3:] == ["patched"]:
+if "patched" in sys.argv:
     from gevent import monkey
 
     monkey.patch_all()

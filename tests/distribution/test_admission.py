@@ -49,6 +49,16 @@ def test_our_own_name_from_another_life():
     assert (refusal.code, refusal.detail) == (RefusalCode.NAME, A.epoch)
 
 
+def test_who_holds_no_session_needs_a_place_and_is_told_last_that_there_is_none():
+    assert code(replace(NOTHING, room=False), hello(B)) == RefusalCode.FULL
+    assert code(replace(KNOWN, room=False), hello(B)) == RefusalCode.FULL
+    assert code(replace(HELD, room=False), hello(B)) is None
+    assert code(replace(HELD, room=False), hello(B_LATER)) is None, "in the place of the life before"
+    assert code(replace(KNOWN, room=False), hello(B_EARLIER)) == RefusalCode.NAME
+    refusal = judge(replace(NOTHING, room=False), None, hello(B))
+    assert refusal is not None and refusal.text == "a has as many sessions as it may"
+
+
 @pytest.mark.parametrize("grounds", [KNOWN, HELD, ANSWERS])
 def test_a_life_that_was_seen_comes_back(grounds: Grounds):
     assert code(grounds, hello(B)) is None

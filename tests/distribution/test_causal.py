@@ -193,7 +193,53 @@ def test_bytes_are_bounded_too():
     assert world.nodes[B].machine.buffered_bytes == 10
 
 
-@pytest.mark.parametrize("name", ["max_buffered", "max_bytes"])
+def test_nothing_is_kept_of_lives_that_are_over():
+    world = World(3)
+    for _ in range(20):
+        world.send(A, B)
+        world.send(C, B)
+        world.send(A, C)
+        world.arrive_all()
+        for place in (A, B):
+            world.perform(place, world.nodes[place].machine.report())
+        world.crash(C, 0)
+        world.restart(C)
+        world.observe_all()
+        world.arrive_all()
+    for place in (A, B):
+        machine = world.nodes[place].machine
+        for departures in machine._departures.values():
+            assert len(departures.seen) <= 3
+        log = machine._log
+        assert len(machine._arrivals) == 2 and len(log.entries) == len(log._order) <= 3 and len(log._told) <= 3
+    world.quiet()
+
+
+def test_flushes_that_nobody_could_mean_are_not_kept():
+    label = CausalLabel("label", ("a@h", "b@h", "c@h"))
+    b = CausalOrder(label, "b@h", incarnation_of(1, 7), CausalParameters(max_flushes=50))
+    a = incarnation_of(2, 7)
+    b.up("a@h", a)
+    b.up("c@h", incarnation_of(3, 7))
+    b.receive("a@h", (2, a, b.incarnation, 0))
+    taken = [b.receive("a@h", (3, a, b.incarnation, number, 2, number)).taken for number in range(2, 500)]
+    assert taken.count(True) < 60 and b.refused == taken.count(False)
+    assert all(len(channel.items) <= 50 for channel in b._arrivals.values())
+
+
+def test_a_stamp_is_of_the_life_that_sent_it():
+    label = CausalLabel("label", ("a@h", "b@h"))
+    b = CausalOrder(label, "b@h", incarnation_of(1, 7))
+    life = incarnation_of(2, 7)
+    b.up("a@h", life)
+    for number in range(3, 30):
+        with pytest.raises(BadStamp, match="another life"):
+            b.receive("a@h", (2, incarnation_of(number, 7), b.incarnation, 0), life=life)
+    assert b.receive("a@h", (2, life + 1, b.incarnation, 0), life=life).taken, "it was taken for dead, and came back"
+    assert len(b._arrivals) <= 2
+
+
+@pytest.mark.parametrize("name", ["max_buffered", "max_bytes", "max_flushes"])
 def test_parameters_are_checked(name):
     with pytest.raises(ValueError, match=name):
         CausalParameters(**{name: 0})

@@ -29,8 +29,9 @@ def _stamps(world, rounds, fan_out, seed):
 # Bytes seen, mean and largest: 8 members, to one 119 and 151, to all 88 and 134; 128 members, to one 1,694 and 3,332,
 # to all 387 and 749. The bound is some 380,000 at 128 members.
 #
-# Time per copy sent and per copy received, in order, on one core of a busy machine: 8 members, to one 50 and 88 us, to
-# all 15 and 61 us; 128 members, to one 700 and 1,130 us (the whole log goes with it), to all 84 and 263 us.
+# Time per copy sent and per copy received, msgpack included, with one member's machine in an OS process, so that its
+# log stays in the cache: 8 members, to one 18 and 38 us; 128 members, to one 205 and 360 us (the whole log goes with
+# it, 3,000 bytes), to all 25 and 75 us. With all 128 in one process the cache is too small, and it is twice that.
 @pytest.mark.parametrize(
     ("size", "rounds", "fan_out", "mean", "largest"),
     [(8, 600, 1, 180, 250), (8, 300, None, 140, 220), (128, 750, 1, 2_500, 5_000), (128, 30, None, 600, 1_200)],

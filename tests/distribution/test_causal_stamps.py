@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from partisan_actors.distribution.causal_log import DependencyLog
 from partisan_actors.distribution.causal_stamps import (
     BadStamp,
     decode,
-    encode_entries,
     encode_set,
     incarnation_of,
     same_life,
@@ -21,6 +21,16 @@ _LEAVES = st.integers(-2, 1 << 64) | st.binary(max_size=17) | st.booleans() | st
 
 def _message(*entries, number=2, clock=1, lamport=1, destinations=0b10):
     return (0, 1, 1, number, clock, lamport, destinations, *entries)
+
+
+def encode_entries(entries):
+    """Dependencies as a stamp has them."""
+    flat = []
+    for key, times in sorted(entries.items()):
+        flat += (*key, len(times))
+        for clock, members in sorted(times.items()):
+            flat += (clock, encode_set(members))
+    return flat
 
 
 @given(st.integers(2, 128).flatmap(lambda size: st.tuples(st.just(size), st.data())))
@@ -40,6 +50,34 @@ def test_entries_survive_the_way(drawn):
     packed = msgpack.packb(_message(*encode_entries(entries), clock=1 << 41))
     stamp = decode(msgpack.unpackb(packed, use_list=False), size, 0, 1)
     assert stamp.entries == entries
+    assert dict(stamp.waits) == {
+        key: max(clock for clock, members in times.items() if members & 0b10)
+        for key, times in entries.items()
+        if any(members & 0b10 for members in times.values())
+    }
+
+
+@given(
+    st.integers(2, 8).flatmap(lambda size: st.tuples(st.just(size), st.data())),
+    st.integers(1, 12),
+)
+def test_a_log_says_to_one_what_it_says_to_that_one_of_several(drawn, messages):
+    """The short way for one receiver is the long one."""
+    size, data = drawn
+    short, long = DependencyLog(), DependencyLog()
+    for clock in range(1, messages + 1):
+        if data.draw(st.booleans()):
+            bit = 1 << data.draw(st.integers(1, size - 1))
+            entries = short._for_one(bit), *long._for_several(bit, [bit])
+            for log in (short, long):
+                log.sending((0, 1), clock, bit, [bit])
+            assert entries[0] == entries[1]
+        else:
+            sender = data.draw(st.integers(1, size - 1))
+            members = data.draw(st.integers(0, (1 << size) - 1)) & ~(1 << sender)
+            for log in (short, long):
+                log.merge((sender, 1), clock, members, {}, 1)
+        assert short.entries == long.entries and short._told == long._told
 
 
 @given(st.lists(_LEAVES, max_size=14).map(tuple))

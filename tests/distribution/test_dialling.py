@@ -178,6 +178,25 @@ def test_one_that_refuses_us_for_a_reason_is_down_at_once(code: RefusalCode):
     assert len(run.dials) > 10, "and is dialled on: a cookie may be put right"
 
 
+def test_one_that_has_no_place_is_down_at_once_and_dialled_twice_a_minute():
+    run = Run(lambda address: DialRefused(RefusalCode.FULL, "full"))
+    run.feed(Wanted(HERE))
+    run.until(300.0)
+    assert run.verdicts == [(0.0, "refused: full")]
+    pauses = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(run.dials)]
+    assert len(pauses) >= 10 and all(22.5 <= pause <= 30.0 for pause in pauses)
+
+
+def test_one_that_has_a_place_after_all_is_dialled_as_any_other():
+    run = Run(lambda address: DialRefused(RefusalCode.FULL, "full"))
+    run.feed(Wanted(HERE))
+    run.feed(Established((), False))
+    run.dials.clear()
+    run.feed(SessionOver())
+    run.until(0.11)
+    assert len(run.dials) == 1
+
+
 @pytest.mark.parametrize("code", [RefusalCode.BUSY, RefusalCode.EXPIRED, RefusalCode.TLS])
 def test_one_that_is_busy_or_tls_fails_with_is_tried_again(code: RefusalCode):
     run = Run(lambda address: DialRefused(code, "busy"))

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from random import Random
@@ -17,13 +18,14 @@ from gevent.fileobject import FileObjectPosix
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partisan_actors.distribution import disk_log
+from partisan_actors.distribution import disk_log, log_file
 from partisan_actors.distribution.disk_log import DiskLog, NativeThread
 from partisan_actors.distribution.log_batches import Batch, BatchLimits, LogBatches, LogRecord, time_left
 from partisan_actors.distribution.log_file import DiskLogError, LogContents, LogDamaged, LogFile, LogInUse
 from partisan_actors.processes.clock import GeventClock
 from partisan_actors.processes.identity import Life
 from tests.conditions import wait_until
+from tests.forking import Forked
 
 ROOT = Path(__file__).parent.parent.parent
 FIRST = Life("b@h", 5, (1 << 64) - 1)
@@ -116,7 +118,7 @@ def open_file(path, identity=42):
 
 def test_a_log_gives_back_what_was_committed(path):
     log, contents = open_file(path, (1 << 64) - 1)
-    assert contents == ((1 << 64) - 1, {}, [])
+    assert contents == ((1 << 64) - 1, {}, 0, [])
     kept = [
         record(1, life=FIRST, to=(1 << 64) - 1),
         record(2, name="nämé \ud800", payload=b""),
@@ -130,6 +132,27 @@ def test_a_log_gives_back_what_was_committed(path):
     assert contents.numbers == {"b@h": 3, "c@h": 7}
     assert contents.records == [kept[0], record(3), kept[2]]
     assert contents.records[0].life.epoch == 5
+    log.close()
+
+
+def test_nodes_that_nothing_is_open_for_are_forgotten_and_no_number_is_given_twice(path, monkeypatch):
+    monkeypatch.setattr(log_file, "KEPT_DESTINATIONS", 20)
+    last = {}
+    for _ in range(3):
+        log, contents = open_file(path)
+        for number in range(50):
+            node = f"n{number}@h"
+            given = contents.numbers.get(node, contents.forgotten) + 1
+            assert given > last.get(node, 0)
+            last[node] = given
+            log.commit(Batch([record(given, node)], [] if number == 7 else [(node, given)]))
+            assert len(log._destinations) <= 22
+        log.close()
+    log, contents = open_file(path)
+    assert len(contents.numbers) <= 22
+    assert [one.node for one in contents.records] == ["n7@h"] * 3
+    assert contents.numbers["n7@h"] == last["n7@h"]
+    assert all(contents.numbers.get(node, contents.forgotten) >= number for node, number in last.items())
     log.close()
 
 
@@ -413,8 +436,10 @@ def test_two_logs_of_one_process_do_not_share_a_file(log, path):
 
 def run_and_kill(path, size, lines, patched):
     """What a program that fills the log said until it was killed, after so many lines from its first commit on."""
-    command = [sys.executable, "-m", "tests.distribution.log_program", path, str(size), *["patched"] * patched]
-    program = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    early = ("patched",) * patched
+    errors = tempfile.TemporaryFile("w+b")  # noqa: SIM115
+    program = Forked("tests.distribution.log_program", path, str(size), early=early, stderr=errors)
+    program.stdin.close()
     output = FileObjectPosix(program.stdout.fileno(), "rb", close=False)
     said = []
     try:
@@ -428,10 +453,11 @@ def run_and_kill(path, size, lines, patched):
     finally:
         program.kill()
         program.wait()
-        errors = program.stderr.read()
         program.stdout.close()
-        program.stderr.close()
-    assert program.returncode == -signal.SIGKILL, errors.decode()
+        errors.seek(0)
+        said_wrong = errors.read().decode()
+        errors.close()
+    assert program.returncode == -signal.SIGKILL, said_wrong
     words = [line.decode().split() for line in said]
     return [(word, int(number)) for word, number in words]
 

@@ -9,6 +9,8 @@ from random import Random
 
 import pytest
 
+from partisan_actors.distribution import outboxes
+from partisan_actors.distribution.inbox import Inboxes, InboxParameters, Verdict
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
 from partisan_actors.distribution.outbox import Outbox
 from partisan_actors.distribution.outbox_events import (
@@ -389,6 +391,32 @@ def test_numbers_go_on_when_an_outbox_was_let_go_of():
     assert boxes.of("b@h").number == 1
     boxes.continue_from("c@h", 9)
     assert boxes.of("c@h").number == 9
+
+
+def test_no_number_is_given_twice_to_a_node_that_was_forgotten(monkeypatch):
+    monkeypatch.setattr(outboxes, "KEPT_NUMBERS", 10)
+    boxes = Outboxes(IDENTITY, OutboxParameters())
+    last = {}
+    for _ in range(5):
+        for number in range(30):
+            box = boxes.of(f"n{number}@h")
+            assert box.number >= last.get(box.node, 0)
+            for _ in range(1 + number % 3):
+                accept(box, "x")
+            last[box.node] = box.number
+            box.abandon(lambda owner: True, "for this test")
+            assert boxes.drop_if_quiet(box.node)
+            assert boxes.remembered <= 10
+    assert max(last.values()) < 500, "it goes up by what was given, and not by more"
+
+
+def test_who_is_sent_numbers_with_a_gap_takes_them():
+    inboxes = Inboxes(InboxParameters())
+    arrivals = inboxes.session_started("a@h")
+    for number, lowest in ((1, 1), (700, 700), (701, 700), (5000, 5000)):
+        told = Acknowledged(IDENTITY, number, lowest, 60.0, False)
+        assert arrivals.accept(told, 10, 0.0) is Verdict.DELIVER
+    assert inboxes.numbers == 0
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,6 @@ is delivered exactly once, and in order."""
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 from random import Random
 
 import gevent
@@ -14,8 +11,7 @@ from gevent.fileobject import FileObjectPosix
 
 from partisan_actors.distribution.inbox import Acknowledge, Inboxes, InboxParameters, Verdict
 from partisan_actors.wire.signals import encode_acknowledgement, signals_of
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.forking import Forked
 
 
 class Receiver:
@@ -32,12 +28,7 @@ class Receiver:
 
         `heard` is the part of what it had sent by then that still arrives.
         """
-        program = subprocess.Popen(
-            [sys.executable, "-m", "tests.distribution.outbox_program", path, f"{life:03}", mode],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        program = Forked("tests.distribution.outbox_program", path, f"{life:03}", mode)
         os.set_blocking(program.stdin.fileno(), False)
         output = FileObjectPosix(program.stdout.fileno(), "rb", close=False)
         arrivals = self.inboxes.session_started("a@h")

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from partisan_actors.distribution import Session
 from tests.conditions import wait_until
 from tests.distribution.nodes import Node, join
-
-ROOT = Path(__file__).parents[2]
+from tests.forking import Forked
 
 Start = Callable[..., "Program"]
 
@@ -26,11 +21,8 @@ class Program:
 
     def __init__(self, name: str, epoch: int, *others: str) -> None:
         self.name = name
-        command = [sys.executable, "-m", "tests.distribution.peer_program", name, str(epoch), *others]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
-        assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().strip()
+        self.process = Forked("tests.distribution.peer_program", name, str(epoch), *others)
+        self.address = self.process.stdout.readline().decode().strip()
 
     def signal(self, number: int) -> float:
         """Send a signal; when that was."""
@@ -40,7 +32,7 @@ class Program:
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
-        assert self.process.stdout is not None
+        self.process.stdin.close()
         self.process.stdout.close()
 
 

@@ -98,7 +98,7 @@ class _DirectedProxy(Proxy):
         self._abort(sink)
 
 
-def _hurry(node: Node) -> None:
+def hurry(node: Node) -> None:
     """Let it find others silent and out of reach in a third of the time."""
     parameters = cluster_of(node).peers.parameters
     session = replace(parameters.session, heartbeat_interval=0.3, silence=1.3)
@@ -120,7 +120,7 @@ class BadNetwork:
         for node, proxy in zip((self.here, self.other), self.proxies, strict=True):
             (proxy.target,) = node.listening
             if hurried:
-                _hurry(node)
+                hurry(node)
 
     @property
     def both(self) -> tuple[Node, Node]:

@@ -9,6 +9,7 @@ import pytest
 from partisan_actors import Down, Node, NodeDown, NodeUp, NoProcess, Undelivered, monitor, monitor_nodes, receive, send
 from partisan_actors.behaviours import call
 from tests.conditions import wait_until
+from tests.faults.network import hurry
 from tests.faults.talkers import Sink, item
 from tests.faults.traffic import CHANNELS, Residue, Traffic, warm_up
 from tests.integration.programs import NodeProgram, Programs
@@ -17,9 +18,11 @@ from tests.nodes import Nodes, session_between
 FOR_PROGRAMS = [{"name": "default"}, {"name": "bulk", "parallelism": 4}]
 
 
-def start_pair(nodes: Nodes, programs: Programs) -> tuple[Node, NodeProgram]:
+def start_pair(nodes: Nodes, programs: Programs, *, hurried: bool = False) -> tuple[Node, NodeProgram]:
     there = programs.start("there", channels=FOR_PROGRAMS)
     here = nodes.start("here", channels=CHANNELS)
+    if hurried:
+        hurry(here)
     here.join(there.address)
     return here, there
 
@@ -62,7 +65,7 @@ def test_peer_sigstopped_for_a_moment(nodes: Nodes, programs: Programs):
 
 
 def test_peer_sigstopped_for_long(nodes: Nodes, programs: Programs):
-    here, there = start_pair(nodes, programs)
+    here, there = start_pair(nodes, programs, hurried=True)
     with here.attached():
         warm_up(here, there)
         residue, of_program = Residue([here]), {"descriptors": there.ask("descriptors")}

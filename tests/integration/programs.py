@@ -20,8 +20,9 @@ from gevent.fileobject import FileObjectPosix
 
 from partisan_actors import Remote
 from tests.conditions import wait_until
+from tests.forking import Forked
 
-__all__ = ["NodeProgram", "Programs", "run_program", "running_programs"]
+__all__ = ["NodeProgram", "Programs", "run_forked", "run_program", "running_programs"]
 
 ROOT = Path(__file__).parent.parent.parent
 _numbers = itertools.count(1)
@@ -29,11 +30,6 @@ _numbers = itertools.count(1)
 
 def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | more
-
-
-def environment_of(wheel: Path | None) -> dict[str, str]:
-    """For a program that takes the package from a wheel, if one is given."""
-    return environment() if wheel is None else environment(PYTHONPATH=f"{wheel}{os.pathsep}{ROOT}")
 
 
 class NodeProgram:
@@ -48,17 +44,14 @@ class NodeProgram:
         self._answers: dict[int, AsyncResult] = {}
         self._ready = AsyncResult()
         self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.node_program", json.dumps(options | {"name": name})],
+        self._process = Forked(
+            "tests.integration.node_program",
+            json.dumps(options | {"name": name}),
+            python_path=str(ROOT) if wheel is None else f"{wheel}{os.pathsep}{ROOT}",
             # Elsewhere than in the checkout, which would be looked into before any wheel.
             cwd=tempfile.gettempdir(),
-            env=environment_of(wheel),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
             stderr=self._log,
-            bufsize=0,
         )
-        assert self._process.stdout is not None
         # Read by a greenlet: a node in this OS process has to run while one waits for an answer.
         self._output = FileObjectPosix(self._process.stdout.fileno(), "rb", close=False)
         self._reader = gevent.spawn(self._read)
@@ -79,7 +72,6 @@ class NodeProgram:
         number = next(_numbers)
         answer = self._answers[number] = AsyncResult()
         line = json.dumps({"number": number, "what": what, "arguments": arguments})
-        assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
         return answer
 
@@ -102,14 +94,13 @@ class NodeProgram:
 
     def end(self) -> int:
         """Let it end in order; its exit status."""
-        assert self._process.stdin is not None
         self._process.stdin.close()
         return self.wait()
 
     def wait(self) -> int:
         """Wait until it has ended; its exit status."""
         wait_until(lambda: self._process.poll() is not None, what=f"{self.name} has ended")
-        return self._process.returncode
+        return self._process.wait()
 
     def log(self) -> str:
         """What it wrote to its standard error."""
@@ -122,8 +113,7 @@ class NodeProgram:
         self._process.wait()
         self._reader.kill()
         for file in (self._process.stdin, self._output, self._process.stdout, self._log):
-            if file is not None:
-                file.close()
+            file.close()
 
     def _read(self) -> None:
         for line in self._output:
@@ -166,6 +156,20 @@ def running_programs() -> Iterator[Programs]:
         yield programs
     finally:
         programs.close()
+
+
+def run_forked(source: str) -> tuple[int, str]:
+    """Run Python source to its end, in an OS process that has imported the package; its status, and its errors."""
+    with tempfile.TemporaryFile("w+b") as errors:
+        program = Forked("tests.integration.source_program", source, stderr=errors)
+        try:
+            program.stdin.close()
+            wait_until(lambda: program.poll() is not None, 20.0, what="it has ended")
+        finally:
+            program.kill()
+            program.stdout.close()
+        errors.seek(0)
+        return program.wait(), errors.read().decode()
 
 
 def run_program(

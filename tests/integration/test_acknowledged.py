@@ -30,6 +30,7 @@ from partisan_actors import (
 from partisan_actors.behaviours import call
 from partisan_actors.distribution.log_file import LogInUse
 from tests.conditions import wait_until
+from tests.faults.network import hurry
 from tests.integration.programs import Programs
 from tests.integration.workers import Echo
 from tests.nodes import Nodes, cluster_of, cut, session_between
@@ -148,6 +149,7 @@ def test_a_new_life_fails_what_was_for_pids_of_the_old_one_and_gets_what_is_for_
 def test_a_stopped_peer_gets_it_once_when_it_goes_on(nodes: Nodes, programs: Programs):
     here = nodes.start("here")
     there = programs.start("there")
+    hurry(here)
     here.join(there.address)
     with here.attached():
         assert call(there.echo, ("echo", 1)) == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,6 +39,9 @@ def pair(nodes: Nodes) -> Iterator[list[Node]]:
     here, there = nodes.cluster("here", "there")
     with here.attached():
         yield [here, there]
+
+
+_chains = itertools.count(1)
 
 
 def start_echo(node: Node) -> Any:
@@ -218,6 +223,74 @@ def test_causal_messages_are_seen_for_each_member_and_on_arrival(nodes: Nodes):
         send(Remote("echo", "*"), "x", causal="talk")
         assert seen == [Remote("echo", name) for name in names]
         wait_until(lambda: there.run(call, echo, "notes") == (("seen", "x"),))
+
+
+@pytest.fixture
+def chain(nodes: Nodes) -> Any:
+    """Three nodes of a label. What is given is sent by the first to both others, and answered by the second."""
+    number = next(_chains)
+    names = tuple(f"{letter}-chain{number}@127.0.0.1" for letter in "abc")
+    a, b, c = nodes.cluster(*names, causal_labels=(CausalLabel("talk", names),))
+    echo = c.run(Echo.start, name="echo")
+
+    def say(message: Any) -> None:
+        a.run(send, Remote("echo", "*"), message, causal="talk")
+        wait_until(lambda: b.run(call, heard, "count") > 0)
+        b.run(send, Remote("echo", c.name), ("answer to", message), causal="talk")
+
+    heard = b.run(Echo.start, name="echo")
+    return c, echo, say
+
+
+def test_who_depends_on_a_dropped_message_is_delivered_all_the_same(chain: Any):
+    c, echo, say = chain
+    c.hooks.add("drop", receive=lambda message, about: DROP if message == "x" else None)
+    say("x")
+    wait_until(lambda: c.run(call, echo, "notes") == (("answer to", "x"),))
+
+
+@pytest.mark.parametrize("taken_off", [False, True])
+def test_who_depends_on_a_delayed_message_waits_for_it_and_nobody_else_does(chain: Any, taken_off: bool):
+    c, echo, say = chain
+    shown: list[Any] = []
+    c.hooks.add("delay", receive=lambda message, about: Delay(0.5) if message == "x" else shown.append(message))
+    say("x")
+    waiting = cluster_of(c).remote.incoming.interposition
+    if taken_off:
+        wait_until(lambda: waiting.holds("talk") and not waiting.busy)
+        c.hooks.remove("delay")
+    wait_until(lambda: waiting.waiting == 2, what="the answer is here, and waits")
+    with c.attached():
+        send(echo, "passes it, as it is of this node")
+    assert c.run(call, echo, "notes") == ("passes it, as it is of this node",)
+    wait_until(lambda: waiting.waiting == 0)
+    assert c.run(call, echo, "notes")[1:] == ("x", ("answer to", "x"))
+    assert not waiting.holds("talk")
+
+
+def test_at_their_limit_causal_messages_stay_with_their_senders(nodes: Nodes, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(interposition, "LIMIT", 10)
+    names = ("l1-hooks@127.0.0.1", "l2-hooks@127.0.0.1")
+    here, there = nodes.cluster(*names, causal_labels=(CausalLabel("talk", names),))
+    post = cluster_of(here).remote.causality.post
+    for box in post.outboxes:
+        box._parameters = replace(box._parameters, resend_after=0.05, resend_cap=0.05)
+    echo = there.run(Echo.start, name="echo")
+    most: list[int] = []
+    waiting = cluster_of(there).remote.incoming.interposition
+
+    def slowly(message: Any, about: About) -> None:
+        most.append(waiting.waiting)
+        sleep(0.001)
+
+    there.hooks.add("slow", receive=slowly)
+    with here.attached():
+        for number in range(60):
+            send(Remote("echo", there.name), number, causal="talk")
+    wait_until(lambda: there.run(call, echo, "count") == 60, 10.0)
+    assert there.run(call, echo, "notes") == tuple(range(60))
+    assert 5 < max(most) <= 10
+    assert here.telemetry()["causal"]["posted"]["resent"] > 0
 
 
 def test_an_acknowledged_message_that_is_dropped_on_arrival_is_told(pair: list[Node]):

@@ -9,7 +9,7 @@ import pytest
 
 from partisan_actors import NodeDown, NodeUp, Remote, monitor_nodes, receive
 from partisan_actors.behaviours import call
-from tests.integration.programs import run_program
+from tests.integration.programs import run_forked, run_program
 
 
 def test_a_program_that_ends_in_order_leaves_the_cluster(nodes, programs):
@@ -166,9 +166,9 @@ def test_a_monkey_patched_program_works_as_well(when):
     ],
 )
 def test_how_a_program_ends(source, status, error):
-    result = run_program(f"from partisan_actors import *\n{source}")
-    assert result.returncode == status, result.stderr
-    assert error in result.stderr if error else result.stderr == ""
+    ended, errors = run_forked(f"from partisan_actors import *\n{source}")
+    assert ended == status, errors
+    assert error in errors if error else errors == ""
 
 
 def test_a_native_thread_waits_for_a_node_that_the_main_thread_stops():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from partisan_actors.wire.signals import signals_of
 from tests.conditions import wait_until
 from tests.integration.programs import NodeProgram, Programs, running_programs
 from tests.integration.workers import Echo
-from tests.nodes import Nodes, running_nodes
+from tests.nodes import Nodes, cluster_of, running_nodes
 from tests.upgrade import record
 
 HERE = Path(__file__).parent
@@ -92,8 +93,6 @@ def test_the_two_form_a_cluster_and_talk_in_both_directions(old: NodeProgram, ne
 
 
 def session_of(new: Node, old: NodeProgram) -> Any:
-    from tests.nodes import cluster_of
-
     session = cluster_of(new).peers.session(old.name)
     assert session is not None
     return session
@@ -130,6 +129,17 @@ def test_an_old_node_that_leaves_is_left(old: NodeProgram, new: Node):
     wait_until(lambda: joined(old, new))
     old.ask("leave")
     wait_until(lambda: new.members() == [new.name])
+
+
+def test_an_old_node_is_told_that_there_is_no_place_for_it(old: NodeProgram, new: Node, nodes: Nodes):
+    peers = cluster_of(new).peers
+    peers.parameters = replace(peers.parameters, sessions=1)
+    nodes.start("other", cookie=COOKIE).join(new.address or "")
+    # It knows no such reason, and falls back on one that it has; the text comes all the same.
+    with pytest.raises(RuntimeError, match=r"unreachable: .* has as many sessions as it may"):
+        old.ask("join", new.address)
+    assert new.telemetry()["counters"]["refusals"] == {"full": 1}
+    assert old.ask("members") == [old.name]
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED))
