@@ -192,12 +192,22 @@ def cast(
     """Send a request that is not answered; like `send`, whether or not anybody is there (OTP: `gen_server:cast/2`)."""
     # hot path: `send`'s first branch with `current_process` and `deliver` written out: 0.53 us, else 0.60.
     try:
-        runtime = getcurrent().partisan_process.runtime
+        process = getcurrent().partisan_process
+        runtime = process.runtime
     except AttributeError:
-        runtime = current_process().runtime  # tells what is wrong
+        process = current_process()  # tells what is wrong
+        runtime = process.runtime
     if channel is not None:
         check_delivery(runtime, channel)
-    if type(dest) is Pid and dest.home is runtime.home and runtime.check_message is None and runtime.closed is None:
+    home = dest.home if type(dest) is Pid and runtime.closed is None else None
+    if home is None:
+        pass
+    elif home is not runtime.home:
+        if channel is None and partition_key is None and not nosuspend and home.node != runtime.home.node:
+            # As `send` would; 0.6 us less.
+            runtime.router.send(process, dest, Cast(request), DEFAULT_OPTIONS)
+            return
+    elif runtime.check_message is None:
         target = runtime.processes.get(dest.serial)
         if target is None:
             return

@@ -22,6 +22,7 @@ from partisan_actors.processes.identity import Pid
 from partisan_actors.processes.process import Process
 from partisan_actors.processes.requests import Cast, RemoteCaller, RemoteSystemCaller, Request
 from partisan_actors.processes.runtime import Runtime
+from partisan_actors.processes.scheduler import QUEUED
 from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec, DecodeError
 from partisan_actors.wire.signals import Outcome, Signal, decode_acknowledgement, signals_of
@@ -182,7 +183,10 @@ class Incoming:
         process = runtime.processes.get(signal.to) if signal.name is None else runtime.names.get(signal.name)
         if process is None:
             return False
-        process.deliver(message)
+        if process.status == QUEUED and process.mailbox:
+            process.mailbox.append(message)  # as `deliver` would, 0.1 us less: it runs anyway
+        else:
+            process.deliver(message)
         if process.max_mailbox is not None:
             ties.credit.delivered(process, signal)
         return True

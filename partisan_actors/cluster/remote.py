@@ -38,7 +38,7 @@ from partisan_actors.processes.scheduler import RUNNING
 from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.partition import partition_number
-from partisan_actors.wire.signals import Signal, encode_signal
+from partisan_actors.wire.signals import LARGE, Signal, encode_plain, encode_signal
 
 __all__ = ["RemoteProcesses"]
 
@@ -148,7 +148,11 @@ class RemoteProcesses:
                 return
             only, serial = ties_there.ways.only, sender.pid.serial
             if only is not None and not only.congested and not ties_there.credit.full:
-                only.send(encode_signal(kind, dest.serial, serial, 0, payload), serial + dest.serial)
+                to = dest.serial
+                if type(payload) is bytes and len(payload) < LARGE:
+                    only.send(encode_plain(kind, to, serial, payload), serial + to)
+                else:
+                    only.send(encode_signal(kind, to, serial, 0, payload), serial + to)
                 return
         if self.hooks.on_the_way_out:
             message, delay, dropped = self.interpose("send" if kind == signals.SEND else "cast", sender, dest, message)

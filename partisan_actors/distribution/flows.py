@@ -238,6 +238,8 @@ class FlowQueue:
             self._append(signal)
 
     def _take_small(self, limit: int) -> Piece:
+        if not self._tuples:
+            return self._take_plain(limit)
         small = self._small
         size = 0
         parts: list[Buffer] = []
@@ -254,5 +256,22 @@ class FlowQueue:
                 parts.append(signal)
             small.popleft()
             self._taken += 1
+        self.size -= size
+        return Piece(size, parts)
+
+    def _take_plain(self, limit: int) -> Piece:
+        # hot path: once per joined write of a backlog, with little to do for each of its signals.
+        parts: list[Buffer] = []
+        append, take, left = parts.append, self._small.popleft, limit
+        for signal in self._small:
+            left -= len(signal)
+            if left < 0 and parts:
+                left += len(signal)
+                break
+            append(signal)  # type: ignore[arg-type]
+        for _ in parts:
+            take()
+        self._taken += len(parts)
+        size = limit - left
         self.size -= size
         return Piece(size, parts)

@@ -62,6 +62,8 @@ def send(
         return _send_acknowledged(process, dest, message, options)
     if type(dest) is Pid and dest.home is runtime.home:
         target: Any = runtime.processes.get(dest.serial)
+    elif type(dest) is Pid and dest.home.node != runtime.home.node:
+        target = dest  # as `resolve` says, without the call
     else:
         target = runtime.resolve(dest)
     if target is None:
