@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.sources import parsed
+
 ROOT = Path(__file__).parent.parent
 SOURCES = {
     "partisan_actors": ROOT / "partisan_actors",
@@ -174,7 +176,7 @@ def imported_by(*folders: str) -> Iterator[str]:
     """The top-level names that the files of these folders import."""
     for folder in folders:
         for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(parsed(path)):
                 match node:
                     case ast.Import(names=names):
                         yield from (alias.name.partition(".")[0] for alias in names)

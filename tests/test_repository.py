@@ -8,10 +8,11 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.sources import parsed
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = ("partisan_actors", "behaviours", "topologies")
@@ -59,9 +60,11 @@ def python_files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-@cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+@pytest.fixture(scope="module", autouse=True)
+def forgotten() -> Iterator[None]:
+    """Half a million objects, which every garbage collection of the tests to come would walk."""
+    yield
+    parsed.cache_clear()
 
 
 def place(path: Path, line: int = 1) -> str:

@@ -271,10 +271,10 @@ def test_who_depends_on_a_delayed_message_waits_for_it_and_nobody_else_does(chai
 def test_at_their_limit_causal_messages_stay_with_their_senders(nodes: Nodes, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(interposition, "LIMIT", 10)
     names = ("l1-hooks@127.0.0.1", "l2-hooks@127.0.0.1")
-    here, there = nodes.cluster(*names, causal_labels=(CausalLabel("talk", names),))
+    here, there = (nodes.start(name, causal_labels=(CausalLabel("talk", names),)) for name in names)
     post = cluster_of(here).remote.causality.post
-    for box in post.outboxes:
-        box._parameters = replace(box._parameters, resend_after=0.05, resend_cap=0.05)
+    post._boxes.parameters = replace(post._boxes.parameters, resend_after=0.05, resend_cap=0.05)
+    here.join(there.address or "")
     echo = there.run(Echo.start, name="echo")
     most: list[int] = []
     waiting = cluster_of(there).remote.incoming.interposition
@@ -284,6 +284,7 @@ def test_at_their_limit_causal_messages_stay_with_their_senders(nodes: Nodes, mo
         sleep(0.001)
 
     there.hooks.add("slow", receive=slowly)
+    wait_until(lambda: cluster_of(here).remote.causality._labels["talk"].machine._departures)
     with here.attached():
         for number in range(60):
             send(Remote("echo", there.name), number, causal="talk")
