@@ -45,8 +45,9 @@ def peers_table(figures: Figures, as_a_peer: str, peers: list[str], versions: di
         made.add_section()
         place = (network, bench, metric)
         for system, own in values.items():
-            made.add_row(*place, f"{system} {versions.get(system, '')}".strip(), _cell(own), _ratio(own, best))
-            place = ("", "", "")
+            if own or best:  # of what only ours measures there are no empty rows
+                made.add_row(*place, f"{system} {versions.get(system, '')}".strip(), _cell(own), _ratio(own, best))
+                place = ("", "", "")
     return made
 
 
