@@ -1,10 +1,12 @@
-"""The command: `python -m benchmarks.distribution [--erlang RUN.SH] [--wan IN-WAN.SH]`.
+"""The command: `python -m benchmarks.distribution [--erlang FILE] [--wan FILE] [--peers FOLDER --peer NAME=PYTHON]`.
 
-Two OS processes, on loopback and over an emulated WAN: ours, a bare socket's ping-pong, and Erlang's distribution, in
-turns, several times. JSON lines and a table go to standard output. Nothing is asserted.
+Two OS processes, on loopback and over an emulated WAN: ours, a bare socket's ping-pong, Erlang's distribution and the
+Python peers, in turns, several times. JSON lines and tables go to standard output. No figure is judged: the exit status
+is 1 only when something could not be measured, or not wholly.
 
 `--erlang` names a script that runs Erlang's benches (`run.sh two-nodes -b ...`, TSV to standard output), `--wan` one
-that runs a command with loopback delayed (`in-wan.sh MICROSECONDS COMMAND...`).
+that runs a command with loopback delayed (`in-wan.sh MICROSECONDS COMMAND...`), `--peers` the folder of the peers'
+files, and `--peer` one of them with the interpreter that has it installed.
 """
 
 from __future__ import annotations
@@ -14,49 +16,34 @@ import json
 import os
 import secrets
 import socket
-import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks import pair
-
-ERLANG_NAMES = {
-    "gs_call C=1": "call_1",
-    "gs_call C=16": "call_16",
-    "gs_call C=128": "call_128",
-    "cast S=100 C=1": "cast_100B",
-    "cast S=1024 C=1": "cast_1KiB",
-    "cast S=1048576 C=1": "bulk_1",
-    "cast S=1048576 C=16": "bulk_16",
-    "hol flood=16x1MiB small_on=same": "mixed_one_connection",
-}
-ERLANG_METRICS = {
-    "per_s": "per_s",
-    "p50_us": "p50_us",
-    "p99_us": "p99_us",
-    "msgs_per_s": "per_s",
-    "mb_per_s": "mb_per_s",
-    "echo_p50_us": "p50_us",
-    "echo_p99_us": "p99_us",
-    "flood_mb_per_s": "bulk_mb_per_s",
-}
-
-Key = tuple[str, str, str, str]  # network, system, bench, metric
+from benchmarks.comparison import Figures, json_lines, peers_table, systems_table
+from benchmarks.peers import OURS_AS_A_PEER, Peer, our_file, run_peer
+from benchmarks.systems import Result, Run, run_erlang, run_floor, run_ours
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.distribution", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.distribution",
+        description="Measure two nodes in two OS processes, beside Erlang's and Python's, in turns.",
+    )
     parser.add_argument("--erlang", type=Path, metavar="FILE", help="the script of Erlang's benches")
     parser.add_argument("--wan", type=Path, metavar="FILE", help="the script that delays loopback")
-    parser.add_argument("--round-trips", default="0,20", metavar="MS,MS", help="0 is plain loopback")
+    parser.add_argument("--peers", type=Path, metavar="FOLDER", help="where _common.py and the peers' files are")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON", help="bench_NAME.py there, and "
+                        "the interpreter that has this peer installed; may be given again")  # fmt: skip
+    parser.add_argument("--round-trips", metavar="MS,MS", help="0 is plain loopback. With --wan 0,20 by default")
     parser.add_argument("--repeat", type=int, default=3, metavar="N")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each bench")
     parser.add_argument("--only", action="append", choices=list(pair.BENCHES), metavar="NAME")
@@ -64,10 +51,27 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)  # what the command runs
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)  # and that as its own
     parser.add_argument("--floor", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    default = "0" if options.wan is None else "0,20"
+    options.round_trips = [float(text) for text in (options.round_trips or default).split(",")]
+    if any(options.round_trips) and options.wan is None:
+        parser.error("--round-trips other than 0 need --wan")
+    options.peer = [peer_of(options.peers, text, parser) for text in options.peer]
+    return options
 
 
-# Ours, in the child that measures.
+def peer_of(folder: Path | None, text: str, parser: argparse.ArgumentParser) -> Peer:
+    """The peer that an argument names."""
+    name, _, python = text.partition("=")
+    if folder is None or not name or not python:
+        parser.error(f"--peer takes NAME=PYTHON, beside --peers FOLDER; not {text}")
+    file = folder / f"bench_{name}.py"
+    if not file.is_file():
+        parser.error(f"there is no {file}")
+    return Peer(name, file, python)
+
+
+# What the children run.
 
 
 @contextmanager
@@ -111,128 +115,77 @@ def floor(seconds: float) -> dict[str, float]:
     }
 
 
+def run_child(options: argparse.Namespace, names: list[str]) -> bool:
+    """Do a child's work, if that is what is asked for."""
+    if options.serve:
+        pair.serve()
+    elif options.floor:
+        print(json.dumps(floor(options.seconds)))
+    elif options.measure:
+        with serving() as address:
+            print(json.dumps(pair.measure(address, names, options.seconds)))
+    return bool(options.serve or options.floor or options.measure)
+
+
 # The command.
 
 
-def behind(wan: Path | None, milliseconds: float, command: list[str]) -> list[str]:
-    """The command, delayed by so much."""
-    if not milliseconds:
-        return command
-    assert wan is not None, "--round-trips other than 0 need --wan"
-    return [str(wan), str(int(milliseconds * 500)), *command]
+def systems_of(options: argparse.Namespace) -> dict[str, Callable[[Run], Result]]:
+    """Who is measured, in the order of the first round."""
+    systems: dict[str, Callable[[Run], Result]] = {"partisan_actors": run_ours, "socket": run_floor}
+    if options.erlang is not None:
+        systems["erlang"] = partial(run_erlang, options.erlang)
+    if options.peers is not None:
+        systems[OURS_AS_A_PEER] = partial(run_peer, our_file(options.peers, sys.executable))
+    return systems | {peer.name: partial(run_peer, peer) for peer in options.peer}
 
 
-def run_ours(options: argparse.Namespace, milliseconds: float, names: list[str]) -> dict[str, dict[str, float]]:
-    """Measure ours in a child."""
-    command = [sys.executable, "-m", "benchmarks.distribution", "--measure", "--seconds", str(options.seconds)]
-    for name in names:
-        command += ["--only", name]
-    output = subprocess.run(behind(options.wan, milliseconds, command), capture_output=True, text=True, check=False)
-    if output.returncode:
-        print(output.stderr, file=sys.stderr)
-        return {}
-    measured: dict[str, dict[str, float]] = json.loads(output.stdout.splitlines()[-1])
-    return measured
+def collect(options: argparse.Namespace, names: list[str]) -> tuple[Figures, dict[str, str], list[str]]:
+    """Every figure of every round, the versions that systems told, and what could not be measured.
 
-
-def run_floor(options: argparse.Namespace, milliseconds: float) -> dict[str, dict[str, float]]:
-    """Measure the bare socket in a child."""
-    command = [sys.executable, "-m", "benchmarks.distribution", "--floor", "--seconds", str(options.seconds)]
-    output = subprocess.run(behind(options.wan, milliseconds, command), capture_output=True, text=True, check=False)
-    return {"call_1": json.loads(output.stdout.splitlines()[-1])} if not output.returncode else {}
-
-
-def run_erlang(options: argparse.Namespace, milliseconds: float) -> dict[str, dict[str, float]]:
-    """Let Erlang measure itself."""
-    flags = ["-b", "call,cast,hol", "-cs", "1,16,128", "-ss", "100,1024,1048576", "-hol", "16", "-ms"]
-    command = [str(options.erlang), "two-nodes", *flags, str(int(options.seconds * 1000))]
-    environment = os.environ | {"RUNS": "1"}
-    output = subprocess.run(
-        behind(options.wan, milliseconds, command), capture_output=True, text=True, check=False, env=environment
-    )
-    figures: dict[str, dict[str, float]] = {}
-    for line in output.stdout.splitlines():
-        fields = line.split("\t")
-        if len(fields) >= 4 and fields[1] in ERLANG_NAMES and fields[2] in ERLANG_METRICS:
-            figures.setdefault(ERLANG_NAMES[fields[1]], {})[ERLANG_METRICS[fields[2]]] = float(fields[3])
-    return figures
-
-
-def collect(options: argparse.Namespace, names: list[str]) -> dict[Key, list[float]]:
-    """Every figure of every round."""
-    figures: dict[Key, list[float]] = {}
+    Each round begins with another system, so that none always comes right after the same.
+    """
+    figures: Figures = {}
+    versions: dict[str, str] = {}
+    failures: list[str] = []
+    systems = list(systems_of(options).items())
     for number in range(options.repeat):
-        for milliseconds in map(float, options.round_trips.split(",")):
-            network = f"{milliseconds:g} ms" if milliseconds else "loopback"
-            print(f"round {number + 1} of {options.repeat}, {network}", file=sys.stderr)
-            measured = {"partisan_actors": run_ours(options, milliseconds, names)}
-            measured["socket"] = run_floor(options, milliseconds)
-            if options.erlang is not None:
-                measured["erlang"] = run_erlang(options, milliseconds)
-            for system, benches in measured.items():
-                for bench, metrics in benches.items():
+        first = number % len(systems)
+        for round_trip in options.round_trips:
+            run = Run(names, options.seconds, round_trip, options.wan)
+            for system, measure in systems[first:] + systems[:first]:
+                print(f"round {number + 1} of {options.repeat}, {run.network}: {system}", file=sys.stderr)
+                result = measure(run)
+                failures += [f"round {number + 1}, {run.network}: {failure}" for failure in result.failures]
+                if result.version:
+                    versions[system] = result.version
+                for bench, metrics in result.benches.items():
                     for metric, value in metrics.items():
-                        figures.setdefault((network, system, bench, metric), []).append(value)
-    return figures
-
-
-def line_of(key: Key, values: list[float]) -> dict[str, object]:
-    """What a JSON line says of a figure."""
-    network, system, bench, metric = key
-    named = {"network": network, "system": system, "bench": bench, "metric": metric, "runs": len(values)}
-    return named | {"median": statistics.median(values), "min": min(values), "max": max(values)}
-
-
-def shown(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
-
-
-def table(figures: dict[Key, list[float]]) -> Table:
-    """Medians, and the lowest and the highest."""
-    made = Table("network", "bench", "metric", "partisan_actors", "erlang", "socket", "/ erlang", "/ socket")
-    rows = dict.fromkeys((network, bench, metric) for network, _, bench, metric in figures)
-    for network, bench, metric in rows:
-        cells, medians = [], {}
-        for system in ("partisan_actors", "erlang", "socket"):
-            values = figures.get((network, system, bench, metric))
-            if values is None:
-                cells.append("-")
-                continue
-            medians[system] = statistics.median(values)
-            cells.append(f"{shown(medians[system])} ({shown(min(values))}-{shown(max(values))})")
-        ours = medians.get("partisan_actors")
-        for other in ("erlang", "socket"):
-            ratio = ours / medians[other] if ours is not None and medians.get(other) else None
-            cells.append(f"{ratio:.2f}" if ratio is not None else "")
-        made.add_row(network, bench, metric, *cells)
-    return made
+                        figures.setdefault((run.network, system, bench, metric), []).append(value)
+    return figures, versions, failures
 
 
 def main() -> int:
     """The command; its exit status."""
     options = parse_arguments()
     names = options.only or list(pair.BENCHES)
-    if options.serve:
-        pair.serve()
-        return 0
-    if options.floor:
-        print(json.dumps(floor(options.seconds)))
-        return 0
-    if options.measure:
-        with serving() as address:
-            print(json.dumps(pair.measure(address, names, options.seconds)))
+    if run_child(options, names):
         return 0
     os.environ["PARTISAN_COOKIE"] = secrets.token_hex(32)
-    figures = collect(options, names)
-    lines = [json.dumps(line_of(key, values)) for key, values in figures.items()]
+    figures, versions, failures = collect(options, names)
+    lines = list(json_lines(figures, versions))
     print("\n".join(lines))
     if options.json is not None:
         options.json.write_text("\n".join(lines) + "\n")
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 160
-    console.print(table(figures))
-    return 0
+    console.print(systems_table(figures))
+    if options.peers is not None:
+        console.print(peers_table(figures, OURS_AS_A_PEER, [peer.name for peer in options.peer], versions))
+    for failure in failures:
+        print(f"not measured, or not wholly: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

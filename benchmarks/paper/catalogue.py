@@ -5,8 +5,8 @@ The paper names its configurations by connections and affinity. What they are wi
 - "1 connection": what a node does when nothing is said.
 - "16 connections": the pair of pids picks one of 16. With Partisan each message takes any of them, and order is lost;
   ours keeps the order of a pair everywhere, so what the paper calls affinity is there already.
-- "16, affinity": `partition_key` is the actor's number. What differs from the above is what picks the connection: numbers
-  in a row, of keys as of pids, spread over nearly all of them (16 actors use 15 of 16).
+- "16, affinity": `partition_key` is the actor's number. What differs from the above is only what picks the connection;
+  numbers in a row, of keys as of pids, spread over nearly all of them (16 actors use 15 of 16).
 - "4 channels x 16": the paper's undefined, gossip, broadcast and vnode with 16 connections each, and affinity. Actors
   talk on vnode. The others have nothing to carry in these workloads, and a channel's connections are made when it is
   first used, so that this is "16, affinity" on a channel other than the default one.
