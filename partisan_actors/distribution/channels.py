@@ -131,6 +131,7 @@ class Channel:
         return StreamParameters(
             joined=joined,
             alone=min(usual.alone, 2 * joined),
+            turn=min(usual.turn, self.high_watermark // 16 + 1),
             fragment=min(usual.fragment or joined, joined),
             low_watermark=self.low_watermark,
             high_watermark=self.high_watermark,

@@ -175,10 +175,6 @@ class Session:
             return self.default
         return self.system if stream == self.system.stream.id else self.connections.outgoing(stream)
 
-    def when_room(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once, later, when the default stream is not congested any more, or the session has ended."""
-        self.default.when_room(callback)
-
     def end(self, reason: str) -> None:
         """End the session and tell the peer, if it can be told. What is still queued is lost."""
         self.perform(self.machine.end(reason, self._owner.clock.now()))

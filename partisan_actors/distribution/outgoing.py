@@ -40,6 +40,8 @@ class Outgoing:
         "_places",
         "_sending",
         "_session",
+        "_told",
+        "_turn_ends",
         "_used",
         "_waiting",
         "bearer",
@@ -64,6 +66,8 @@ class Outgoing:
         self._offer: Callable[[Signal, Hashable], bool] = stream.sending.offer if used else self._first_offer
         self._waiting: dict[int, Callable[[], None]] = {}  # to be told when there is room; by place
         self._places: list[int] = []  # these places, and some that were given up, as a heap
+        self._told: set[int] = set()  # places of those who were called and have not looked yet
+        self._turn_ends = 0  # from so many bytes buffered on, it is the turn of the one that was told last
         self._last_place = 0
 
     def __repr__(self) -> str:
@@ -81,11 +85,13 @@ class Outgoing:
 
     @property
     def congested(self) -> bool:
-        """Whether senders should wait: from the high watermark on until the low one, and behind others that wait.
+        """Whether senders should wait: from the high watermark on until the low one, and for others whose turn it is.
 
         Never once it ended.
         """
-        return (self._sending.congested or bool(self._waiting)) and not self.ended
+        if self._sending.congested or ((self._told or self._waiting) and self._sending.buffered >= self._turn_ends):
+            return not self.ended
+        return False
 
     def keeps_waiting(self, place: int) -> bool:
         """Whether it is not the turn yet of who waits at that place."""
@@ -124,16 +130,17 @@ class Outgoing:
         if not place:
             self._last_place += 1
             place = self._last_place
-        if self.congested:
-            self._waiting[place] = callback
-            heappush(self._places, place)
-        else:
-            self._clock.call_soon(callback)
+        full = self.congested
+        self._waiting[place] = callback
+        heappush(self._places, place)
+        if not full:
+            self.tell_room()
         return place
 
     def forget(self, place: int) -> None:
         """Who waited at that place waits no more."""
         self._waiting.pop(place, None)
+        self._told.discard(place)
         if not self._sending.congested:
             self.tell_room()
 
@@ -141,8 +148,11 @@ class Outgoing:
         """There is room again: call who has waited longest."""
         places = self._places
         while places:
-            callback = self._waiting.pop(heappop(places), None)
+            place = heappop(places)
+            callback = self._waiting.pop(place, None)
             if callback is not None:
+                self._told.add(place)
+                self._turn_ends = self._sending.buffered + self._sending.turn
                 self._clock.call_soon(callback)
                 return
 

@@ -64,6 +64,9 @@ class StreamParameters:
     hard_limit: int = 64 << 20
     """From here on nothing more is taken, and the session ends. One large signal alone never gets there."""
 
+    turn: int = 256 << 10
+    """What one sender may offer while others wait for room, or one signal."""
+
     largest: int = MAX_BODY
     """A bigger signal fits into no frame."""
 
@@ -85,6 +88,8 @@ class StreamParameters:
             raise ValueError(f"alone ({self.alone}) must be at least joined ({self.joined})")
         if self.fragmented < 1:
             raise ValueError(f"fragmented ({self.fragmented}) must be above 0")
+        if self.turn < 1:
+            raise ValueError(f"turn ({self.turn}) must be above 0")
         if self.largest < self.joined:
             raise ValueError(f"largest ({self.largest}) must be at least joined ({self.joined})")
         if self.owed_frames < 1 or self.owed_bytes < 1:
@@ -215,6 +220,11 @@ class SendingStream:
     def buffered(self) -> int:
         """Bytes unsent and unacknowledged."""
         return self.unsent + self.unacknowledged
+
+    @property
+    def turn(self) -> int:
+        """What one sender may offer while others wait for room."""
+        return self._parameters.turn
 
     @property
     def frame_waits(self) -> bool:

@@ -19,6 +19,7 @@ SMALL = PeerParameters(
             joined=1000,
             fragment=700,
             alone=1000,
+            turn=500,
             low_watermark=4000,
             high_watermark=8000,
             hard_limit=64000,

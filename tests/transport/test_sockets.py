@@ -163,8 +163,8 @@ def test_a_fast_reader_does_not_delay_a_small_message(sockets):
         wait_until(lambda number=number: far.count > number, what="the small message")
         delays.append(start - busy.connection.unsent)
     assert busy.connection.unsent > 0, "the writer was not busy all the time"
-    # wait_until looks once for each turn or two of the loop.
-    assert max(delays) <= 6 * machinery.WRITE_BUDGET
+    # wait_until looks once for each few turns of the loop.
+    assert max(delays) <= 6 * MEGABYTE
     busy.connection.close("done")
     thread.join()
 
@@ -183,11 +183,11 @@ def test_tiny_buffers_count_for_more_than_their_bytes():
     queue.send(kernel)
     assert kernel.calls == machinery.WRITE_BUDGET // (machinery.MOST_BUFFERS * machinery.BUFFER_COST)
     assert 0 < queue.size < 50_000
-    queue.send(kernel)
-    queue.send(kernel)
-    queue.send(kernel)
-    queue.send(kernel)
-    assert queue.size == 0
+    while queue.size:
+        left, calls = queue.size, kernel.calls
+        queue.send(kernel)
+        assert queue.size < left
+        assert kernel.calls == calls + 1
 
 
 def test_tiny_buffers_behind_a_large_one(sockets):
