@@ -175,8 +175,8 @@ def error_of(request: Request) -> CallError:
         return NoConnection(reason, f"{text}: there is no connection to its node, or it was lost")
     if type(reason) is tuple and len(reason) == 2 and reason[0] == "undecodable":
         return CallError(reason, f"{text}: a message could not be decoded: {reason[1]}")
-    if reason == "system_limit" and type(reason) is str:
-        return CallError(reason, f"{text}: far too many requests of this node are unanswered there")
+    if type(reason) is tuple and len(reason) == 2 and reason[0] == "system_limit":
+        return CallError(reason, f"{text}: {reason[1]}")
     if isinstance(reason, Crash):
         return ServerExit(reason, f"{text}: the server crashed: {reason.type}: {reason.message}\n{reason.traceback}")
     return ServerExit(reason, f"{text}: the server ended with {shortened(reason)}")

@@ -234,8 +234,14 @@ class Causality:
     def renew(self) -> None:
         """This node goes by a higher epoch from now on: it is another life, which nobody has met yet."""
         home = self._runtime.home
+        # Whom the life before met, and what it was to tell them again, is no matter of this one.
+        self._lives.clear()
+        for timer in self._again.values():
+            timer.cancel()
+        self._again.clear()
         for label in self._labels.values():
             label.machine = CausalOrder(label.machine.label, home.node, incarnation_of(home.epoch, home.bits))
+            label.suspects = set()
 
     # What the view tells.
 

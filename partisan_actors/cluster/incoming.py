@@ -31,6 +31,7 @@ __all__ = ["TOO_MANY", "Incoming"]
 
 TOO_MANY = "system_limit"
 """Why a link, monitor or request ended that was one too many, as Erlang says it."""
+_TOO_MANY_REQUESTS = "far too many requests of this node are unanswered there"
 
 # What is between the nodes themselves; a message of a causal label is, until it is due.
 _NEVER_INTERPOSED = frozenset({signals.ACKNOWLEDGE, signals.FULL, signals.ROOM, signals.CAUSAL})
@@ -311,7 +312,9 @@ class Incoming:
     def _over_limit(self, ties: Ties, signal: Signal, answer: int) -> None:
         """What would have been a tie ends at once."""
         self.over_limit += 1
-        ties.send_reason(ties.back(signal), answer, signal.sender, signal.to, signal.ref, TOO_MANY)
+        # A server may end with "system_limit" of its own: what a call gets says that it was not that.
+        reason = (TOO_MANY, _TOO_MANY_REQUESTS) if answer == signals.CALL_FAILED else TOO_MANY
+        ties.send_reason(ties.back(signal), answer, signal.sender, signal.to, signal.ref, reason)
 
     def _on_demonitor(self, ties: Ties, signal: Signal) -> None:
         remote = ties.remote_watches.pop(signal.ref, None)

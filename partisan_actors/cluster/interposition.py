@@ -176,12 +176,14 @@ class Interposition:
         """The first of a label that waits for its time has had it."""
         clock, late = self._runtime.clock, self._late[label]
         now = clock.now()
-        while late and late[0].due <= now:
-            self._go_on_late(late.popleft())
-        if late:
-            clock.call_later(late[0].due - now, self._release, label)
-        else:
-            del self._late[label]
+        try:
+            while late and late[0].due <= now:
+                self._go_on_late(late.popleft())
+        finally:
+            if late:
+                clock.call_later(late[0].due - now, self._release, label)
+            else:
+                del self._late[label]
 
     def _go_on_late(self, one: _Late) -> None:
         self._delayed -= 1

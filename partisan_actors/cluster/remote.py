@@ -235,37 +235,49 @@ class RemoteProcesses:
         receiver: Receiver | None = None,
     ) -> bool:
         """Wait while the stream, or the mailbox of the receiver, is full; False when the time is up."""
-        place = 0
-        congested = way.outgoing.congested
-        while congested or receiver in ties.credit.full:
+        outgoing, full = way.outgoing, ties.credit.full
+        while outgoing.congested or receiver in full:
+            congested = outgoing.congested
             if nosuspend:
                 raise WouldBlock(_why_not_now(ties, congested, receiver))
             if sender.exiting is not NOT_EXITING:
                 return True  # a last word from a `finally` block is not held up
-            if deadline is not None and self.runtime.clock.now() >= deadline:
+            if congested:
+                in_time = self._wait_for_turn(sender, outgoing, deadline)
+            else:
+                in_time = self._wait_for_mailbox(sender, full[receiver], deadline)  # type: ignore[index]
+            if not in_time:
                 return False
-            waiting = None if congested else ties.credit.full[receiver]  # type: ignore[index]
-            place = self._wait_once(sender, way, waiting, deadline, place)
-            congested = way.outgoing.keeps_waiting(place) if place else way.outgoing.congested
+            if congested and receiver not in full:
+                return True  # it is this one's turn, whoever else waits
         return True
 
-    def _wait_once(
-        self, sender: Process, way: Way, waiting: dict[Process, None] | None, deadline: float | None, place: int
-    ) -> int:
-        """Wait among those who wait for a mailbox, or for the stream; who gives up leaves nothing behind."""
-        if waiting is not None:
-            waiting[sender] = None
-            try:
-                sender.wait(deadline)
-            finally:
-                waiting.pop(sender, None)
-            return place
-        place = way.outgoing.when_room(sender.wake, place)
+    def _wait_for_turn(self, sender: Process, outgoing: Outgoing, deadline: float | None) -> bool:
+        """Wait until it is the sender's turn on the stream; False when the time is up before."""
+        place = outgoing.when_room(sender.wake)
         try:
-            sender.wait(deadline)
+            while outgoing.keeps_waiting(place):
+                if not self._wait_once(sender, deadline):
+                    return False
+                if outgoing.keeps_waiting(place):
+                    outgoing.when_room(sender.wake, place)
         finally:
-            way.outgoing.forget(place)
-        return place
+            outgoing.forget(place)
+        return True
+
+    def _wait_for_mailbox(self, sender: Process, waiting: dict[Process, None], deadline: float | None) -> bool:
+        """Wait among those who wait for a mailbox, once; False when the time is up."""
+        waiting[sender] = None
+        try:
+            return self._wait_once(sender, deadline)
+        finally:
+            waiting.pop(sender, None)
+
+    def _wait_once(self, sender: Process, deadline: float | None) -> bool:
+        if deadline is not None and self.runtime.clock.now() >= deadline:
+            return False
+        sender.wait(deadline)
+        return True
 
     def _hold_answer(self, ties: Ties, way: Way) -> None:
         process = process_of_greenlet()
@@ -427,7 +439,7 @@ class RemoteProcesses:
 
 def _why_not_now(ties: Ties, congested: bool, receiver: Receiver | None) -> str:
     if congested:
-        return f"what is unsent to {ties.peer.node} is above the high watermark"
+        return f"what is unsent to {ties.peer.node} is above the high watermark, or it is the turn of others"
     return f"the mailbox of {receiver!r} on {ties.peer.node} is at its max_mailbox"
 
 

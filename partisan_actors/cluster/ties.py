@@ -129,7 +129,7 @@ class Ties:
         return True
 
     def linked(self, process: Process, serial: int, number: int) -> bool:
-        """Keep a link of theirs, or ours; False for one too many."""
+        """Keep a link of theirs; False for one too many, of both sides together."""
         numbers = self.links.get((process, serial))
         if numbers is None:
             if len(self.links) >= MOST_TIES:

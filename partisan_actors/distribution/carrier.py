@@ -218,17 +218,19 @@ class Carrier:
         stream = named if named.id == (channel, index) else self._streams.get((channel, index))
         if stream is None:
             raise BrokenFrame(f"data on channel {channel}, stream {index}")
-        room = False
-        if frame.extensions:
-            acknowledgement = acknowledged(frame.extensions)
-            room = acknowledgement is not None and stream.sending.acknowledge(acknowledgement)
+        received = stream.receiving.received
+        if number > received + 1:
+            raise BrokenFrame(f"frame {number} came after {received}")
         effects = DELIVER
-        if flags and number == stream.receiving.received + 1:
+        if flags and number == received + 1:
             # Before it counts as received: else one that is broken would be acknowledged, and leave a hole.
             effects = self._special(stream, frame)
+        room = False
+        if frame.extensions:
+            # Not before: a broken frame would take with it that there is room.
+            acknowledgement = acknowledged(frame.extensions)
+            room = acknowledgement is not None and stream.sending.acknowledge(acknowledgement)
         arrival = stream.receiving.accept(number, size)
-        if arrival is Arrival.GAP:
-            raise BrokenFrame(f"frame {number} came after {stream.receiving.received}")
         if stream not in self._owing:
             self._owing.append(stream)
         if arrival is Arrival.DUPLICATE:

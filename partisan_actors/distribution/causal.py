@@ -283,7 +283,8 @@ class CausalOrder:
         if channel.had(stamp.number):
             return True
         if stamp.kind in (OPEN, FLUSH):
-            if channel.is_crowded(self.parameters.max_flushes):
+            # The one whose turn it is comes in always: all the others wait for it.
+            if stamp.number != channel.next and channel.is_crowded(self.parameters.max_flushes):
                 self.refused += 1
                 return False
             self._open_or_flush(channel, stamp)

@@ -1,7 +1,7 @@
 """The sending end of one stream, as the parts above see it.
 
 Promised: `send` never waits and never calls back. One of a session that ended takes nothing more. Who has waited
-longest for room is told first, and those who come while others wait wait behind them.
+longest for room is told first, and who comes while it is another's turn waits, but for the first few bytes.
 
 Not known here: what carries the stream, what a signal means.
 """
@@ -67,7 +67,7 @@ class Outgoing:
         self._waiting: dict[int, Callable[[], None]] = {}  # to be told when there is room; by place
         self._places: list[int] = []  # these places, and some that were given up, as a heap
         self._told: set[int] = set()  # places of those who were called and have not looked yet
-        self._turn_ends = 0  # from so many bytes buffered on, it is the turn of the one that was told last
+        self._turn_ends = 0  # while somebody is told: from so many bytes buffered on, nobody else is to send
         self._last_place = 0
 
     def __repr__(self) -> str:
@@ -89,12 +89,12 @@ class Outgoing:
 
         Never once it ended.
         """
-        if self._sending.congested or ((self._told or self._waiting) and self._sending.buffered >= self._turn_ends):
+        if self._sending.congested or (self._told and self._sending.buffered >= self._turn_ends):
             return not self.ended
         return False
 
     def keeps_waiting(self, place: int) -> bool:
-        """Whether it is not the turn yet of who waits at that place."""
+        """Whether it is not the turn yet of who waits at that place, or not any more."""
         return (self._sending.congested or place in self._waiting) and not self.ended
 
     def send(self, signal: Signal, flow: Hashable = 0) -> bool:
@@ -118,23 +118,24 @@ class Outgoing:
     def when_room(self, callback: Callable[[], None], place: int = 0) -> int:
         """Call `callback` once, later, when there is room for its sender, or the session has ended.
 
-        Who was called, or waits no more, is to say so by `forget`: then the next one is called. (All at once, 128
-        senders of 512 KiB got through a third less: most of them only to find it full again.)
+        Who goes on, or gives up, is to say so by `forget`: then the next one is called. (All at once, 128 senders of
+        512 KiB got through a third less: most of them only to find it full again.)
 
         Args:
-            place: what this gave when the same was asked for before, and came to nothing: whoever has waited longest
-                is called first. Else one that fills the stream again and again would keep all others out.
+            place: what this gave before, of one that `keeps_waiting`: whoever has waited longest is called first. Else
+                one that fills the stream again and again would keep all others out.
 
         Returns: the place.
         """
         if not place:
             self._last_place += 1
             place = self._last_place
-        full = self.congested
-        self._waiting[place] = callback
-        heappush(self._places, place)
-        if not full:
-            self.tell_room()
+        if place not in self._waiting:
+            self._told.discard(place)
+            self._waiting[place] = callback
+            heappush(self._places, place)
+        if not self._told and not self._sending.congested:
+            self._call_next()
         return place
 
     def forget(self, place: int) -> None:
@@ -142,10 +143,13 @@ class Outgoing:
         self._waiting.pop(place, None)
         self._told.discard(place)
         if not self._sending.congested:
-            self.tell_room()
+            self._call_next()
 
     def tell_room(self) -> None:
-        """There is room again: call who has waited longest."""
+        """There is room again."""
+        self._call_next()
+
+    def _call_next(self) -> None:
         places = self._places
         while places:
             place = heappop(places)
@@ -161,7 +165,7 @@ class Outgoing:
         self.ended = True
         self._offer = _take_nothing
         while self._waiting:
-            self.tell_room()
+            self._call_next()
 
     def _first_offer(self, signal: Signal, flow: Hashable) -> bool:
         self._offer = self._sending.offer

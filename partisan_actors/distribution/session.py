@@ -109,9 +109,9 @@ class SessionParameters:
     last_call: float = 0.25
     """... and after this is silent. So bytes that wait in our own kernel are read before a verdict."""
 
-    frame_within: float = 10.0
-    """A connection that brings bytes, and in so long no whole frame, is given up: a byte of a length was changed. A
-    peer of before pieces, whose frames may be 64 MiB, has six times as long."""
+    frame_within: float = 20.0
+    """A connection that brings bytes, and in so long no whole frame, is given up: a byte of a length was changed.
+    Pieces of 512 KiB need 26 KB/s. A peer of before pieces, whose frames may be 64 MiB, has three times as long."""
 
     stall: float = 2.0
     """A check that comes so late says that we were stopped, not that the peer is silent."""
@@ -211,7 +211,7 @@ class SessionMachine:
         self.round_trip: float | None = None  # seconds, smoothed
         self._parameters = parameters
         whole_frames = streams.default.id == ONLY
-        self._frame_within = parameters.frame_within * (6 if whole_frames else 1)
+        self._frame_within = parameters.frame_within * (3 if whole_frames else 1)
         self._check_due = 0.0  # when the heartbeat timer should fire
         self._last_call = False  # the peer was asked for a sign of life, and has `last_call` seconds to give it
         self._probe = 0  # the number of the last HEARTBEAT

@@ -342,3 +342,20 @@ def test_a_signal_in_pieces_is_delivered_with_its_last_one() -> None:
     (effect,) = carrier.data(last)
     assert effect == DeliverWhole(streams.default, b"abcdefg")
     assert carrier.data(last) == (), "once"
+
+
+def test_a_broken_frame_does_not_take_with_it_that_there_is_room() -> None:
+    streams = streams_of()
+    carrier = first_of(streams)
+    sending = streams.default.sending
+    while not sending.congested:
+        sending.offer(bytes(100))
+    while carrier.next_frame() is not None:
+        pass
+    gap = encode_frame(
+        DATA, channel=1, stream=0, number=99, extensions=encode_ack(sending.sent), body_buffers=(b"signal",)
+    )
+    with pytest.raises(BrokenFrame):
+        carrier.data(frame_of(b"".join(gap)))
+    assert sending.congested and not sending.acknowledged
+    assert Room(streams.default) in carrier.connected(sending.sent, 1.0)

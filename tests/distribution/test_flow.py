@@ -16,6 +16,12 @@ def stop_reading(world: World, node: Node) -> None:
         end.stall()
 
 
+def let_read(world: World) -> None:
+    for connection in world.transport.connections:
+        for end in (connection, connection.peer):
+            end.stall(False)
+
+
 def test_senders_are_told_to_wait_and_when_to_go_on(world: World):
     one, other = world.pair(parameters=SMALL)
     session = one.session(other)
@@ -32,9 +38,7 @@ def test_senders_are_told_to_wait_and_when_to_go_on(world: World):
     world.clock.run(1.0)
     assert session.congested and called == [0]
     assert session.unsent + session.unacknowledged == 8000
-    for connection in world.transport.connections:
-        for end in (connection, connection.peer):
-            end.stall(False)
+    let_read(world)
     world.clock.run(0.5)
     assert not session.congested and called == [0, -1]
     assert sum(map(len, other.bodies)) == 8000
@@ -48,9 +52,7 @@ def test_those_who_wait_are_told_one_after_the_other_and_newcomers_wait_behind_t
         outgoing.send(bytes(500))
     told: list[str] = []
     first, second, third = (outgoing.when_room(partial(told.append, name)) for name in ("one", "two", "three"))
-    for connection in world.transport.connections:
-        for end in (connection, connection.peer):
-            end.stall(False)
+    let_read(world)
     world.clock.run(0.5)
     assert told == ["one"]
     while not outgoing.congested:
@@ -75,15 +77,21 @@ def test_one_that_finds_it_full_again_keeps_its_place(world: World):
     told: list[str] = []
     first = outgoing.when_room(lambda: told.append("one"))
     outgoing.when_room(lambda: told.append("two"))
-    assert outgoing.when_room(lambda: told.append("one again"), first) == first
-    for connection in world.transport.connections:
-        for end in (connection, connection.peer):
-            end.stall(False)
+    assert outgoing.when_room(lambda: told.append("never"), first) == first
+    let_read(world)
     world.clock.run(0.5)
-    assert told == ["one again"]
+    assert told == ["one"]
+    stop_reading(world, other)
+    for _ in range(20):
+        outgoing.send(bytes(500))
+    assert outgoing.keeps_waiting(first), "it was filled before its turn came"
+    assert outgoing.when_room(lambda: told.append("one again"), first) == first
+    let_read(world)
+    world.clock.run(0.5)
+    assert told == ["one", "one again"]
     outgoing.forget(first)
     world.clock.settle()
-    assert told == ["one again", "two"]
+    assert told == ["one", "one again", "two"]
 
 
 def test_a_session_that_ends_lets_those_who_wait_go(world: World):
@@ -114,9 +122,7 @@ def test_past_the_hard_limit_the_session_ends(world: World):
     assert session.ended == "overflow"
     assert one.told("ended") == ["overflow"]
     assert not session.send(b"x")
-    for connection in world.transport.connections:
-        for end in (connection, connection.peer):
-            end.stall(False)
+    let_read(world)
     world.clock.until(lambda: connected(one, other), 10.0)
     assert one.session(other) is not session
 
