@@ -468,5 +468,5 @@ class Peers:
             return None
 
 
-def _priority(bearer: Bearer) -> int:
-    return bearer.priority
+def _priority(bearer: Bearer) -> float:
+    return bearer.carrier.priority

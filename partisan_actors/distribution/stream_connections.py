@@ -55,10 +55,10 @@ class StreamConnection:
 
     __slots__ = ("_bearer", "_check_due", "_connections", "_timers", "outgoing")
 
-    def __init__(self, connections: StreamConnections, stream: Stream, carrier: Carrier, priority: int) -> None:
+    def __init__(self, connections: StreamConnections, stream: Stream, carrier: Carrier) -> None:
         owner = connections.owner
         self._connections = connections
-        self._bearer = Bearer(owner, carrier, self, priority)
+        self._bearer = Bearer(owner, carrier, self)
         self.outgoing = Outgoing(connections.session, stream, self._bearer, owner.clock, used=False)
         self._timers = KeyedTimers(owner.clock, self._fired)
         self._check_due = 0.0  # when the next look for a stall should be
@@ -266,8 +266,7 @@ class StreamConnections:
             stream = streams.get(stream_id)
             assert stream is not None, f"{self.session} has no stream {stream_id}"
             carrier = Carrier(streams, stream, self._acknowledge_after)
-            priority = streams.priority(stream_id)
-            connection = self._connections[stream_id] = StreamConnection(self, stream, carrier, priority)
+            connection = self._connections[stream_id] = StreamConnection(self, stream, carrier)
             if self.session.ended is not None:
                 connection.close(self.session.ended)
         return connection
