@@ -387,17 +387,19 @@ class RemoteProcesses:
     # Answers to callers whose handles came by other ways than their own request.
 
     def reply(self, caller: RemoteCaller, value: Any) -> None:
-        """Send an answer. Raises NotSendable."""
-        payload = self.codec.encode(value)
+        """Send an answer, when there is room for it. Raises NotSendable."""
         ties = self.ties_to(caller.pid)
-        if isinstance(ties, Ties):
-            ties.send(ties.ways.usual(caller.pid.serial), signals.REPLY, caller.pid.serial, 0, caller.number, payload)
+        if isinstance(ties, str):
+            self.codec.check(value)
+            return
+        process = process_of_greenlet()
+        ties.answer(caller, value, _way_back(ties, caller, process), process.pid if process is not None else None)
 
     def fail(self, caller: RemoteCaller, reason: Any) -> None:
         """Say that there will be no answer."""
         ties = self.ties_to(caller.pid)
         if isinstance(ties, Ties):
-            way = ties.ways.usual(caller.pid.serial)
+            way = _way_back(ties, caller, process_of_greenlet())
             ties.send_reason(way, signals.CALL_FAILED, caller.pid.serial, 0, caller.number, reason)
 
     def settled(self, caller: RemoteCaller) -> None:
@@ -429,6 +431,11 @@ def _why_not_now(ties: Ties, congested: bool, receiver: Receiver | None) -> str:
     if congested:
         return f"what is unsent to {ties.peer.node} is above the high watermark"
     return f"the mailbox of {receiver!r} on {ties.peer.node} is at its max_mailbox"
+
+
+def _way_back(ties: Ties, caller: RemoteCaller, process: Process | None) -> Way:
+    """The flow of who answers and who asked, so that this keeps its order with what else the one tells the other."""
+    return ties.ways.usual(caller.pid.serial + (process.pid.serial if process is not None else 0))
 
 
 def _link_way(ties: Ties, process: Process, pid: Pid) -> Way:
