@@ -65,6 +65,7 @@ class RemoteProcesses:
         self.codec = codec
         self._channels = {channel.name: channel for channel in channels}
         self._delayed = 0  # bytes that hooks delay
+        self.full_ignored = 0  # of sessions that ended, as `Credit.ignored`
         self._key_flows: dict[Any, int] = {}  # partition keys used lately, and their flows
         self._ties: dict[Session, Ties] = {}
         self._ties_by_node: dict[str, Ties] = {}
@@ -109,6 +110,7 @@ class RemoteProcesses:
             return
         if self._ties_by_node.get(session.node) is ties:
             del self._ties_by_node[session.node]
+        self.full_ignored += ties.credit.ignored
         ties.cut()
         self.acknowledging.session_ended(ties)
         self.causality.post.session_ended(ties)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,12 @@ def written_on(session: Session) -> list[tuple[int, int]]:
     def note(link: Link | None, stream: tuple[int, int]) -> None:
         assert link is not None
         write = link.connection.write
-        link.connection.write = lambda buffers: (order.append(stream), write(buffers))[1]  # type: ignore[method-assign, assignment, misc]
+
+        def noted(buffers: Any) -> None:
+            order.append(stream)
+            write(buffers)
+
+        link.connection.write = noted  # type: ignore[method-assign, assignment]
 
     note(session.link, (1, 0))
     for stream, connection in session.connections._connections.items():
@@ -248,9 +254,7 @@ def test_nothing_is_lost_doubled_or_reordered_while_connections_break(seed: int)
 
 
 @pytest.mark.parametrize("with_system", [True, False])
-def test_system_traffic_is_written_first_and_then_each_channel_by_its_priority(
-    world: World, with_system: bool
-):
+def test_system_traffic_is_written_first_and_then_each_channel_by_its_priority(world: World, with_system: bool):
     channels = (Channel("default", priority=5), Channel("bulk"), Channel("control", priority=10))
     one, other = world.pair(channels=channels)
     session = one.session(other)
