@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from partisan_actors.cluster.acknowledging import Acknowledging
-from partisan_actors.cluster.causality import Causality
+from partisan_actors.cluster.causality import Causality, check_somebody
 from partisan_actors.cluster.credit import Receiver, receiver_of
 from partisan_actors.cluster.hooks import About, Hooks, Outcome
 from partisan_actors.cluster.incoming import Incoming
@@ -164,6 +164,7 @@ class RemoteProcesses:
         payload = self.codec.encode_buffers(message)
         ties = self.ties_to(dest)
         if isinstance(ties, str):
+            check_somebody(dest)
             return
         to, name = address_of(dest)
         way = self._way(ties, sender, to, name, options)
