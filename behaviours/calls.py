@@ -29,7 +29,7 @@ from partisan_actors.processes.requests import (
 from partisan_actors.processes.runtime import current_process
 from partisan_actors.processes.scheduler import QUEUED
 from partisan_actors.processes.selective import discard_youngest, let_others_run
-from partisan_actors.processes.sending import check_delivery, send
+from partisan_actors.processes.sending import check_delivery, check_hashable, send
 from partisan_actors.processes.timers import EXACT_BELOW
 
 __all__ = [
@@ -86,7 +86,7 @@ def call(
     made = Request(process, dest, request)
     options = DEFAULT_OPTIONS
     if channel is not None or partition_key is not None:
-        _check_channel(process, channel)
+        _check_options(process, channel, partition_key)
         options = SendOptions(channel, partition_key)
     _exchange(process, made, timeout, options)
     if made.state == REPLIED:
@@ -94,7 +94,9 @@ def call(
     raise error_of(made)
 
 
-def _check_channel(process: Process, channel: str | None) -> None:
+def _check_options(process: Process, channel: str | None, partition_key: Any) -> None:
+    if partition_key is not None:
+        check_hashable("partition_key", partition_key)
     check_delivery(process.runtime, channel)
     if channel is not None and process.runtime.channels[channel]:
         raise ActorError(f"channel {channel!r} is monotonic and takes no calls: it may drop a request for a newer one")
@@ -207,7 +209,7 @@ def cast(
             # As `send` would; 0.6 us less.
             runtime.router.send(process, dest, Cast(request), DEFAULT_OPTIONS)
             return
-    elif runtime.check_message is None:
+    elif runtime.check_message is None and partition_key is None:
         target = runtime.processes.get(dest.serial)
         if target is None:
             return
@@ -231,7 +233,7 @@ def send_request(dest: Any, request: Any, *, channel: str | None = None, partiti
     """Make a request and go on; the answer comes as a message (OTP: `gen_server:send_request/2`)."""
     process = current_process()
     process.check_exiting()
-    _check_channel(process, channel)
+    _check_options(process, channel, partition_key)
     made = RequestId(process, dest, request)
     _send_request(process, made, SendOptions(channel, partition_key))
     return made

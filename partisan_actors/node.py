@@ -29,7 +29,14 @@ from partisan_actors.distribution.causal_label import CausalLabel, check_causal_
 from partisan_actors.distribution.channels import Channel, declare_channels
 from partisan_actors.distribution.cookie import find_cookies
 from partisan_actors.errors import ActorError, JoinError, NotAProcess
-from partisan_actors.options import check_name, check_options, checked_tls, refuse_later_options, several
+from partisan_actors.options import (
+    check_name,
+    check_options,
+    checked_outbox,
+    checked_tls,
+    refuse_later_options,
+    several,
+)
 from partisan_actors.processes import messages
 from partisan_actors.processes.clock import Clock, GeventClock, checked_seconds
 from partisan_actors.processes.identity import Life, Pid
@@ -119,7 +126,7 @@ class Node:
             channels=declare_channels(channels),
             spawnable=tuple(spawnable),
             hooks=self.hooks,
-            outbox=(outbox, ack_timeout),
+            outbox=(checked_outbox(outbox), ack_timeout),
             labels=check_causal_labels(causal_labels, name),
         )
         self._strict_messages, self._switch_interval = strict_messages, switch_interval

@@ -5,13 +5,15 @@ Every wrong option is an error that says which, what was wrong, and what to give
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from partisan_actors.errors import ActorError
 from partisan_actors.transport import TLS
 
-__all__ = ["check_name", "check_options", "checked_tls", "refuse_later_options", "several"]
+__all__ = ["check_name", "check_options", "checked_outbox", "checked_tls", "refuse_later_options", "several"]
 
 
 def check_name(name: str) -> None:
@@ -36,8 +38,22 @@ def check_options(spawnable: Sequence[str], switch_interval: float | None, ack_t
         raise TypeError(f"spawnable is a list of patterns, such as ({str(spawnable)!r},), not {spawnable!r}")
     if switch_interval is not None and not switch_interval > 0:
         raise ValueError(f"switch_interval is seconds, above 0, or None, not {switch_interval!r}")
-    if not ack_timeout > 0:
-        raise ValueError(f"ack_timeout is seconds, above 0, not {ack_timeout!r}")
+    if isinstance(ack_timeout, bool) or not isinstance(ack_timeout, int | float):
+        raise TypeError(f"ack_timeout is a number of seconds, not {ack_timeout!r}")
+    if not 0 < ack_timeout < math.inf:
+        raise ValueError(f"ack_timeout is seconds, above 0 and finite, not {ack_timeout!r}")
+
+
+def checked_outbox(outbox: Any) -> str | None:
+    """The path that was given, if any. Raises TypeError, ValueError."""
+    if outbox is None:
+        return None
+    path = os.fspath(outbox) if isinstance(outbox, os.PathLike) else outbox
+    if not isinstance(path, str):
+        raise TypeError(f"outbox is the path of a file, a str, or None, not {outbox!r}")
+    if not path or "\0" in path:
+        raise ValueError(f"outbox is the path of a file, or None for the memory, not {outbox!r}")
+    return path
 
 
 def _all_text(values: Sequence[Any]) -> bool:

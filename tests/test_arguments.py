@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from partisan_actors import (
+    ActorError,
     CallError,
+    CausalLabel,
+    Channel,
+    Life,
     Node,
     NotSendable,
+    Pid,
+    Remote,
     StartError,
     process_info,
     receive,
     register,
     self_pid,
+    send,
     send_after,
+    send_exit,
     sleep,
     spawn,
 )
-from partisan_actors.behaviours import abcast, call, multi_call, receive_response, send_request, wait_response
+from partisan_actors.behaviours import abcast, call, cast, multi_call, receive_response, send_request, wait_response
 from tests.conditions import wait_until
 from tests.integration.workers import Echo, NotStarting, wait_for_ever
 from tests.nodes import Nodes, cluster_of, running_nodes
@@ -144,3 +153,80 @@ def test_a_start_that_fails_with_an_odd_reason_is_a_start_error(node: Node):
 
     with pytest.raises(StartError):
         NotStarting.start("stop", Odd())
+
+
+NOBODY = Remote("echo", "nobody@127.0.0.1")
+
+
+def uses_of(dest: Any) -> list[Callable[..., Any]]:
+    return [
+        lambda **options: send(dest, 1, **options),
+        lambda **options: send(dest, 1, ack=True, **options),
+        lambda **options: cast(dest, 1, **options),
+        lambda **options: call(dest, ("echo", 1), **options),
+        lambda **options: send_request(dest, ("echo", 1), **options),
+    ]
+
+
+@pytest.mark.parametrize("argument", ["partition_key", "channel"])
+def test_what_cannot_be_looked_up_is_told_wherever_the_receiver_is(nodes: Nodes, node: Node, argument: str):
+    other = nodes.start("other")
+    node.join(other.address)
+    local, ended = Echo.start(), Echo.start()
+    send_exit(ended, "kill")
+    dests = [local, ended, "unknown", NOBODY, Pid(Life(NOBODY.node, 1, 1), 5), Echo.start(node=other.name)]
+    for dest in dests:
+        for use in uses_of(dest):
+            with pytest.raises(TypeError, match=f"{argument}: unhashable type: 'list'"):
+                use(**{argument: [1]})
+    assert call(local, "count") == 0
+    assert receive(timeout=0, default=None) is None
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("fallback", "no"),
+        ("fallback", 1),
+        ("monotonic", "no"),
+        ("monotonic", None),
+        ("parallelism", True),
+        ("compression", True),
+        ("priority", True),
+        ("low_watermark", True),
+    ],
+)
+def test_an_option_of_a_channel_that_is_none_is_named(option: str, value: Any):
+    with pytest.raises((TypeError, ValueError), match=f"channel 'x': {option} is .* not {value!r}"):
+        Channel("x", **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("ack_timeout", float("inf"), "ack_timeout is seconds, above 0 and finite, not inf"),
+        ("ack_timeout", float("nan"), "ack_timeout is seconds, above 0 and finite, not nan"),
+        ("ack_timeout", "5", "ack_timeout is a number of seconds, not '5'"),
+        ("ack_timeout", None, "ack_timeout is a number of seconds, not None"),
+        ("ack_timeout", True, "ack_timeout is a number of seconds, not True"),
+        ("outbox", 5, "outbox is the path of a file, a str, or None, not 5"),
+        ("outbox", b"x", "outbox is the path of a file, a str, or None, not b'x'"),
+        ("outbox", "", "outbox is the path of a file, or None for the memory, not ''"),
+        ("causal_labels", None, r"causal_labels is a list, \(CausalLabel\(name, members\),\) for one and"),
+        ("causal_labels", "talk", r"causal_labels is a list, \(CausalLabel\(name, members\),\) for one and"),
+        ("causal_labels", CausalLabel("talk", ("here@h",)), r"causal_labels is a list, .* not CausalLabel\("),
+    ],
+)
+def test_an_option_of_a_node_that_is_none_is_told_when_it_is_made(option: str, value: Any, told: str):
+    with pytest.raises((TypeError, ValueError), match=told):
+        Node("here@h", **{option: value})
+
+
+def test_an_outbox_may_be_any_path(tmp_path: Path):
+    assert Node("here@h", outbox=tmp_path / "outbox")._settings.outbox[0] == str(tmp_path / "outbox")  # type: ignore[arg-type]
+
+
+def test_everybody_without_a_label_is_nobody(node: Node):
+    for use in uses_of(Remote("echo", "*"))[:3]:
+        with pytest.raises(ActorError, match=r"everybody of a causal label: say which, send\(..., causal=label\)"):
+            use()

@@ -83,7 +83,7 @@ class Acknowledging:
         self._safe: dict[tuple[str, int], DiskLogError | None] = {}  # outcomes of appends that somebody waits for
         self._appending: dict[tuple[str, int], Process] = {}
         self.undelivered = 0  # messages that were given up
-        self.delivered = 0  # messages of others that were delivered
+        self.delivered = self.delivered_bytes = 0  # messages of others that were delivered
         self.duplicates = 0  # and that came again
 
     # The log.
@@ -143,6 +143,11 @@ class Acknowledging:
         self._inbox_timers.close()
 
     # Out.
+
+    @property
+    def commits(self) -> tuple[int, int]:
+        """Commits of the disk log so far, and those of them that failed."""
+        return (self._log.commits, self._log.failed) if self._log is not None else (0, 0)
 
     @property
     def outboxes(self) -> Outboxes:
@@ -255,6 +260,7 @@ class Acknowledging:
         verdict = arrivals.accept(signal.acknowledged, len(signal.payload), self._runtime.clock.now())
         if verdict is Verdict.DELIVER:
             self.delivered += 1
+            self.delivered_bytes += len(signal.payload)
         elif verdict is Verdict.DUPLICATE:
             self.duplicates += 1
         return verdict is Verdict.DELIVER
@@ -263,6 +269,7 @@ class Acknowledging:
         """One that was to be delivered could not be."""
         assert signal.acknowledged is not None
         self.delivered -= 1
+        self.delivered_bytes -= len(signal.payload)
         self._arrivals[ties].refuse(signal.acknowledged.number, outcome)
 
     def settle(self, ties: Ties) -> None:

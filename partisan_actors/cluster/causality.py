@@ -33,7 +33,7 @@ from partisan_actors.processes.runtime import Runtime
 from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.signals import CAUSAL, SEND, Outcome, Signal
 
-__all__ = ["EVERYONE", "Causality"]
+__all__ = ["EVERYONE", "Causality", "check_somebody"]
 
 EVERYONE = "*"
 """In place of a node, in `Remote(name, "*")`: every member of the label, this node included."""
@@ -50,6 +50,12 @@ _ABANDONED = "abandoned"
 # What will not get better for that life of a member.
 _FOR_GOOD = frozenset({_ABANDONED, "unsupported", "noproc", "stopping"})
 _LENGTH = 4
+
+
+def check_somebody(dest: Pid | Remote) -> None:
+    """Raise ActorError for everybody, which only a label tells who that is."""
+    if type(dest) is Remote and dest.node == EVERYONE:
+        raise ActorError(f"{dest!r} is everybody of a causal label: say which, send(..., causal=label)")
 
 
 class _Post(NamedTuple):

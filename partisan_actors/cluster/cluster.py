@@ -84,7 +84,7 @@ class Cluster:
         self._settings = settings
         home = runtime.home
         self.listening: list[str] = []
-        self.view_changes = {"ups": 0, "downs": 0}  # of other members, so far
+        self._ups = self._downs = 0  # of other members, so far
         self._advertised: tuple[str, ...] = ()
         self.codec = Codec(home)
         self.codec.register_extension(Caller, CALLER_EXTENSION, self._caller_term, self._caller_of)
@@ -233,6 +233,12 @@ class Cluster:
         assert self._view is not None
         return self._view.members()
 
+    def view_changes(self) -> dict[str, int]:
+        """How often other members came and went so far, and could be reached and could not any more."""
+        assert self._view is not None
+        joins, leaves = self._view.changes
+        return {"joins": joins, "leaves": leaves, "ups": self._ups, "downs": self._downs}
+
     def neighbours(self) -> list[str]:
         """Nodes with a live connection."""
         return sorted(s.node for s in self.peers.sessions() if s.connected and s.node not in self._parting)
@@ -315,7 +321,7 @@ class Cluster:
                 life = Life(node, epoch, bits)
                 self.remote.acknowledging.life_changed(life)
                 self.remote.causality.member_up(life)
-                self.view_changes["ups"] += 1
+                self._ups += 1
                 self._runtime.tell_node_watchers(NodeUp(node))
                 self.naming.step(global_names.MemberUp(node, bits))
                 _log.info("node_up", node=self._runtime.home.node, peer=node)
@@ -323,7 +329,7 @@ class Cluster:
                 self._runtime.tell_node_watchers(NodeDown(node, reason))
                 self.naming.member_down(node, bits)
                 self.remote.causality.member_down(node)
-                self.view_changes["downs"] += 1
+                self._downs += 1
                 _log.info("node_down", node=self._runtime.home.node, peer=node, reason=reason)
             case view.Connect(node, addresses):
                 self._addresses[node] = addresses

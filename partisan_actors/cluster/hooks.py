@@ -6,12 +6,14 @@ own: see `interposition`. While there is no hook, nothing of this is on a messag
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import structlog
 
+from partisan_actors.processes.clock import checked_seconds
 from partisan_actors.processes.identity import Pid, Remote
 
 __all__ = ["DROP", "About", "Delay", "Hook", "Hooks", "Outcome"]
@@ -37,7 +39,7 @@ class Delay:
     seconds: float
 
     def __post_init__(self) -> None:
-        if not self.seconds >= 0:
+        if not 0 <= checked_seconds(self.seconds, "a delay") < math.inf:
             raise ValueError(f"a message cannot be delayed by {self.seconds!r} seconds")
 
 

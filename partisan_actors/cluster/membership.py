@@ -179,6 +179,11 @@ class Membership:
         """All of them, sorted by name."""
         return sorted(self._records.all())
 
+    @property
+    def changes(self) -> tuple[int, int]:
+        """How many lives of other nodes became members so far, and how many left by their own will."""
+        return self._records.joins, self._records.leaves
+
     def life_known(self, node: str) -> int:
         """The epoch of the latest life of `node` that was heard of; 0 for none."""
         record = self._records.get(node)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import structlog
 
 from partisan_actors.cluster.acknowledging import Letter
-from partisan_actors.cluster.causality import EVERYONE
+from partisan_actors.cluster.causality import EVERYONE, check_somebody
 from partisan_actors.cluster.credit import receiver_of
 from partisan_actors.cluster.ties import Ties
 from partisan_actors.cluster.ways import Way, address_of, way_of
@@ -47,6 +47,7 @@ class Posting:
         self, sender: Process, target: Pid | Remote, dest: Any, message: Any, ref: Ref, options: SendOptions
     ) -> None:
         """Send a message that is acknowledged, or of which `Undelivered(ref, dest, reason)` tells."""
+        check_somebody(target)
         if self._remote.hooks.on_the_way_out:
             shown = self._interpose_acknowledged(sender, target, message)
             if not shown:

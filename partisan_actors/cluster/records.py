@@ -118,11 +118,12 @@ def _is_number(value: int, highest: int) -> bool:
 class Records:
     """Everybody's latest record, as far as this node has heard."""
 
-    __slots__ = ("_fingerprints", "_limits", "_others", "digest", "own")
+    __slots__ = ("_fingerprints", "_limits", "_others", "digest", "joins", "leaves", "own")
 
     def __init__(self, own: Member, limits: RecordLimits) -> None:
         self.own = own
         self.digest = own.fingerprint()  # of all records of live members, by exclusive or: equal tables, equal digests
+        self.joins = self.leaves = 0  # lives of others that became members, and that left
         self._limits = limits
         self._others: dict[str, Member] = {}
         self._fingerprints: dict[str, int] = {}
@@ -147,6 +148,10 @@ class Records:
             _require(len(self._others) + 1 < self._limits.max_members, "table full")
         elif member.rank() <= before.rank():
             return False
+        if member.status is Status.LEFT:
+            self.leaves += before is not None and before.status is Status.ALIVE
+        else:
+            self.joins += before is None or before.status is Status.LEFT or before.life != member.life
         fingerprint = member.fingerprint()
         self.digest ^= self._fingerprints.get(node, 0) ^ fingerprint
         self._others[node] = member

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from partisan_actors.cluster.acknowledging import Acknowledging
-from partisan_actors.cluster.causality import Causality
+from partisan_actors.cluster.causality import Causality, check_somebody
 from partisan_actors.cluster.credit import Receiver, receiver_of
 from partisan_actors.cluster.hooks import About, Hooks, Outcome
 from partisan_actors.cluster.incoming import Incoming
@@ -65,6 +65,7 @@ class RemoteProcesses:
         self.codec = codec
         self._channels = {channel.name: channel for channel in channels}
         self._delayed = 0  # bytes that hooks delay
+        self.full_ignored = 0  # of sessions that ended, as `Credit.ignored`
         self._key_flows: dict[Any, int] = {}  # partition keys used lately, and their flows
         self._ties: dict[Session, Ties] = {}
         self._ties_by_node: dict[str, Ties] = {}
@@ -109,6 +110,7 @@ class RemoteProcesses:
             return
         if self._ties_by_node.get(session.node) is ties:
             del self._ties_by_node[session.node]
+        self.full_ignored += ties.credit.ignored
         ties.cut()
         self.acknowledging.session_ended(ties)
         self.causality.post.session_ended(ties)
@@ -162,6 +164,7 @@ class RemoteProcesses:
         payload = self.codec.encode_buffers(message)
         ties = self.ties_to(dest)
         if isinstance(ties, str):
+            check_somebody(dest)
             return
         to, name = address_of(dest)
         way = self._way(ties, sender, to, name, options)
@@ -399,17 +402,19 @@ class RemoteProcesses:
     # Answers to callers whose handles came by other ways than their own request.
 
     def reply(self, caller: RemoteCaller, value: Any) -> None:
-        """Send an answer. Raises NotSendable."""
-        payload = self.codec.encode(value)
+        """Send an answer, when there is room for it. Raises NotSendable."""
         ties = self.ties_to(caller.pid)
-        if isinstance(ties, Ties):
-            ties.send(ties.ways.usual(caller.pid.serial), signals.REPLY, caller.pid.serial, 0, caller.number, payload)
+        if isinstance(ties, str):
+            self.codec.check(value)
+            return
+        process = process_of_greenlet()
+        ties.answer(caller, value, _way_back(ties, caller, process), process.pid if process is not None else None)
 
     def fail(self, caller: RemoteCaller, reason: Any) -> None:
         """Say that there will be no answer."""
         ties = self.ties_to(caller.pid)
         if isinstance(ties, Ties):
-            way = ties.ways.usual(caller.pid.serial)
+            way = _way_back(ties, caller, process_of_greenlet())
             ties.send_reason(way, signals.CALL_FAILED, caller.pid.serial, 0, caller.number, reason)
 
     def settled(self, caller: RemoteCaller) -> None:
@@ -441,6 +446,11 @@ def _why_not_now(ties: Ties, congested: bool, receiver: Receiver | None) -> str:
     if congested:
         return f"what is unsent to {ties.peer.node} is above the high watermark, or it is the turn of others"
     return f"the mailbox of {receiver!r} on {ties.peer.node} is at its max_mailbox"
+
+
+def _way_back(ties: Ties, caller: RemoteCaller, process: Process | None) -> Way:
+    """The flow of who answers and who asked, so that this keeps its order with what else the one tells the other."""
+    return ties.ways.usual(caller.pid.serial + (process.pid.serial if process is not None else 0))
 
 
 def _link_way(ties: Ties, process: Process, pid: Pid) -> Way:

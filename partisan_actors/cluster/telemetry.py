@@ -1,11 +1,12 @@
 """What a node has counted, gathered where it is counted: one snapshot of plain values.
 
-Counters only go up while a node runs; the rest is how things are now. Nothing is kept for this: a snapshot looks.
+Counters only go up while a node runs, those of a peer's channels while its session lives; the rest is how things are
+now. Nothing is kept for this but what ended parts had counted: a snapshot looks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from partisan_actors.distribution.live_session import Session
 if TYPE_CHECKING:
     from partisan_actors.cluster.acknowledging import Acknowledging
     from partisan_actors.cluster.cluster import Cluster
-    from partisan_actors.cluster.ties import Ties
+    from partisan_actors.cluster.remote import RemoteProcesses
+    from partisan_actors.distribution.peers import Peers
 
 __all__ = ["snapshot"]
 
@@ -23,18 +25,24 @@ def snapshot(cluster: Cluster) -> dict[str, Any]:
     """How the node's side of its cluster is doing."""
     peers, remote = cluster.peers, cluster.remote
     return {
-        "membership": {"members": len(cluster.members()), **cluster.view_changes},
+        "membership": {"members": len(cluster.members()), **cluster.view_changes()},
         "connections": {"open": peers.open_connections, "unproven": peers.unproven},
         "sessions": {"live": len(peers.sessions()), "most": peers.parameters.sessions},
-        "ties": _ties(remote.ties()) | {"over_limit": remote.incoming.over_limit},
-        # Not `asdict`, which makes of a Counter one that counts its pairs.
-        "counters": {field.name: _plain(getattr(peers.counters, field.name)) for field in fields(peers.counters)},
+        "ties": _ties(remote),
+        "counters": _counters(peers),
         "peers": {session.node: _peer(session) for session in peers.sessions()},
         "undecodable": remote.incoming.undecodable,
         "waiting_for_hooks": remote.incoming.interposition.waiting,
-        "acknowledged": _outboxes(remote.acknowledging),
+        "acknowledged": _outboxes(remote.acknowledging) | _log(remote.acknowledging),
         "causal": {"posted": _outboxes(remote.causality.post), "labels": remote.causality.labels()},
     }
+
+
+def _counters(peers: Peers) -> dict[str, Any]:
+    # Not `asdict`, which makes of a Counter one that counts its pairs.
+    told = {field.name: _plain(getattr(peers.counters, field.name)) for field in fields(peers.counters)}
+    told["superseded"] += sum(session.machine.streams.superseded for session in peers.sessions())
+    return told | {"turned_away": peers.turned_away}
 
 
 def _plain(value: Any) -> Any:
@@ -79,13 +87,18 @@ _OF_A_CHANNEL = (
 )
 
 
-def _ties(ties: Sequence[Ties]) -> dict[str, int]:
+def _ties(remote: RemoteProcesses) -> dict[str, int]:
+    ties = remote.ties()
+    own_monitors = sum(len(one.monitors) for one in ties)
     return {
         "links": sum(len(one.links) for one in ties),
         "monitors": sum(len(one.remote_watches) for one in ties),
         "requests": sum(len(one.callers) for one in ties),
         "full_mailboxes": sum(len(one.credit.full) for one in ties),
-        "full_mailboxes_ignored": sum(one.credit.ignored for one in ties),
+        "full_mailboxes_ignored": remote.full_ignored + sum(one.credit.ignored for one in ties),
+        "own_monitors": own_monitors,
+        "own_requests": sum(len(one.watches or ()) for one in ties) - own_monitors,
+        "over_limit": remote.incoming.over_limit,
     }
 
 
@@ -96,8 +109,14 @@ def _outboxes(post: Acknowledging) -> dict[str, int]:
         "remembered": post.outboxes.remembered,
         "open": sum(map(len, boxes)),
         "open_bytes": sum(box.size for box in boxes),
-        "resent": sum(box.resent for box in boxes),
+        **post.outboxes.counted(),
         "delivered": post.delivered,
+        "delivered_bytes": post.delivered_bytes,
         "duplicates": post.duplicates,
         "undelivered": post.undelivered,
     }
+
+
+def _log(post: Acknowledging) -> dict[str, int]:
+    commits, failed = post.commits
+    return {"log_commits": commits, "log_commits_failed": failed}

@@ -166,19 +166,22 @@ class Ties:
 
     def reply(self, caller: RemoteCaller, value: Any) -> None:
         """Send an answer, when there is room for it. Raises NotSendable."""
+        self.answer(caller, value, caller.way, caller.target.pid if caller.target is not None else None)
+
+    def answer(self, caller: RemoteCaller, value: Any, way: Way, callee: Pid | None) -> None:
+        """Send an answer of any process, by a way of this session, when there is room for it. Raises NotSendable."""
         delay, about = 0.0, None
         if self._hooks.on_the_way_out:
-            callee = caller.target.pid if caller.target is not None else None
             about = About("reply", self.peer.node, callee, caller.pid)
             value, delay, dropped = self._hooks.run(self._hooks.sending, value, about)
             if dropped:
                 return
         payload = self._encode(value)
-        if caller.way.outgoing.congested:
+        if way.outgoing.congested:
             # A program's data as any other: a hundred answers of 1 MiB at once would be the session's end.
-            self._wait_for_room(self, caller.way)
+            self._wait_for_room(self, way)
         signal = encode_signal(REPLY, caller.pid.serial, 0, caller.number, payload)
-        self._send(caller.way, signal, delay)
+        self._send(way, signal, delay)
         if about is not None:
             self._hooks.show(value, about)
 

@@ -59,13 +59,12 @@ class Bears(Protocol):
 class Bearer:
     """Reads and writes for a carrier."""
 
-    __slots__ = ("_works_for", "carrier", "link", "owner", "priority", "waits_for_flush")
+    __slots__ = ("_works_for", "carrier", "link", "owner", "waits_for_flush")
 
-    def __init__(self, owner: BearerOwner, carrier: Carrier, works_for: Bears, priority: int = 0) -> None:
+    def __init__(self, owner: BearerOwner, carrier: Carrier, works_for: Bears) -> None:
         self.owner = owner
         self.carrier = carrier
         self.link: Link | None = None
-        self.priority = priority  # which of several is flushed first: the highest
         # A flush will come without being asked for: the owner knows, or the connection has to come (back) first.
         self.waits_for_flush = True
         self._works_for = works_for

@@ -15,6 +15,7 @@ Effects: `Deliver`, `Room`, `Write`, `SetTimer`.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
@@ -86,6 +87,7 @@ class Carrier:
         "_held",
         "_named",
         "_owing",
+        "_priority",
         "_streams",
         "_timed",
         "_turns",
@@ -115,6 +117,7 @@ class Carrier:
         self._named = named
         self._urgent = urgent
         self._held = False
+        self._priority = streams.priority(named.id)
         self._turns = deque((named,))  # those that are equally urgent, the next one first
         self._acknowledge_after = acknowledge_after
         self._owing: list[Stream] = []  # those of which this connection brought frames that nothing acknowledges yet
@@ -163,6 +166,17 @@ class Carrier:
     def frame_waits(self) -> bool:
         """Whether `next_frame` has anything to give."""
         return any(stream.sending.frame_waits for stream in self)
+
+    @property
+    def priority(self) -> float:
+        """Which of several connections is to be written to first: the highest of what waits; above all the urgent."""
+        urgent = self._urgent
+        if urgent is not None and urgent.sending.frame_waits:
+            return math.inf
+        if len(self._turns) == 1:
+            return self._priority
+        priority = self._streams.priority
+        return max((priority(stream.id) for stream in self._turns if stream.sending.frame_waits), default=0)
 
     def hold(self, held: bool) -> None:
         """While held there is no room to write: see `SendingStream.hold`."""

@@ -5,6 +5,7 @@ Owns what a program says of one and the check of it. Knows no order: that is `ca
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -62,13 +63,17 @@ class CausalLabel:
             )
 
 
-def check_causal_labels(labels: tuple[CausalLabel, ...], node: str) -> dict[str, CausalLabel]:
+def check_causal_labels(labels: Iterable[CausalLabel], node: str) -> dict[str, CausalLabel]:
     """The labels that a node declares, by name.
 
     Raises:
-        TypeError: one is no CausalLabel.
+        TypeError: one is no CausalLabel, or they are no list.
         ValueError: two of a name, or one that this node is no member of.
     """
+    if isinstance(labels, CausalLabel | str | bytes) or not isinstance(labels, Iterable):
+        raise TypeError(
+            f"causal_labels is a list, (CausalLabel(name, members),) for one and () for none, not {labels!r}"
+        )
     found: dict[str, CausalLabel] = {}
     for label in labels:
         if not isinstance(label, CausalLabel):

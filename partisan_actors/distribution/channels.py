@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from partisan_actors.distribution.compression import dictionary_id, problem_with_dictionary
 from partisan_actors.distribution.stream import StreamParameters
@@ -84,14 +85,17 @@ class Channel:
             raise ValueError(f"a channel's name is a str of 1 to 64 printable characters, not {self.name!r}")
         self._check_parallelism()
         for name in ("low_watermark", "high_watermark"):
-            if not isinstance(getattr(self, name), int):
+            if not _is_number(getattr(self, name)):
                 raise TypeError(f"channel {self.name!r}: {name} is an int, not {getattr(self, name)!r}")
         if not 0 < self.low_watermark < self.high_watermark:
             raise ValueError(
                 f"channel {self.name!r}: low_watermark {self.low_watermark} must be above 0 "
                 f"and below high_watermark {self.high_watermark}"
             )
-        if not isinstance(self.priority, int):
+        for name in ("monotonic", "fallback"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"channel {self.name!r}: {name} is True or False, not {getattr(self, name)!r}")
+        if not _is_number(self.priority):
             raise TypeError(f"channel {self.name!r}: priority is an int, not {self.priority!r}")
         self._check_compression()
         if self.monotonic and self.name == DEFAULT_CHANNEL:
@@ -99,7 +103,7 @@ class Channel:
 
     def _check_compression(self) -> None:
         level = self.compression
-        if level is not None and (not isinstance(level, int) or not -7 <= level <= 22):
+        if level is not None and (not _is_number(level) or not -7 <= level <= 22):
             raise ValueError(
                 f"channel {self.name!r}: compression is a zstd level from -7 to 22, or None, not {level!r}"
             )
@@ -112,7 +116,7 @@ class Channel:
     def _check_parallelism(self) -> None:
         if self.parallelism == "auto":
             return
-        if not isinstance(self.parallelism, int) or not 0 < self.parallelism <= _MAX_STREAMS:
+        if not _is_number(self.parallelism) or not 0 < self.parallelism <= _MAX_STREAMS:
             raise ValueError(
                 f'channel {self.name!r}: parallelism is a number from 1 to {_MAX_STREAMS}, or "auto", '
                 f"not {self.parallelism!r}"
@@ -140,6 +144,10 @@ class Channel:
             # came.
             owed_bytes=min(usual.owed_bytes, self.high_watermark // 4 + 1),
         )
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)

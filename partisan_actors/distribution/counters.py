@@ -32,6 +32,12 @@ class Counters:
     """Of the proven ones, those for one stream of a channel."""
     stream_connections_lost: int = 0
     """Of these, those that ended while their session went on."""
+    channels_up: Counter[str] = field(default_factory=Counter)
+    """Connections for one stream of a channel, by the channel's name."""
+    channels_down: Counter[str] = field(default_factory=Counter)
+    """Of these, those that are no more."""
+    superseded: int = 0
+    """Messages dropped for a newer one in monotonic channels of sessions that ended."""
     sessions_started: int = 0
     sessions_ended: Counter[str] = field(default_factory=Counter)
     """By reason, at most 64 reasons apart."""

@@ -113,8 +113,10 @@ class Outbox:
         "node",
         "number",
         "resent",
+        "resent_bytes",
         "size",
         "strange",
+        "taken",
     )
 
     def __init__(
@@ -126,7 +128,8 @@ class Outbox:
         self.life: Life | None = None  # the newest life of the node that we know
         self.size = 0  # bytes of what is open
         self.congested = False  # senders are to wait for `Room`
-        self.resent = 0  # messages that were sent again
+        self.resent = self.resent_bytes = 0  # messages that were sent again
+        self.taken = 0  # messages that the node has acknowledged
         self.strange = 0  # acknowledgements that cannot be ours
         self._parameters = parameters
         self._durable = durable
@@ -318,6 +321,7 @@ class Outbox:
             # What this session brought first, its answers tell all about.
             if entry.earlier and entry.number <= uncertain:
                 effects.append(Failed(entry.owner, entry.number, "expired"))
+        self.taken += len(numbers) - len(effects)
         if numbers:
             self._attempt = 0
             self._resend_due = now + self._parameters.resend_after
@@ -381,6 +385,7 @@ class Outbox:
         flying = self._land()
         self._unsent.extendleft(reversed(flying))
         self.resent += len(flying)
+        self.resent_bytes += sum(entry.size for entry in flying)
 
     def _land(self) -> list[_Entry]:
         """Nothing is on its way any more; what was, in order."""

@@ -22,7 +22,7 @@ KEPT_NUMBERS = 4096
 class Outboxes:
     """The outboxes of one identity: one for each node that anything is open for, and the numbers of the others."""
 
-    __slots__ = ("_floor", "_numbers", "_outboxes", "durable", "identity", "parameters")
+    __slots__ = ("_counted", "_floor", "_numbers", "_outboxes", "durable", "identity", "parameters")
 
     def __init__(self, identity: int, parameters: OutboxParameters, durable: bool = False) -> None:
         self.identity = identity
@@ -31,6 +31,7 @@ class Outboxes:
         self._outboxes: dict[str, Outbox] = {}
         # The last ones given, of nodes without an outbox, the longest without one first.
         self._numbers: OrderedDict[str, int] = OrderedDict()
+        self._counted = dict.fromkeys(("taken", "resent", "resent_bytes"), 0)  # by outboxes that were let go of
         self._floor = 0  # no number above this was given to any other node
 
     def get(self, node: str) -> Outbox | None:
@@ -60,6 +61,8 @@ class Outboxes:
         if outbox is None or not outbox.quiet:
             return ()
         del self._outboxes[node]
+        for what in self._counted:
+            self._counted[what] += getattr(outbox, what)
         self._remember(node, outbox.number)
         return outbox.close("")
 
@@ -67,6 +70,13 @@ class Outboxes:
     def remembered(self) -> int:
         """How many nodes without an outbox are known by their last number."""
         return len(self._numbers)
+
+    def counted(self) -> dict[str, int]:
+        """What all of them have counted so far, those that were let go of included."""
+        return {
+            what: before + sum(getattr(outbox, what) for outbox in self._outboxes.values())
+            for what, before in self._counted.items()
+        }
 
     def _remember(self, node: str, number: int) -> None:
         self._numbers[node] = number

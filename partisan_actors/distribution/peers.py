@@ -168,6 +168,11 @@ class Peers:
         """Connections of others that are in their handshake."""
         return self._strangers.pending
 
+    @property
+    def turned_away(self) -> int:
+        """Connections of others that there was no descriptor for."""
+        return sum(listener.turned_away for listener in self._listeners)
+
     def flush(self) -> None:
         """Write what is queued, the most urgent first. Cheap when there is nothing."""
         # hot path: each time that the scheduler goes idle.
@@ -414,6 +419,7 @@ class Peers:
         node = session.node
         if self._sessions.get(node) is session:
             del self._sessions[node]
+        self.counters.superseded += session.machine.streams.superseded
         ended = self.counters.sessions_ended
         ended[reason if reason in ended or len(ended) < _REASONS_COUNTED else "other"] += 1
         _log.info("session_ended", **self._context(session), reason=reason)
@@ -468,5 +474,5 @@ class Peers:
             return None
 
 
-def _priority(bearer: Bearer) -> int:
-    return bearer.priority
+def _priority(bearer: Bearer) -> float:
+    return bearer.carrier.priority

@@ -53,12 +53,13 @@ class StreamConnectionsOwner(BearerOwner, AttemptOwner, Protocol):
 class StreamConnection:
     """One of them, or the lack of it."""
 
-    __slots__ = ("_bearer", "_check_due", "_connections", "_timers", "outgoing")
+    __slots__ = ("_bearer", "_channel", "_check_due", "_connections", "_timers", "outgoing")
 
-    def __init__(self, connections: StreamConnections, stream: Stream, carrier: Carrier, priority: int) -> None:
+    def __init__(self, connections: StreamConnections, stream: Stream, carrier: Carrier, channel: str) -> None:
         owner = connections.owner
+        self._channel = channel  # its name
         self._connections = connections
-        self._bearer = Bearer(owner, carrier, self, priority)
+        self._bearer = Bearer(owner, carrier, self)
         self.outgoing = Outgoing(connections.session, stream, self._bearer, owner.clock, used=False)
         self._timers = KeyedTimers(owner.clock, self._fired)
         self._check_due = 0.0  # when the next look for a stall should be
@@ -74,6 +75,10 @@ class StreamConnection:
     def attach(self, link: Link, received: int) -> None:
         """Go on over `link`, whose other end has the stream up to number `received`."""
         bearer = self._bearer
+        counters = self._connections.owner.counters
+        counters.channels_up[self._channel] += 1
+        if bearer.link is not None:
+            counters.channels_down[self._channel] += 1
         bearer.attach(link)
         self._connections.session.first.carrier.drop(self.outgoing.stream)
         self.outgoing.bearer = bearer
@@ -95,7 +100,7 @@ class StreamConnection:
     def close(self, reason: str) -> None:
         """Close it, once what was written is out; the stream takes nothing any more."""
         self._timers.close()
-        link = self._bearer.detach()
+        link = self._let_go()
         if link is not None:
             link.close(reason, flush=True)
         self.outgoing.end()
@@ -141,10 +146,16 @@ class StreamConnection:
 
     def link_lost(self, reason: str) -> None:
         """It is gone."""
-        self._bearer.detach()
+        self._let_go()
         self._bearer.carrier.disconnected()
         self._timers.close()
         self._connections.lost(self)
+
+    def _let_go(self) -> Link | None:
+        link = self._bearer.detach()
+        if link is not None:
+            self._connections.owner.counters.channels_down[self._channel] += 1
+        return link
 
     # Timers
 
@@ -266,8 +277,9 @@ class StreamConnections:
             stream = streams.get(stream_id)
             assert stream is not None, f"{self.session} has no stream {stream_id}"
             carrier = Carrier(streams, stream, self._acknowledge_after)
-            priority = streams.priority(stream_id)
-            connection = self._connections[stream_id] = StreamConnection(self, stream, carrier, priority)
+            connection = self._connections[stream_id] = StreamConnection(
+                self, stream, carrier, streams.channel_name(stream_id)
+            )
             if self.session.ended is not None:
                 connection.close(self.session.ended)
         return connection

@@ -121,6 +121,15 @@ class Streams:
             return None
         return stream.assembly.place(piece, header.body_length, header.number)
 
+    @property
+    def superseded(self) -> int:
+        """Signals of monotonic channels that were dropped for a newer one."""
+        return sum(stream.sending.superseded for stream in self._made.values())
+
+    def channel_name(self, stream_id: StreamId) -> str:
+        """The name of the channel of a stream that has, or may have, a connection of its own."""
+        return self._channels[stream_id[0]].name
+
     def priority(self, stream_id: StreamId) -> int:
         """That of the stream's channel."""
         channel = self._channels.get(stream_id[0])

@@ -13,7 +13,7 @@ from partisan_actors.processes.runtime import Runtime, current_process
 from partisan_actors.processes.scheduler import EXITED
 from partisan_actors.processes.selective import let_others_run
 
-__all__ = ["check_delivery", "send"]
+__all__ = ["check_delivery", "check_hashable", "send"]
 
 
 def send(
@@ -46,6 +46,7 @@ def send(
         NotSendable: another node is meant, and the message cannot cross.
         WouldBlock: see `nosuspend`.
         ActorError: a channel that this node does not have, or that cannot do what is asked.
+        TypeError: a partition key that is not hashable, whoever is there.
     """
     # hot path: a local pid with no options takes the first branch.
     process = current_process()
@@ -53,11 +54,13 @@ def send(
     if ack or causal is not None or channel is not None:
         check_delivery(runtime, channel, ack, causal)
     if causal is not None:
+        check_hashable("partition_key", partition_key)
         ref = runtime.new_ref()
         options = SendOptions(channel, partition_key, causal=causal, nosuspend=nosuspend)
         runtime.router.send_causal(process, dest, message, ref, options)
         return ref
     if ack:
+        check_hashable("partition_key", partition_key)
         options = SendOptions(channel, partition_key, ack=True, nosuspend=nosuspend)
         return _send_acknowledged(process, dest, message, options)
     if type(dest) is Pid and dest.home is runtime.home:
@@ -67,10 +70,12 @@ def send(
     else:
         target = runtime.resolve(dest)
     if target is None:
+        if partition_key is not None:
+            check_hashable("partition_key", partition_key)
         return None
     if isinstance(target, Process):
         if partition_key is not None:
-            hash(partition_key)  # refused here as it is on the way to another node
+            check_hashable("partition_key", partition_key)
         if runtime.check_message is not None:
             runtime.check_message(message)
         if target.max_mailbox is not None:
@@ -79,6 +84,7 @@ def send(
         return None
     options = DEFAULT_OPTIONS
     if channel is not None or partition_key is not None or nosuspend:
+        check_hashable("partition_key", partition_key)  # whether or not there is a session
         options = SendOptions(channel, partition_key, nosuspend=nosuspend)
     runtime.router.send(process, target, message, options)
     return None
@@ -97,12 +103,23 @@ def _send_acknowledged(process: Process, dest: Any, message: Any, options: SendO
     return ref
 
 
+def check_hashable(argument: str, value: Any) -> None:
+    """Raise the same TypeError for what cannot be looked up, wherever the receiver is."""
+    try:
+        hash(value)
+    except TypeError as error:
+        raise TypeError(f"{argument}: {error}") from None
+
+
 def check_delivery(runtime: Runtime, channel: str | None, ack: bool = False, causal: str | None = None) -> None:
     """Refuse what this node cannot promise, rather than promise it in silence.
 
     Raises:
         ActorError: acknowledged or causal delivery, or a channel that the node does not have.
+        TypeError: what can be the name of none.
     """
+    if type(channel) is not str:
+        check_hashable("channel", channel)
     if causal is not None and causal not in runtime.causal_labels:
         declared = ", ".join(map(repr, runtime.causal_labels)) or "none"
         raise ActorError(

@@ -79,6 +79,7 @@ class SocketListener:
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
+        self.turned_away = 0  # peers for which there was no descriptor
         self._socket: socket.socket | None = sock  # None once it is closed
         self._family = family
         self._accepted = accepted
@@ -159,6 +160,7 @@ class SocketListener:
             turned_away = isinstance(error, BlockingIOError)
         else:
             os.close(descriptor)
+            self.turned_away += 1
             turned_away = True
         # Another thread may have taken the free descriptor meanwhile.
         self._reserve = _open_reserve()

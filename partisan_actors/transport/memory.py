@@ -112,6 +112,7 @@ class MemoryListener:
     ) -> None:
         self.address = address
         self.accepted = accepted
+        self.turned_away = 0
         self._transport = transport
 
     def close(self) -> None:

@@ -108,6 +108,9 @@ class Connection(Protocol):
 class Listener(Protocol):
     """An open door for peers."""
 
+    turned_away: int
+    """Peers that were closed at once, as there was no descriptor left for them."""
+
     @property
     def address(self) -> str:
         """The address really bound, "host:port" or "unix:/path"."""

@@ -59,10 +59,11 @@ from partisan_actors.behaviours import (
 )
 from partisan_actors.behaviours import sys as server_sys
 from partisan_actors.behaviours.calls import NO_RESPONSE
+from partisan_actors.cluster.hooks import About
 from partisan_actors.cluster.ties import Ties
 from tests.conditions import wait_until
 from tests.integration.workers import Echo, Order, Trapping, crash, end_with, wait_for_ever
-from tests.nodes import cluster_of, running_nodes, stop_reading
+from tests.nodes import cluster_of, running_nodes, session_between, stop_reading
 
 NOTHING = object()
 
@@ -318,6 +319,38 @@ def test_a_request_may_be_answered_by_any_process_that_was_handed_the_caller(the
     assert call(echo, ("hand on", other)) == (there.name, third.name)
     call(echo, ("answer kept", "first"))
     assert receive_response(asked, 5) == "first"
+    assert nothing_waits()
+
+
+def test_hooks_see_an_answer_of_a_process_that_was_handed_the_caller(here, third, echo):
+    other = Echo.start(node=third.name)
+    seen: list[About] = []
+    third.hooks.add("answer", send=lambda value, about: [value] if about.kind == "reply" else None)
+    third.hooks.add("shown", after=lambda value, about: seen.append(about) if about.kind == "reply" else None)
+    try:
+        assert call(echo, ("hand on", other)) == [(echo.home.node, third.name)]
+    finally:
+        third.hooks.remove("answer")
+        third.hooks.remove("shown")
+    assert seen == [About("reply", here.name, other, self_pid())]
+
+
+def test_answers_of_a_process_that_was_handed_the_callers_wait_for_room(here, third, echo):
+    other = Echo.start(node=third.name)
+    call(other, "where")
+    asked = [send_request(echo, ("hand on", other)) for _ in range(80)]
+    value = bytes(1 << 20)
+    third.hooks.add("large", send=lambda _, about: value if about.kind == "reply" else None)
+    read_on = stop_reading(here, third)
+    try:
+        outgoing = session_between(third, here).default
+        wait_until(lambda: outgoing.congested and outgoing._waiting)
+        assert outgoing.unsent + outgoing.unacknowledged < 16 << 20
+    finally:
+        read_on()
+        answers = [receive_response(request, 20) for request in asked]
+        third.hooks.remove("large")
+    assert answers == [value] * 80
     assert nothing_waits()
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
+from partisan_actors.distribution import Session
 from partisan_actors.distribution.channels import Channel
+from partisan_actors.distribution.link import Link
 from partisan_actors.distribution.ports import LocalIdentity
 from tests.distribution.nodes import Node, connected
 from tests.distribution.world import SMALL, World, cut_all, numbered
@@ -28,6 +31,27 @@ def streams_of(node: Node, other: Node) -> list[tuple[int, int]]:
 
 def received_in_order(node: Node, stream: tuple[int, int]) -> bytes:
     return b"".join(node.by_stream.get(stream, []))
+
+
+def written_on(session: Session) -> list[tuple[int, int]]:
+    """Notes each write from now on, by the stream that the connection was made for; (1, 0): the first one."""
+    order: list[tuple[int, int]] = []
+
+    def note(link: Link | None, stream: tuple[int, int]) -> None:
+        assert link is not None
+        write = link.connection.write
+
+        def noted(buffers: Any) -> None:
+            order.append(stream)
+            write(buffers)
+
+        link.connection.write = noted  # type: ignore[method-assign, assignment]
+
+    note(session.link, (1, 0))
+    for stream, connection in session.connections._connections.items():
+        if connection.link is not None:
+            note(connection.link, stream)
+    return order
 
 
 def test_each_stream_of_a_channel_has_a_connection_of_its_own(world: World):
@@ -227,3 +251,37 @@ def test_nothing_is_lost_doubled_or_reordered_while_connections_break(seed: int)
 
     world.clock.until(all_there, 120.0)
     assert len(sent) == 12
+
+
+@pytest.mark.parametrize("with_system", [True, False])
+def test_system_traffic_is_written_first_and_then_each_channel_by_its_priority(world: World, with_system: bool):
+    channels = (Channel("default", priority=5), Channel("bulk"), Channel("control", priority=10))
+    one, other = world.pair(channels=channels)
+    session = one.session(other)
+    default, bulk, control, system = session.default, *map(session.outgoing, ((2, 0), (3, 0))), session.system
+    for outgoing in (bulk, control):
+        outgoing.send(b"x")
+    world.clock.until(lambda: len(other.bodies) == 2, 1.0)
+    order = written_on(session)
+    for outgoing in (default, bulk, control, *([system] if with_system else [])):
+        outgoing.send(b"y")
+    one.peers.flush()
+    # One frame of each; the system's and the default one's go over the same connection.
+    assert order == ([(1, 0), (1, 0), (3, 0), (2, 0)] if with_system else [(3, 0), (1, 0), (2, 0)])
+
+
+def test_a_stream_without_a_connection_of_its_own_lends_its_priority_to_the_first(world: World):
+    one, other = world.pair(channels=(Channel("bulk", priority=1), Channel("control", priority=5)))
+    session = one.session(other)
+    control, bulk = session.outgoing((3, 0)), session.outgoing((2, 0))
+    bulk.send(b"x")
+    world.clock.until(lambda: other.bodies, 1.0)
+    world.transport.listeners.pop(other.listening[0])
+    control.send(b"x")
+    world.clock.until(lambda: len(other.bodies) == 2, 5.0)
+    assert len(session.connections) == 1
+    order = written_on(session)
+    bulk.send(b"y")
+    control.send(b"y")
+    one.peers.flush()
+    assert order == [(1, 0), (2, 0)]

@@ -135,6 +135,32 @@ def test_a_channel_that_this_node_lacks_is_an_error_at_the_call(pair: list[Node]
             use(echo, 1, channel="bluk")
 
 
+def test_d23_the_channel_of_one_call_is_not_that_of_the_next(pair: list[Node]):
+    """Partisan: the channel given to one call or cast sticks for later ones of the same process."""
+    here, there = pair
+    echo = there.run(Echo.start)
+    session = session_between(here, there)
+    named = session.outgoing((session.channels["bulk"].number, 0)).stream.id[0]
+
+    def sent() -> tuple[int, int]:
+        """Frames of the named channel, and of the default one."""
+        frames = {True: 0, False: 0}
+        for stream in session.machine.streams:
+            if stream is not session.system.stream:
+                frames[stream.id[0] == named] += stream.sending.sent
+        return frames[True], frames[False]
+
+    for use in (call, cast, lambda *asked, **options: receive_response(send_request(*asked, **options), 5.0)):
+        on_named, on_default = sent()
+        use(echo, ("echo", 1), channel="bulk")
+        call(echo, ("echo", 2), channel="bulk")  # what was cast is out, too
+        assert sent()[0] > on_named and sent()[1] == on_default
+        on_named, on_default = sent()
+        use(echo, ("echo", 3))
+        call(echo, ("echo", 4))
+        assert sent()[0] == on_named and sent()[1] > on_default
+
+
 def test_a_monotonic_channel_keeps_the_newest_of_each_key_and_counts_the_rest(pair: list[Node]):
     here, there = pair
 

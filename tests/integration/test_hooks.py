@@ -183,6 +183,10 @@ def test_wrong_uses_are_told():
         hooks.remove("two")
     with pytest.raises(ValueError, match="cannot be delayed by -1"):
         Delay(-1)
+    with pytest.raises(ValueError, match="cannot be delayed by inf seconds"):
+        Delay(float("inf"))
+    with pytest.raises(TypeError, match="a delay is a number of seconds, not 'soon'"):
+        Delay("soon")  # type: ignore[arg-type]
     assert repr(DROP) == "DROP"
 
 
