@@ -28,7 +28,7 @@ from time import perf_counter
 from rich.console import Console
 
 from benchmarks import pair
-from benchmarks.comparison import Figures, json_lines, peers_table, systems_table
+from benchmarks.comparison import Figures, json_lines, peers_table, ratios_table, systems_table
 from benchmarks.peers import OURS_AS_A_PEER, Peer, our_file, run_peer
 from benchmarks.systems import Result, Run, run_erlang, run_floor, run_ours
 
@@ -43,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--peers", type=Path, metavar="FOLDER", help="where _common.py and the peers' files are")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON", help="bench_NAME.py there, and "
                         "the interpreter that has this peer installed; may be given again")  # fmt: skip
-    parser.add_argument("--round-trips", metavar="MS,MS", help="0 is plain loopback. With --wan 0,20 by default")
+    parser.add_argument("--round-trips", metavar="MS,MS", help="0 is plain loopback. With --wan 0,1,20 by default")
     parser.add_argument("--repeat", type=int, default=3, metavar="N")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each bench")
     parser.add_argument("--only", action="append", choices=list(pair.BENCHES), metavar="NAME")
@@ -52,7 +52,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)  # and that as its own
     parser.add_argument("--floor", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    default = "0" if options.wan is None else "0,20"
+    default = "0" if options.wan is None else "0,1,20"
     options.round_trips = [float(text) for text in (options.round_trips or default).split(",")]
     if any(options.round_trips) and options.wan is None:
         parser.error("--round-trips other than 0 need --wan")
@@ -161,7 +161,7 @@ def collect(options: argparse.Namespace, names: list[str]) -> tuple[Figures, dic
                     versions[system] = result.version
                 for bench, metrics in result.benches.items():
                     for metric, value in metrics.items():
-                        figures.setdefault((run.network, system, bench, metric), []).append(value)
+                        figures.setdefault((run.network, system, bench, metric), {})[number] = value
     return figures, versions, failures
 
 
@@ -181,6 +181,7 @@ def main() -> int:
     if not console.is_terminal:
         console.width = 160
     console.print(systems_table(figures))
+    console.print(ratios_table(figures))
     if options.peers is not None:
         console.print(peers_table(figures, OURS_AS_A_PEER, [peer.name for peer in options.peer], versions))
     for failure in failures:

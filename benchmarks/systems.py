@@ -13,7 +13,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["ROOT", "Benches", "Result", "Run", "run_command", "run_erlang", "run_floor", "run_ours"]
+from benchmarks.comparison import others_of
+
+__all__ = ["ERLANG_NAMES", "ROOT", "Benches", "Result", "Run", "run_command", "run_erlang", "run_floor", "run_ours"]
 
 ROOT = Path(__file__).resolve().parent.parent
 TIME_LIMIT = 600.0
@@ -30,6 +32,7 @@ ERLANG_NAMES = {
     "cast S=1024 C=1": "cast_1KiB",
     "cast S=1048576 C=1": "bulk_1",
     "cast S=1048576 C=16": "bulk_16",
+    "cast S=1048576 C=128": "bulk_128",
     "hol flood=16x1MiB small_on=same": "mixed_one_connection",
 }
 ERLANG_METRICS = {
@@ -117,7 +120,7 @@ def run_ours(run: Run) -> Result:
 
 def run_floor(run: Run) -> Result:
     """The bare socket, in a child."""
-    if "call_1" not in run.names:
+    if "call_1" not in (*run.names, *others_of("socket", run.names)):
         return Result({}, [])
     done = run_command(
         run.behind([sys.executable, "-m", "benchmarks.distribution", "--floor", "--seconds", str(run.seconds)])
@@ -139,7 +142,8 @@ def run_erlang(script: Path, run: Run) -> Result:
             benches.setdefault(ERLANG_NAMES[fields[1]], {})[ERLANG_METRICS[fields[2]]] = float(fields[3])
     if not benches:
         return _failed("erlang", done)
-    return Result({name: metrics for name, metrics in benches.items() if name in run.names}, [])
+    wanted = (*run.names, *others_of("erlang", run.names))
+    return Result({name: metrics for name, metrics in benches.items() if name in wanted}, [])
 
 
 def _failed(system: str, done: subprocess.CompletedProcess[str]) -> Result:

@@ -57,16 +57,25 @@ def configuration() -> configparser.ConfigParser:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, from the sdist, from a copy: setuptools leaves files in its tree, and packs what lies in build/."""
-    folder = tmp_path_factory.mktemp("wheel")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the sdist holds, of a copy: setuptools leaves files in its tree, and packs what lies in build/."""
+    folder = tmp_path_factory.mktemp("sdist")
     made = shutil.ignore_patterns(".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
     copy = Path(shutil.copytree(ROOT, folder / "copy", symlinks=True, ignore=made))
+    results = copy / "benchmarks" / "results"
+    results.mkdir(exist_ok=True)
+    (results / "raw.csv").touch()  # as a measurement leaves it
     run(sys.executable, "-c", f"from setuptools import build_meta as m; m.build_sdist({str(folder)!r})", cwd=copy)
-    (sdist,) = folder.glob("*.tar.gz")
-    run(sys.executable, "-m", "tarfile", "-e", sdist, folder, cwd=folder)
-    source = folder / sdist.name.removesuffix(".tar.gz")
-    run(sys.executable, "-c", f"from setuptools import build_meta as m; m.build_wheel({str(folder)!r})", cwd=source)
+    (packed,) = folder.glob("*.tar.gz")
+    run(sys.executable, "-m", "tarfile", "-e", packed, folder, cwd=folder)
+    return folder / packed.name.removesuffix(".tar.gz")
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, from the sdist."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-c", f"from setuptools import build_meta as m; m.build_wheel({str(folder)!r})", cwd=sdist)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -137,6 +146,11 @@ def test_a_folder_is_not_importable_under_its_short_name(name):
     assert done.returncode == 1
     assert "ImportError" in done.stderr
     assert f"partisan_actors.{name}" in done.stderr.splitlines()[-1]
+
+
+def test_the_sdist_has_no_measurements(sdist):
+    assert (sdist / "partisan_actors").is_dir()
+    assert not (sdist / "benchmarks").exists() and not list(sdist.rglob("raw.csv"))
 
 
 def test_the_wheel_has_every_file(wheel):

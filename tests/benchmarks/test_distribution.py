@@ -14,10 +14,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks import distribution
-from benchmarks.comparison import best_of, json_lines, peers_table, systems_table
+from benchmarks import distribution, pair
+from benchmarks.comparison import (
+    COMPARED_WITH,
+    best_of,
+    json_lines,
+    others_of,
+    peers_table,
+    ratios_table,
+    systems_table,
+)
 from benchmarks.peers import OURS_AS_A_PEER, Peer, groups_of, result_of, run_peer
-from benchmarks.systems import Run, run_command, run_erlang
+from benchmarks.systems import ERLANG_NAMES, Run, run_command, run_erlang
 
 ROOT = Path(__file__).parent.parent.parent
 HARNESS = Path(__file__).parent / "peers"
@@ -68,6 +76,10 @@ def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[s
 
 def lines_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def rounds(*values: float) -> dict[int, float]:
+    return dict(enumerate(values))
 
 
 def text_of(table: object) -> str:
@@ -133,7 +145,7 @@ def test_what_it_does_not_understand(arguments, monkeypatch, capsys):
     assert caught.value.code == 2
 
 
-@pytest.mark.parametrize(("arguments", "expected"), [([], [0]), (["--wan", "delay"], [0, 20])])
+@pytest.mark.parametrize(("arguments", "expected"), [([], [0]), (["--wan", "delay"], [0, 1, 20])])
 def test_the_default_is_what_can_be_measured(arguments, expected, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["distribution", *arguments])
     assert distribution.parse_arguments().round_trips == expected
@@ -193,9 +205,12 @@ def test_a_peer_is_not_asked_for_what_it_does_not_measure(tmp_path):
 def test_erlang_says_what_it_measured(tmp_path):
     script = tmp_path / "run.sh"
     lines = ["erl\tgs_call C=16\tper_s\t41000.5", "erl\tgs_call C=16\tother\t1", "erl\tgs_call C=1\tper_s\t9000", "x"]
+    lines += [f"erl\tcast S=1048576 C={senders}\tmb_per_s\t{senders}00" for senders in (9, 128)]
+    lines.append("erl\tcast S=1048576 C=16\tmb_per_s\t900")
     script.write_text("#!/bin/sh\ncat <<'EOF'\n" + "\n".join(lines) + "\nEOF\n")
     script.chmod(0o755)
     assert run_erlang(script, Run(["call_16"], 0.01)) == ({"call_16": {"per_s": 41000.5}}, [], "")
+    assert run_erlang(script, Run(["bulk_16_on_16", "mixed_channels"], 0.01)).benches == {"bulk_16": {"mb_per_s": 900}}
     script.write_text("#!/bin/sh\necho no epmd >&2\nexit 3\n")
     assert run_erlang(script, Run(["call_16"], 0.01)) == ({}, ["erlang, exit status 3: no epmd"], "")
 
@@ -215,7 +230,7 @@ def test_a_round_trip_is_a_delay_each_way():
 
 
 def test_the_best_peer_has_the_most_or_waits_least():
-    values = {"casty": [10.0, 30.0, 20.0], "tapio": [15.0, 16.0, 90.0], "ray": [18.0]}
+    values = {"casty": rounds(10, 30, 20), "tapio": rounds(15, 16, 90), "ray": rounds(18)}
     assert best_of("per_s", values) == "casty"
     assert best_of("p50_us", values) == "tapio"
     assert best_of("per_s", {}) == ""
@@ -223,13 +238,13 @@ def test_the_best_peer_has_the_most_or_waits_least():
 
 def test_tables_and_lines():
     figures = {
-        ("loopback", "partisan_actors", "call_1", "per_s"): [4000.0, 5000.0, 6000.0],
-        ("loopback", "erlang", "call_1", "per_s"): [10000.0],
-        ("loopback", OURS_AS_A_PEER, "call_1", "per_s"): [4400.0],
-        ("loopback", "casty", "call_1", "per_s"): [2000.0],
-        ("loopback", "tapio", "call_1", "per_s"): [1000.0],
-        ("loopback", "partisan_actors", "bulk_16", "mb_per_s"): [900.0],
-        ("loopback", OURS_AS_A_PEER, "mixed_channels", "p50_us"): [800.0],
+        ("loopback", "partisan_actors", "call_1", "per_s"): rounds(4000, 5000, 6000),
+        ("loopback", "erlang", "call_1", "per_s"): rounds(16000, 10000, 3000),
+        ("loopback", OURS_AS_A_PEER, "call_1", "per_s"): rounds(4400, 4400),
+        ("loopback", "casty", "call_1", "per_s"): rounds(2000, 2000, 2000),
+        ("loopback", "tapio", "call_1", "per_s"): rounds(1000),
+        ("loopback", "partisan_actors", "bulk_16", "mb_per_s"): rounds(900),
+        ("loopback", OURS_AS_A_PEER, "mixed_channels", "p50_us"): rounds(800),
     }
     versions = {"casty": "0.30.2"}
     lines = [json.loads(line) for line in json_lines(figures, versions)]
@@ -245,3 +260,38 @@ def test_tables_and_lines():
         "partisan_actors": "2.50", OURS_AS_A_PEER: "2.20", "casty 0.30.2": "1.00", "tapio": "0.50", "ray": "",
     }  # fmt: skip
     assert "bulk_16" not in rows and rows.count("ray") == 1  # in a row of what others measured, not of ours alone
+
+
+def test_ratios_are_of_what_one_round_measured():
+    figures = {
+        ("1 ms", "partisan_actors", "bulk_1", "mb_per_s"): rounds(100, 200, 400),
+        ("1 ms", "partisan_actors", "bulk_128_on_16", "mb_per_s"): rounds(300, 400, 400),
+        ("1 ms", "erlang", "bulk_128", "mb_per_s"): {2: 200.0},  # it failed in the others
+        ("1 ms", "erlang", "mixed_one_connection", "p99_us"): rounds(1000, 1000, 0),
+        ("1 ms", "partisan_actors", "mixed_channels", "p99_us"): rounds(10, 30, 20),
+        ("loopback", "erlang", "bulk_128", "mb_per_s"): rounds(7),  # ours did not come
+    }
+    lines = [line for line in map(json.loads, json_lines(figures, {})) if line["metric"] == "ratio"]
+    said = {"network": "1 ms", "system": "partisan_actors", "metric": "ratio"}
+    bulk = said | {"bench": "bulk_128_on_16", "of": "mb_per_s"}
+    assert lines == [
+        bulk | {"to": "partisan_actors bulk_1", "runs": 3, "median": 2, "min": 1, "max": 3},
+        bulk | {"to": "erlang bulk_128", "runs": 1, "median": 2, "min": 2, "max": 2},
+        said
+        | {"bench": "mixed_channels", "of": "p99_us", "to": "erlang mixed_one_connection"}
+        | {"runs": 2, "median": 0.02, "min": 0.01, "max": 0.03},
+    ]
+    rows = text_of(ratios_table(figures)).splitlines()
+    assert [row.split("│")[-2].strip() for row in rows if "│ 1 ms" in row] == [
+        "2.00 (1.00-3.00)",
+        "2.00 (2.00-2.00)",
+        "0.02 (0.01-0.03)",
+    ]
+
+
+def test_what_is_compared_is_measured():
+    erlangs = set(ERLANG_NAMES.values())
+    for one in COMPARED_WITH:
+        assert one.bench in pair.BENCHES
+        assert one.other in {"partisan_actors": set(pair.BENCHES), "erlang": erlangs, "socket": {"call_1"}}[one.system]
+        assert one.other in others_of(one.system, [one.bench])

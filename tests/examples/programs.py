@@ -12,11 +12,11 @@ __all__ = ["ROOT", "is_running", "run", "start"]
 ROOT = Path(__file__).parent.parent.parent
 
 
-def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
-    """Start `python *arguments` in the checkout; what it makes for a while is made in `folder`."""
+def start(*arguments: str, folder: Path, cwd: Path = ROOT) -> subprocess.Popen[str]:
+    """Start `python *arguments`, in the checkout; what it makes for a while is made in `folder`."""
     return subprocess.Popen(
         [sys.executable, *arguments],
-        cwd=ROOT,
+        cwd=cwd,
         env=os.environ | {"TMPDIR": str(folder), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -25,9 +25,9 @@ def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def run(*arguments: str, folder: Path, status: int = 0) -> list[str]:
+def run(*arguments: str, folder: Path, cwd: Path = ROOT, status: int = 0) -> list[str]:
     """Run it to its end, which has to have this exit status; the lines that it printed."""
-    process = start(*arguments, folder=folder)
+    process = start(*arguments, folder=folder, cwd=cwd)
     try:
         output, _ = process.communicate(timeout=25)
     finally:

@@ -33,6 +33,11 @@ PRINTED = {
         r"killing left@127\.0\.0\.1",
         r"a pen billed on right@127\.0\.0\.1",
     ],
+    "channels": [
+        r"200 parts of 1 MiB stored, [1-9]\d* calls answered meanwhile, the slowest in \d\.\d{3} s",
+        r"orders: \['popcorn'\]",
+        "not delivered: noproc",
+    ],
 }
 PARTS = {"billing"}  # modules of an example
 

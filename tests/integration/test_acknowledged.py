@@ -230,6 +230,20 @@ def test_the_session_of_a_pair_is_not_needed_to_accept(pair: list[Node]):
     wait_until(lambda: notes(there, echo) == ("sent without a session",))
 
 
+def test_a_channel_that_a_later_session_lacks_is_no_reason_to_give_up(nodes: Nodes):
+    here = nodes.start("here", channels=(Channel("strict", parallelism=4, fallback=False),))
+    there = nodes.start("there")
+    there.run(Echo.start, name="echo")
+    dest = Remote("echo", there.name)
+    with here.attached():
+        for number in range(20):
+            send(dest, number, ack=True, channel="strict", partition_key=number)
+        here.join(there.address)
+        wait_until(lambda: there.run(call, "echo", "notes") == tuple(range(20)))
+        with pytest.raises(ActorError, match="has no channel 'strict'"):
+            send(dest, 20, ack=True, channel="strict")
+
+
 def test_a_key_that_will_not_do_is_told_whoever_is_there(nodes: Nodes):
     node = nodes.start("here")
     with node.attached():
