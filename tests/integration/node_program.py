@@ -15,7 +15,7 @@ from typing import Any
 import gevent
 from gevent.fileobject import FileObjectPosix
 
-from partisan_actors import Channel, Node, Pid
+from partisan_actors import CausalLabel, Channel, Node, Pid
 from tests.integration.workers import Collector, Echo, Trapping
 
 __all__ = ["main"]
@@ -75,6 +75,9 @@ def plain(value: Any) -> Any:
 def main(options: dict[str, Any]) -> None:
     if "channels" in options:
         options["channels"] = tuple(Channel(**channel) for channel in options["channels"])
+    if "causal_labels" in options:
+        labels = options["causal_labels"].items()
+        options["causal_labels"] = tuple(CausalLabel(name, tuple(members)) for name, members in labels)
     with Node(spawnable=("tests.*",), **options) as node:
         Echo.start(name="echo")
         Trapping.start(name="trapping")

@@ -55,7 +55,9 @@ def streams_used(node: Node, other: Node) -> set[tuple[int, int]]:
     return {stream.id for stream in session.machine.streams if stream.sending.sent}
 
 
-@pytest.mark.parametrize(("channel", "pairs"), [(BULK, 2000), (Channel("default", parallelism=4), 500)])
+@pytest.mark.parametrize(
+    ("channel", "pairs"), [(BULK, 2000), (Channel("default", parallelism=4), 500)], ids=["bulk", "default"]
+)
 def test_order_per_pair_holds_for_thousands_of_pairs_while_connections_break(
     nodes: Nodes, channel: Channel, pairs: int
 ):
