@@ -388,7 +388,8 @@ def test_requests_may_be_waited_for_later(echo):
         receive_response(lost, 5)
 
 
-def test_several_nodes_are_asked_at_once(here, there, third):
+def test_d44_several_nodes_are_asked_at_once_with_a_time_limit(here, there, third):
+    """Partisan: with one, it crashes."""
     for node in (here, third):
         Echo.start(node=node.name, name="on some")
     nodes = [here.name, there.name, third.name, "nowhere@127.0.0.1"]
@@ -399,6 +400,8 @@ def test_several_nodes_are_asked_at_once(here, there, third):
     assert [call(Remote("on some", node.name), "notes") for node in (here, third)] == [("news",), ("news",)]
     replies, bad = multi_call(None, "on some", "where", 5)
     assert (len(replies), bad) == (2, [there.name])
+    replies, bad = multi_call([here.name, third.name], "on some", "keep", 0.02)
+    assert (replies, bad) == ([], [here.name, third.name])
     for node in (here, third):
         stop(Remote("on some", node.name))
 
