@@ -155,7 +155,7 @@ def packer(flow: str, sink: Pid, owner: Pid) -> None:
 
 
 def key_talker(flow: str, sink: Pid, owner: Pid) -> None:
-    """Two senders of one key, in turn: this one of large messages, which others may pass, the other one of small ones."""
+    """Two senders of one key, in turn: this one of large messages, which others may pass, the other of small ones."""
     trap_exits()
     other = spawn_opt(key_partner, (flow, sink, self_pid()), link=True)
     number = 0
