@@ -15,7 +15,8 @@ from typing import Any
 import gevent
 from gevent.fileobject import FileObjectPosix
 
-from partisan_actors import CausalLabel, Channel, Node, Pid
+import partisan_actors
+from partisan_actors import Channel, Node, Pid
 from tests.integration.workers import Collector, Echo, Trapping
 
 __all__ = ["main"]
@@ -76,8 +77,8 @@ def main(options: dict[str, Any]) -> None:
     if "channels" in options:
         options["channels"] = tuple(Channel(**channel) for channel in options["channels"])
     if "causal_labels" in options:
-        labels = options["causal_labels"].items()
-        options["causal_labels"] = tuple(CausalLabel(name, tuple(members)) for name, members in labels)
+        label, labels = partisan_actors.CausalLabel, options["causal_labels"]  # the version before has none
+        options["causal_labels"] = tuple(label(name, tuple(members)) for name, members in labels.items())
     with Node(spawnable=("tests.*",), **options) as node:
         Echo.start(name="echo")
         Trapping.start(name="trapping")
