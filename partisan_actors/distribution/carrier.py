@@ -93,6 +93,7 @@ class Carrier:
         "_turns",
         "_urgent",
         "bytes_sent",
+        "carries",
         "duplicates",
         "last_frame",
         "last_heard",
@@ -109,6 +110,7 @@ class Carrier:
             acknowledge_after: seconds that an acknowledgement waits for a frame that can carry it.
             urgent: another that writes here, before all others.
         """
+        self.carries = False  # there is a connection
         self.last_heard = 0.0  # when the last byte came; the driver sets it with every read
         self.last_frame = 0.0  # when a frame was last whole
         self.last_sent = 0.0  # when something was last written; the driver sets it with every flush
@@ -137,6 +139,7 @@ class Carrier:
         Raises: BadAcknowledgement when that cannot be.
         """
         self.last_heard = self.last_frame = self.last_sent = now
+        self.carries = True
         rooms: list[Effect] = []
         for stream in self:
             stream.sending.hold(self._held)  # another carrier may have had it
@@ -148,7 +151,15 @@ class Carrier:
 
     def disconnected(self) -> None:
         """The connection is gone."""
-        self._timed = False
+        self._timed = self.carries = False
+
+    def is_idle_with(self, stream: Stream) -> bool:
+        """Whether the next piece of a signal of `stream` could be here by now: nothing is on its way before it."""
+        carrier = stream.brought_by
+        if carrier is None or not carrier.carries:
+            # Its connection is to be made anew, and may take as long as it likes, until this one stands in for it.
+            return stream in self and self.last_heard == self.last_frame
+        return carrier.last_heard == carrier.last_frame
 
     def carry(self, stream: Stream) -> None:
         """Let `stream` write here too, from its first frame that is not known to have arrived."""
@@ -260,6 +271,7 @@ class Carrier:
             body = stream.expand(frame.body)
         if flags & FRAGMENT:
             assert body is not None
+            stream.brought_by = self
             body = stream.assembly.add(fragment_of(frame.extensions), body, frame.header.number)
         if body is None:
             return _NOTHING
@@ -267,7 +279,7 @@ class Carrier:
 
     def place(self, header: Header, extensions: bytes) -> memoryview | None:
         """Where the body of a fragment is to be received; see `FrameReader.place_fragments`."""
-        return self._streams.place(header, extensions)
+        return self._streams.place(header, extensions, self)
 
     def acknowledged(self, frame: Frame) -> Sequence[Effect]:
         """Take an ACK frame. Raises BrokenFrame, BadAcknowledgement."""

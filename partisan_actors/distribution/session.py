@@ -113,6 +113,13 @@ class SessionParameters:
     """A connection that brings bytes, and in so long no whole frame, is given up: a byte of a length was changed.
     Pieces of 512 KiB need 26 KB/s. A peer of before pieces, whose frames may be 64 MiB, has three times as long."""
 
+    piece_within: float = 60.0
+    """Of a signal that has come in part the next piece comes in so many seconds, or the session ends: another
+    connection would bring no more of it. Only those seconds count in which the peer is heard, the connection that
+    brought the last piece is there (or the first one in its place), and no frame has come in part. So a link that is
+    slow, whose time goes into frames that are under way, does not use them up, and neither does one that is down: a
+    sender has at most 16 large signals take turns, with as many small frames between, 10 MiB at the most."""
+
     stall: float = 2.0
     """A check that comes so late says that we were stopped, not that the peer is silent."""
 
@@ -132,7 +139,7 @@ class SessionParameters:
                 f"silence ({self.silence}) must be more than twice heartbeat_interval ({self.heartbeat_interval})"
             )
         times = (self.last_call, self.stall, self.acknowledge_after, self.probe_interval, self.last_words)
-        if min(*times, self.broken_within, self.frame_within) <= 0:
+        if min(*times, self.broken_within, self.frame_within, self.piece_within) <= 0:
             raise ValueError("all times must be above 0")
         if self.broken_envelopes < 1:
             raise ValueError(f"broken_envelopes ({self.broken_envelopes}) must be above 0")
@@ -187,6 +194,7 @@ class SessionMachine:
         "_frame_within",
         "_last_call",
         "_last_frames",
+        "_looked",
         "_parameters",
         "_probe",
         "_probe_answered",
@@ -213,6 +221,7 @@ class SessionMachine:
         whole_frames = streams.default.id == ONLY
         self._frame_within = parameters.frame_within * (3 if whole_frames else 1)
         self._check_due = 0.0  # when the heartbeat timer should fire
+        self._looked = 0.0  # when it was last counted how long pieces of signals have been waited for
         self._last_call = False  # the peer was asked for a sign of life, and has `last_call` seconds to give it
         self._probe = 0  # the number of the last HEARTBEAT
         self._probe_sent = 0.0  # when it went
@@ -243,6 +252,7 @@ class SessionMachine:
             # Both sides said that they hold this session, and one of them holds another one's state.
             return self.end("out of step", now)
         self.phase = Phase.CONNECTED
+        self._looked = now
         self._last_call = False
         self._probe_answered = True
         # So the first check sends one, and soon: it gives a round-trip time.
@@ -409,7 +419,7 @@ class SessionMachine:
         if now - self._check_due >= parameters.stall:
             # We were stopped, or something kept the node from its timers: what the peer sent meanwhile has not been
             # read yet. Without this grace a node that was stopped would take all others for dead when it goes on.
-            carrier.last_heard = carrier.last_frame = now
+            carrier.last_heard = carrier.last_frame = self._looked = now
         if carrier.last_heard - carrier.last_frame >= self._frame_within:
             return (Disconnect(NO_WHOLE_FRAME),)
         silent_for = now - carrier.last_heard
@@ -420,6 +430,8 @@ class SessionMachine:
         else:
             self._last_call = True
             return [self._send_heartbeat(now), self._check_in(parameters.last_call, now)]
+        if self._wait_for_pieces(now, silent_for) >= parameters.piece_within:
+            return self.end("broken envelope: a signal has begun, and its peer does not go on with it", now)
         effects: list[Effect] = []
         interval = parameters.heartbeat_interval
         if now - carrier.last_sent >= interval * 0.75 or now - self._probe_sent >= parameters.probe_interval:
@@ -428,6 +440,14 @@ class SessionMachine:
         until_next = max(carrier.last_sent + interval - now, interval * 0.25) * random.uniform(0.9, 1.0)
         effects.append(self._check_in(min(until_next, parameters.silence - silent_for), now))
         return effects
+
+    def _wait_for_pieces(self, now: float, silent_for: float) -> float:
+        """How long the next piece of some signal has been waited for, in seconds that count."""
+        seconds, self._looked = now - self._looked, now
+        if silent_for > 2 * self._parameters.heartbeat_interval:
+            return 0.0  # it may have been stopped
+        waiting = (stream for stream in self.streams if stream.assembly and self.carrier.is_idle_with(stream))
+        return max((stream.assembly.wait(seconds) for stream in waiting), default=0.0)
 
     def _send_heartbeat(self, now: float) -> Effect:
         self._probe += 1

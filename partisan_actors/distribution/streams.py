@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from partisan_actors.distribution.assembly import Assembly
+from partisan_actors.distribution.assembly import Assembly, SessionBytes
 from partisan_actors.distribution.channels import DEFAULT_CHANNEL, AgreedChannel
 from partisan_actors.distribution.compression import Compressor, Expander
 from partisan_actors.distribution.newest import NewestQueue
 from partisan_actors.distribution.spare_buffers import SpareBuffers
 from partisan_actors.distribution.stream import ReceivingStream, SendingStream, StreamParameters
 from partisan_actors.wire.frames import BrokenFrame, Header, fragment_of
+
+if TYPE_CHECKING:
+    from partisan_actors.distribution.carrier import Carrier
 
 __all__ = ["DEFAULT", "ONLY", "SYSTEM", "Stream", "StreamId", "Streams"]
 
@@ -31,20 +34,21 @@ ONLY: StreamId = (0, 0)
 class Stream:
     """What this node sends on one stream, and what it gets."""
 
-    __slots__ = ("_dictionary", "_expander", "assembly", "id", "monotonic", "receiving", "sending")
+    __slots__ = ("_dictionary", "_expander", "assembly", "brought_by", "id", "monotonic", "receiving", "sending")
 
     def __init__(
         self,
         parameters: StreamParameters,
         stream_id: StreamId,
-        spares: SpareBuffers,
+        assembly: Assembly,
         agreed: AgreedChannel | None = None,
     ) -> None:
         self.id = stream_id
         self.monotonic = agreed is not None and agreed.channel.monotonic
         self.sending = _sending(parameters, stream_id, agreed)
         self.receiving = ReceivingStream(parameters)
-        self.assembly = Assembly(spares)
+        self.assembly = assembly
+        self.brought_by: Carrier | None = None  # the last piece of a large signal
         self._dictionary = agreed.dictionary if agreed is not None else None
         self._expander: Expander | None = None  # made when the first compressed body comes
 
@@ -70,7 +74,7 @@ def _sending(parameters: StreamParameters, stream_id: StreamId, agreed: AgreedCh
 class Streams:
     """Those of one session, made when they are first asked for: a channel may have hundreds, and use none."""
 
-    __slots__ = ("_channels", "_made", "_spares", "default", "system")
+    __slots__ = ("_begun", "_channels", "_made", "_spares", "default", "system")
 
     def __init__(
         self, channels: Mapping[str, AgreedChannel], default: StreamParameters, spares: SpareBuffers | None = None
@@ -82,13 +86,15 @@ class Streams:
             default: the limits of the default stream.
             spares: the node's buffers for large signals; fresh ones by default.
         """
-        self._spares = spares = spares if spares is not None else SpareBuffers()
+        self._spares = spares if spares is not None else SpareBuffers()
+        self._begun = SessionBytes()
         self._channels = {channel.number: channel for channel in channels.values()}
         # What knows no channels knows no pieces either.
         limits = default if channels else replace(default, fragment=None)
-        self.default = Stream(limits, DEFAULT if channels else ONLY, spares, channels.get(DEFAULT_CHANNEL))
+        default_id = DEFAULT if channels else ONLY
+        self.default = Stream(limits, default_id, self._assembly(), channels.get(DEFAULT_CHANNEL))
         # With a peer of before channels, everything is on one stream.
-        self.system = Stream(StreamParameters(), SYSTEM, spares) if channels else self.default
+        self.system = Stream(StreamParameters(), SYSTEM, self._assembly()) if channels else self.default
         self._made = {stream.id: stream for stream in (self.system, self.default)}
 
     def __iter__(self) -> Iterator[Stream]:
@@ -102,16 +108,20 @@ class Streams:
         channel = self._channels.get(stream_id[0])
         if channel is None or not 0 <= stream_id[1] < channel.streams:
             return None
-        stream = self._made[stream_id] = Stream(channel.channel.stream_parameters, stream_id, self._spares, channel)
+        limits = channel.channel.stream_parameters
+        stream = self._made[stream_id] = Stream(limits, stream_id, self._assembly(), channel)
         return stream
+
+    def _assembly(self) -> Assembly:
+        return Assembly(self._spares, self._begun)
 
     def received(self, stream_id: StreamId) -> int:
         """The last frame that came of a stream; what a stranger asks makes none."""
         stream = self._made.get(stream_id)
         return stream.receiving.received if stream is not None else 0
 
-    def place(self, header: Header, extensions: bytes) -> memoryview | None:
-        """Where the body of a fragment is to be received; None where that is of no use."""
+    def place(self, header: Header, extensions: bytes, carrier: Carrier) -> memoryview | None:
+        """Where the body of a fragment that `carrier` brings is to be received; None where that is of no use."""
         stream = self.get((header.channel, header.stream))
         if stream is None or header.number <= stream.receiving.received:
             return None
@@ -119,6 +129,7 @@ class Streams:
             piece = fragment_of(extensions)
         except BrokenFrame:
             return None
+        stream.brought_by = carrier
         return stream.assembly.place(piece, header.body_length, header.number)
 
     @property

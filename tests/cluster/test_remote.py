@@ -17,6 +17,7 @@ from partisan_actors import (
     ActorError,
     CallError,
     CallTimeout,
+    Channel,
     Crash,
     Down,
     Exit,
@@ -77,6 +78,21 @@ def trio() -> Iterator[list[Node]]:
     """Three nodes for all tests of this module that break none of them."""
     with capture_logs(), running_nodes() as nodes:
         yield nodes.cluster("here", "there", "third")
+
+
+@pytest.fixture(scope="module")
+def parallel() -> Iterator[list[Node]]:
+    """Two whose default channel has several connections."""
+    with capture_logs(), running_nodes() as nodes:
+        yield nodes.cluster("here", "there", channels=(Channel("default", parallelism=4),))
+
+
+@pytest.fixture(params=[1, 4], ids=["one connection", "four connections"])
+def any_there(request: pytest.FixtureRequest, logs: list[Any]) -> Iterator[Node]:
+    """The other node, over a default channel of one connection, and of four."""
+    here, there, *_ = request.getfixturevalue("trio" if request.param == 1 else "parallel")
+    with here.attached():
+        yield there
 
 
 @pytest.fixture
@@ -405,7 +421,8 @@ def test_requests_may_be_waited_for_later(echo):
         receive_response(lost, 5)
 
 
-def test_several_nodes_are_asked_at_once(here, there, third):
+def test_d44_several_nodes_are_asked_at_once_with_a_time_limit(here, there, third):
+    """Partisan: with one, it crashes."""
     for node in (here, third):
         Echo.start(node=node.name, name="on some")
     nodes = [here.name, there.name, third.name, "nowhere@127.0.0.1"]
@@ -416,6 +433,8 @@ def test_several_nodes_are_asked_at_once(here, there, third):
     assert [call(Remote("on some", node.name), "notes") for node in (here, third)] == [("news",), ("news",)]
     replies, bad = multi_call(None, "on some", "where", 5)
     assert (len(replies), bad) == (2, [there.name])
+    replies, bad = multi_call([here.name, third.name], "on some", "keep", 0.02)
+    assert (replies, bad) == ([], [here.name, third.name])
     for node in (here, third):
         stop(Remote("on some", node.name))
 
@@ -470,14 +489,48 @@ def test_d13_each_monitor_fires_and_each_once(there, echo):
     assert nothing_waits()
 
 
-def test_down_comes_after_what_was_sent_before(there):
+def test_down_comes_after_what_was_sent_before(any_there):
     """Signals of a pair are in order, the end included."""
     for _ in range(30):
-        pid = spawn_opt(chatter, (self_pid(), 20), node=there.name)
+        pid = spawn_opt(chatter, (self_pid(), 20), node=any_there.name)
         ref = monitor(pid)
         send(pid, "go")
         assert [receive(timeout=5) for _ in range(20)] == list(range(20))
         assert receive(timeout=5) == Down(ref, pid, "said all")
+
+
+def test_an_exit_comes_after_what_was_sent_before_and_pairs_use_all_connections(any_there):
+    trap_exits()
+    for _ in range(30):
+        pid = spawn_opt(chatter, (self_pid(), 20), node=any_there.name, link=True)
+        send(pid, "go")
+        assert [receive(timeout=5) for _ in range(20)] == list(range(20))
+        assert receive(timeout=5) == Exit(pid, "said all")
+    (session,) = [one for one in cluster_of(any_there).peers.sessions() if one.node == self_pid().node]
+    default = session.channels["default"]
+    used = {stream.id for stream in session.machine.streams if stream.sending.sent}
+    assert {index for number, index in used if number == default.number} == set(range(default.streams))
+
+
+def test_a_link_broken_from_here_does_not_pass_what_was_sent_before(any_there):
+    """Exit signals that a process sends, its own end and `send_exit`, and what it has sent to the same process."""
+    trap_exits()
+    for how in ("ends", "tells"):
+        for _ in range(10):
+            trapping = Trapping.start(node=any_there.name)
+            mine = spawn(talk_and_exit, trapping, 20, how)
+            wait_until(lambda: call(trapping, "count") == 21)  # noqa: B023
+            assert call(trapping, "notes") == (*range(20), Exit(mine, "said all"))
+
+
+def talk_and_exit(dest: Pid, count: int, how: str) -> None:
+    if how == "ends":
+        link(dest)
+    for number in range(count):
+        send(dest, number)
+    if how == "tells":
+        send_exit(dest, "said all")
+    end_with("said all")
 
 
 def chatter(dest: Pid, count: int) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partisan_actors.distribution import assembly as module
-from partisan_actors.distribution.assembly import Assembly
+from partisan_actors.distribution import flows
+from partisan_actors.distribution.assembly import Assembly, SessionBytes
 from partisan_actors.distribution.spare_buffers import SpareBuffers
 from partisan_actors.wire.frames import MAX_BODY, BrokenFrame, Fragment
 
@@ -141,6 +142,41 @@ def test_nor_of_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     assembly.add(Fragment(2, 1, 400), bytes(399), 4)
     assembly.add(Fragment(3, 0, 400), b"x", 5)
     assert assembly.bytes == 1000
+
+
+def test_nor_in_all_streams_of_a_session_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_BYTES_OF_SESSION", 1000)
+    session = SessionBytes()
+    streams = [Assembly(SpareBuffers(), session) for _ in range(3)]
+    streams[0].add(Fragment(1, 0, 600), b"x", 1)
+    streams[1].add(Fragment(1, 0, 400), b"x", 1)
+    assert streams[2].place(Fragment(1, 0, 2), 1, 1) is None
+    with pytest.raises(BrokenFrame, match="signals of 1000 bytes have begun in all"):
+        streams[2].add(Fragment(1, 0, 2), b"x", 1)
+    assert session.bytes == 1000
+    assert Assembly(SpareBuffers(), SessionBytes()).add(Fragment(1, 0, 2), b"xy", 1) is not None, "another session"
+    streams[1].add(Fragment(1, 1, 400), bytes(399), 2)
+    assert session.bytes == 600
+    streams[2].add(Fragment(1, 0, 400), b"x", 1)
+    assert session.bytes == 1000
+
+
+def test_sixteen_streams_with_all_that_a_sender_begins_are_within_it() -> None:
+    assert module._MOST_BYTES_OF_SESSION >= 16 * flows._MOST_BEGUN
+    assert module._MOST_BYTES >= flows._MOST_BEGUN
+
+
+def test_how_long_a_piece_is_waited_for_is_of_the_one_that_waits_longest() -> None:
+    assembly = Assembly(SpareBuffers())
+    assert assembly.wait(5.0) == 0.0, "nothing has begun"
+    assembly.add(Fragment(1, 0, 10), b"x", 1)
+    assert assembly.wait(5.0) == 5.0
+    assembly.add(Fragment(2, 0, 10), b"x", 2)
+    assert assembly.wait(2.0) == 7.0
+    assembly.add(Fragment(1, 1, 10), b"x", 3)
+    assert assembly.wait(1.0) == 3.0
+    assembly.add(Fragment(2, 1, 10), bytes(9), 4)
+    assert assembly.wait(0.0) == 1.0
 
 
 def test_one_that_others_overtake_for_ever_is_found_out() -> None:

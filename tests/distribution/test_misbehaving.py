@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from partisan_actors.distribution import JoinFailure, Session
+from partisan_actors.distribution import JoinFailure, PeerParameters, Session
+from partisan_actors.distribution.channels import STREAMS_FEATURE, Channel
 from partisan_actors.distribution.outgoing import Outgoing
+from partisan_actors.distribution.session import SessionParameters
 from partisan_actors.processes.identity import Life
-from partisan_actors.transport import MemoryConnection
-from partisan_actors.wire.frames import ACK, CLOSE, DATA, HEARTBEAT, HEARTBEAT_REPLY, HELLO
+from partisan_actors.transport import MemoryConnection, SocketTransport
+from partisan_actors.wire.frames import (
+    ACK,
+    CLOSE,
+    DATA,
+    FRAGMENT,
+    HEARTBEAT,
+    HEARTBEAT_REPLY,
+    HELLO,
+    encode_fragment,
+)
+from tests.conditions import wait_until
 from tests.distribution.nodes import COOKIE, Node, connected, keys_of
 from tests.distribution.raw_peer import RawPeer
 from tests.distribution.world import SMALL, World
@@ -123,6 +135,37 @@ def test_reasons_of_peers_do_not_fill_the_counters(world: World):
         world.clock.run(0.1)
     ended = one.peers.counters.sessions_ended
     assert len(ended) <= 65 and sum(ended.values()) == 100
+
+
+def test_a_peer_that_begins_signals_on_many_streams_and_goes_on_with_none_is_found_out(monkeypatch: pytest.MonkeyPatch):
+    """Over real sockets. It answers heartbeats, and sends other things on the same streams."""
+    parameters = PeerParameters(session=SessionParameters(heartbeat_interval=0.1, silence=1.0, piece_within=0.3))
+    one = Node("a", parameters=parameters, channels=(Channel("bulk", parallelism=4),))
+    raw = RawPeer(
+        Life("raw", 1, 99), keys_of(COOKIE), features=STREAMS_FEATURE, channels=(("default", 1, 0), ("bulk", 4, 0))
+    )
+    raw.on_frame = lambda frame: (
+        raw.send(HEARTBEAT_REPLY, bytes(frame.body)) if frame.header.kind == HEARTBEAT else raw.frames.append(frame)
+    )
+    try:
+        raw.dial(SocketTransport(one.clock), one.address)
+        wait_until(lambda: raw.established)
+        wait_until(lambda: one.peers.session("raw"))
+        session = one.peers.session("raw")
+        assert session is not None
+        number = session.channels["bulk"].number
+        for stream in range(4):
+            piece = {"flags": FRAGMENT, "extensions": encode_fragment(1, 0, 32 << 20)}
+            raw.send(DATA, b"the first piece", number=1, channel=number, stream=stream, **piece)
+            raw.send(DATA, b"fine", number=2, channel=number, stream=stream)
+        begun = session.machine.streams._begun
+        wait_until(lambda: begun.bytes == 4 * (32 << 20))
+        wait_until(lambda: raw.closed_because)
+        assert one.bodies == [b"fine"] * 4
+        assert one.told("ended") == ["broken envelope: a signal has begun, and its peer does not go on with it"]
+        assert [bytes(frame.body) for frame in raw.frames if frame.header.kind == CLOSE] != []
+    finally:
+        one.peers.close()
 
 
 # The parts above misbehave

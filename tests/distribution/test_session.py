@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from partisan_actors.distribution.carrier import Carrier
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.distribution.session import (
     DELIVER,
@@ -28,6 +29,7 @@ from partisan_actors.wire.frames import (
     ACK,
     CLOSE,
     DATA,
+    FRAGMENT,
     HEARTBEAT,
     HEARTBEAT_REPLY,
     HELLO,
@@ -36,6 +38,7 @@ from partisan_actors.wire.frames import (
     acknowledged,
     encode_ack,
     encode_extension,
+    encode_fragment,
     encode_frame,
 )
 from partisan_actors.wire.hello import Refusal, RefusalCode
@@ -446,6 +449,7 @@ def test_the_peers_reason_is_fit_for_a_log(run: Run, body: bytes, reason: str):
         {"silence": 2.0},
         {"last_call": 0},
         {"stall": -1},
+        {"piece_within": 0},
         {"acknowledge_after": 0},
         {"broken_envelopes": 0},
     ],
@@ -463,3 +467,76 @@ def test_a_connection_that_brings_bytes_and_no_frame_is_given_up(run: Run):
             break
     assert [effect for _, effect in run.told] == [Disconnect(NO_WHOLE_FRAME)]
     assert 60.0 <= run.now - 100.0 <= 63.0 and ends(run) == []
+
+
+# Pieces of signals that do not come
+
+
+def begin_signal(run: Run, number: int = 1, message: int = 1) -> None:
+    run.data(number, flags=FRAGMENT, extensions=encode_fragment(message, 0, 1000))
+
+
+def test_a_signal_that_its_peer_does_not_go_on_with_ends_the_session_though_it_is_heard(run: Run):
+    begin_signal(run)
+    run.until(100.0 + PARAMETERS.piece_within - 1.0, answer=True)
+    assert run.told == []
+    run.until(100.0 + PARAMETERS.piece_within + 3.0, answer=True)
+    assert ends(run) == ["broken envelope: a signal has begun, and its peer does not go on with it"]
+    assert run.kinds()[-1] == CLOSE
+
+
+def test_whatever_else_comes_on_its_stream(run: Run):
+    begin_signal(run)
+    for number in range(2, 200):
+        run.until(100.0 + number / 2, answer=True)
+        run.data(number)
+        if ends(run):
+            break
+    assert PARAMETERS.piece_within <= run.now - 100.0 <= PARAMETERS.piece_within + 3.0
+
+
+def test_one_that_goes_on_slowly_does_not(run: Run):
+    begin_signal(run)
+    for step in range(1, 6):
+        run.until(100.0 + step * 50, answer=True)
+        run.data(1 + step, flags=FRAGMENT, extensions=encode_fragment(1, step, 1000))
+    assert ends(run) == []
+
+
+def test_no_second_counts_in_which_a_frame_is_under_way(run: Run):
+    """A slow link: bytes come all the time, and most of the time a frame is there in part."""
+    begin_signal(run)
+    for second in range(1, 600):
+        run.until(100.0 + second)
+        run.machine.carrier.last_heard = run.now
+        if second % 9 == 0:
+            run.machine.carrier.last_frame = run.now - 0.01
+    assert run.told == []
+
+
+def test_nor_one_without_a_connection_or_in_which_somebody_was_stopped(run: Run):
+    begin_signal(run)
+    for _ in range(10):
+        run.until(run.now + 20.0, late=PARAMETERS.stall + 4.0)  # we were, and then
+        run.take(run.machine.disconnected())
+        run.until(run.now + 100.0)
+        run.connect()
+    assert ends(run) == []
+    for _ in range(20):
+        run.until(run.now + 3.9)  # the peer was: it would be asked a last time at 4
+        run.machine.carrier.last_heard = run.machine.carrier.last_frame = run.now
+    assert ends(run) == []
+
+
+def test_nor_one_in_which_the_connection_of_its_stream_is_made_anew(run: Run):
+    begin_signal(run)
+    own = Carrier(run.machine.streams, run.machine.streams.default, 0.02)
+    own.connected(0, run.now)
+    own.disconnected()
+    run.machine.streams.default.brought_by = own
+    run.machine.carrier.drop(run.machine.streams.default)
+    run.until(400.0, answer=True)
+    assert run.told == []
+    run.machine.carrier.carry(run.machine.streams.default)  # as it cannot be made now: that will do
+    run.until(400.0 + PARAMETERS.piece_within + 3.0, answer=True)
+    assert len(ends(run)) == 1

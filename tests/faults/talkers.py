@@ -24,7 +24,9 @@ from partisan_actors import (
     message,
     monitor,
     receive,
+    self_pid,
     send,
+    send_exit,
     spawn_opt,
     trap_exits,
 )
@@ -34,6 +36,7 @@ from tests.integration.workers import end_with
 __all__ = ["TALKERS", "Called", "Sent", "Sink", "Spawned", "Watched", "bystander"]
 
 BULK = "bulk"
+PACKED = "packed"
 CALL_TIMEOUT = 12.0
 DONE = ("shutdown", "done")  # an end that is no crash
 
@@ -141,6 +144,38 @@ def orderly(flow: str, sink: Pid, owner: Pid) -> None:
     send(owner, Sent(flow, number))
 
 
+def packer(flow: str, sink: Pid, owner: Pid) -> None:
+    """Text, on a channel that is compressed; one in fifty is large."""
+    number = 0
+    while until_told(0.02):
+        text = f"number {number} of a text that repeats itself; ".encode() * (4000 if number % 50 == 20 else 20)
+        send(sink, item(flow, number, text), channel=PACKED)
+        number += 1
+    send(owner, Sent(flow, number))
+
+
+def key_talker(flow: str, sink: Pid, owner: Pid) -> None:
+    """Two senders of one key, in turn: this one of large messages, which others may pass, the other of small ones."""
+    trap_exits()
+    other = spawn_opt(key_partner, (flow, sink, self_pid()), link=True)
+    number = 0
+    while until_told(0.05):
+        send(sink, item(flow, number, bytes(100_000)), channel=BULK, partition_key=flow)
+        send(other, ("your turn", number + 1))  # type: ignore[arg-type]
+        receive(lambda message: message == "my turn")
+        number += 2
+    send_exit(other, "kill")  # type: ignore[arg-type]
+    receive(Exit)
+    send(owner, Sent(flow, number))
+
+
+def key_partner(flow: str, sink: Pid, talker: Pid) -> None:
+    while True:
+        _, number = receive(tuple)
+        send(sink, item(flow, number), channel=BULK, partition_key=flow)
+        send(talker, "my turn")
+
+
 def carrier(flow: str, sink: Pid, owner: Pid, channel: str | None) -> None:
     """Messages of 1 to 3 MiB: they travel in pieces."""
     chance = random.Random(flow)
@@ -236,6 +271,8 @@ def spawner(flow: str, sink: Pid, owner: Pid) -> None:
 TALKERS: dict[str, tuple[Callable[..., None], tuple[Any, ...]]] = {
     "casts": (caster, ()),
     **{f"ordered {number}": (orderly, ()) for number in range(8)},
+    "packed": (packer, ()),
+    "of one key": (key_talker, ()),
     "large": (carrier, (None,)),
     "large on bulk": (carrier, (BULK,)),
     "acknowledged": (poster, (None,)),

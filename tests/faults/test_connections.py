@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from partisan_actors import Channel, Node, NodeDown, NodeUp, monitor_nodes, receive
+from partisan_actors import Node, NodeDown, NodeUp, monitor_nodes, receive
 from tests.certificates import Authority
 from tests.conditions import wait_until
 from tests.faults.network import RESET, bad_network
-from tests.faults.traffic import Residue, Traffic, warm_up
+from tests.faults.traffic import CHANNELS, Residue, Traffic, warm_up
 from tests.nodes import Nodes, session_between
 
 
@@ -101,10 +102,7 @@ def frames_sent(one: Node, other: Node) -> int:
 def test_slow_reader(nodes: Nodes):
     """What waits for one that reads slowly is bounded, and all of it arrives."""
     high = 1 << 20
-    channels = (
-        Channel("default", high_watermark=high, low_watermark=high // 2),
-        Channel("bulk", parallelism=4, high_watermark=high, low_watermark=high // 2),
-    )
+    channels = [replace(channel, high_watermark=high, low_watermark=high // 2) for channel in CHANNELS]
     with bad_network(nodes, lambda: {"channels": channels}) as network:
         warm_up(*network.both)
         residue = Residue(network.both)

@@ -15,7 +15,7 @@ from tests.faults.traffic import CHANNELS, Residue, Traffic, warm_up
 from tests.integration.programs import NodeProgram, Programs
 from tests.nodes import Nodes, session_between
 
-FOR_PROGRAMS = [{"name": "default"}, {"name": "bulk", "parallelism": 4}]
+FOR_PROGRAMS = [{"name": "default"}, {"name": "bulk", "parallelism": 4}, {"name": "packed", "compression": 3}]
 
 
 def start_pair(nodes: Nodes, programs: Programs, *, hurried: bool = False) -> tuple[Node, NodeProgram]:

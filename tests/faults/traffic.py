@@ -24,7 +24,7 @@ from tests.nodes import cluster_of
 
 __all__ = ["CHANNELS", "Residue", "Traffic", "warm_up"]
 
-CHANNELS = (Channel("default"), Channel("bulk", parallelism=4))
+CHANNELS = (Channel("default"), Channel("bulk", parallelism=4), Channel("packed", compression=3))
 
 
 class _Direction:

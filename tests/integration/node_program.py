@@ -15,6 +15,7 @@ from typing import Any
 import gevent
 from gevent.fileobject import FileObjectPosix
 
+import partisan_actors
 from partisan_actors import Channel, Node, Pid
 from tests.integration.workers import Collector, Echo, Trapping
 
@@ -75,6 +76,9 @@ def plain(value: Any) -> Any:
 def main(options: dict[str, Any]) -> None:
     if "channels" in options:
         options["channels"] = tuple(Channel(**channel) for channel in options["channels"])
+    if "causal_labels" in options:
+        label, labels = partisan_actors.CausalLabel, options["causal_labels"]  # the version before has none
+        options["causal_labels"] = tuple(label(name, tuple(members)) for name, members in labels.items())
     with Node(spawnable=("tests.*",), **options) as node:
         Echo.start(name="echo")
         Trapping.start(name="trapping")

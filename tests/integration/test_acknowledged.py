@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,6 +189,41 @@ def test_what_was_accepted_survives_the_death_of_its_sender(nodes: Nodes, progra
     wait_until(lambda: len(notes(here, echo)) >= accepted, 10.0)
     gevent.sleep(0)
     assert notes(here, echo) == tuple(range(accepted))
+
+
+def send_and_note(dest_node: str, life: int, path: str) -> None:
+    """In another OS process: send without end, and note how many were accepted where the end of it loses nothing."""
+    with Path(path).open("wb", buffering=0) as noted:
+        for number in itertools.count():
+            send(Remote("echo", dest_node), (life, number), ack=True)
+            noted.write(b".")
+
+
+def test_a_sender_that_is_killed_while_it_sends_loses_and_doubles_nothing(
+    nodes: Nodes, programs: Programs, tmp_path: Path
+):
+    """It is connected; of what it has sent, some is there, some on its way, and some in the log alone."""
+    here = nodes.start("here")
+    echo = here.run(Echo.start, name="echo")
+    name: str | None = None
+    accepted: list[int] = []
+    for life in range(3):
+        sender = programs.start(name or "sender", outbox=str(tmp_path / "outbox"))
+        name = sender.name
+        sender.ask("join", here.address)
+        before = here.run(call, echo, "count")
+        sender.begin("run", f"{__name__}:send_and_note", here.name, life, str(tmp_path / f"accepted {life}"))
+        wait_until(lambda: here.run(call, echo, "count") >= before + 100, 10.0)  # noqa: B023
+        sender.kill()
+        accepted.append((tmp_path / f"accepted {life}").stat().st_size)
+    last = programs.start(name or "", outbox=str(tmp_path / "outbox"))
+    last.ask("join", here.address)
+    wait_until(lambda: len(notes(here, echo)) >= sum(accepted), 10.0)
+    wait_until(lambda: last.ask("telemetry")["acknowledged"]["open"] == 0, 10.0)
+    for life, count in enumerate(accepted):
+        numbers = [number for of, number in notes(here, echo) if of == life]
+        # The last one may have been accepted, and its sender killed before it could note that.
+        assert numbers == list(range(len(numbers))) and count <= len(numbers) <= count + 1
 
 
 def test_a_log_belongs_to_one_node_and_an_unusable_one_is_told(nodes: Nodes, tmp_path: Path):

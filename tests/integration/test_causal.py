@@ -23,11 +23,15 @@ from partisan_actors import (
     register,
     self_pid,
     send,
+    send_exit,
+    sleep,
     spawn,
 )
 from partisan_actors.behaviours import GenServer, call
 from tests.conditions import wait_until
-from tests.nodes import Nodes, cluster_of, cut, session_between
+from tests.integration.programs import Programs
+from tests.integration.workers import Echo
+from tests.nodes import Nodes, cluster_of, cut, stop_reading
 
 _names = itertools.count(1)
 
@@ -110,13 +114,23 @@ def test_an_answer_never_comes_before_its_question_whatever_the_connections_do(g
 
 def test_a_delayed_connection_would_break_the_order_without_the_label(group: Group):
     a, b, c = group.nodes
-    # Messages of "a" to "c" are held back: the session ends, and the outbox sends them again when there is one.
+    machine = cluster_of(c).remote.causality._labels["talk"].machine
+    question, answer = ("question", 3), ("answer", 3)
     for causal in (None, "talk"):
-        session_between(a, c).end("enough")
-        send(Remote("talker", c.name), ("question", 1), causal=causal, ack=causal is None)
-        ref = b.run(send, Remote("talker", c.name), ("answer", 100), causal=causal, ack=causal is None)
-        assert isinstance(ref, Ref)
-        wait_until(lambda: len(group.notes(c)) >= 2, 10.0)
+        before = len(group.notes(c))
+        read_on = stop_reading(c, a)
+        for name in (c.name, b.name):
+            send(Remote("talker", name), question, causal=causal)
+        wait_until(lambda: group.notes(b).count(question) == (1 if causal is None else 2))  # noqa: B023
+        b.run(send, Remote("talker", c.name), answer, causal=causal)
+        if causal is None:
+            wait_until(lambda: group.notes(c)[before:] == [answer])  # noqa: B023
+        else:
+            wait_until(lambda: machine.buffered == 1, what="the answer is here, and waits")
+            assert group.notes(c)[before:] == []
+        read_on()
+        wait_until(lambda: len(group.notes(c)) == before + 2)  # noqa: B023
+        assert group.notes(c)[before:] == ([answer, question] if causal is None else [question, answer])
 
 
 def test_to_one_member_by_pid_and_to_oneself(group: Group):
@@ -161,6 +175,50 @@ def test_a_member_that_dies_is_given_up_and_nobody_waits_for_it(group: Group):
         assert in_causal_order(group.notes(node))
     machine = cluster_of(a).remote.causality._labels["talk"].machine
     wait_until(lambda: machine.buffered == 0 and machine.unsettled == [], 10.0)
+
+
+def talk_for_ever(who: str) -> None:
+    """Numbers to all members, with small pauses, until it is ended."""
+    for number in itertools.count():
+        send(Remote("echo", "*"), (who, number), causal="talk")
+        sleep(0.001)
+
+
+def test_a_member_that_is_killed_while_all_talk_is_given_up_and_the_others_go_on(nodes: Nodes, programs: Programs):
+    number = next(_names)
+    names = [f"{letter}-killed{number}@127.0.0.1" for letter in "abc"]
+    killed = programs.start(names[2], causal_labels={"talk": names})
+    here = nodes.cluster(*names[:2], causal_labels=(CausalLabel("talk", tuple(names)),))
+    here[0].join(killed.address)
+    wait_until(lambda: all(node.members() == sorted(names) for node in here) and killed.ask("members") == sorted(names))
+    echoes = [node.run(Echo.start, name="echo") for node in here]
+
+    def of(node: Node, who: str) -> list[int]:
+        notes = node.run(call, echoes[here.index(node)], "notes")
+        return [number for name, number in notes if name == who]
+
+    talkers = [node.spawn(talk_for_ever, node.name) for node in here]
+    killed.begin("run", f"{__name__}:talk_for_ever", killed.name)
+    wait_until(lambda: all(len(of(node, name)) > 50 for node in here for name in names), 10.0)
+    killed.kill()
+    wait_until(lambda: all(node.members() == sorted(names[:2]) for node in here), 10.0)
+    before = [len(of(node, name)) for node in here for name in names[:2]]
+    wait_until(
+        lambda: all(
+            len(of(node, name)) > known + 50
+            for (node, name), known in zip(itertools.product(here, names[:2]), before, strict=True)
+        ),
+        10.0,
+        what="the others go on",
+    )
+    for node, talker in zip(here, talkers, strict=True):
+        node.run(send_exit, talker, "kill")
+    machines = [cluster_of(node).remote.causality._labels["talk"].machine for node in here]
+    wait_until(lambda: all(machine.buffered == 0 and machine.unsettled == [] for machine in machines), 10.0)
+    for name in names[:2]:
+        wait_until(lambda: of(here[0], name) == of(here[1], name), 10.0)  # noqa: B023
+    # Of the last that the dead one said each has got what came before its end.
+    assert all(of(node, name) == list(range(len(of(node, name)))) for node in here for name in names)
 
 
 def test_a_member_that_is_not_there_is_told(nodes: Nodes):

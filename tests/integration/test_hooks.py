@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from gevent.event import Event
 
 from partisan_actors import (
     DROP,
@@ -31,7 +32,7 @@ from partisan_actors.cluster import interposition
 from partisan_actors.cluster.hooks import Hooks
 from tests.conditions import wait_until
 from tests.integration.workers import Echo
-from tests.nodes import Nodes, cluster_of
+from tests.nodes import Nodes, cluster_of, connected
 
 
 @pytest.fixture
@@ -296,6 +297,38 @@ def test_at_their_limit_causal_messages_stay_with_their_senders(nodes: Nodes, mo
     assert there.run(call, echo, "notes") == tuple(range(60))
     assert 5 < max(most) <= 10
     assert here.telemetry()["causal"]["posted"]["resent"] > 0
+
+
+@pytest.mark.parametrize("how", ["waits", "raises"])
+def test_d52_a_hook_that_does_not_come_back_stops_neither_sends_nor_membership(
+    pair: list[Node], nodes: Nodes, how: str
+):
+    """Partisan: it runs inside the one process that forwards for the whole node."""
+    here, there = pair
+    echo, heard = start_echo(there), here.run(Echo.start)
+    go_on = Event()
+    hooked: list[Any] = []
+
+    def bad(message: Any, about: About) -> None:
+        hooked.append(message)
+        if how == "raises":
+            raise ZeroDivisionError("as asked")
+        go_on.wait()
+
+    there.hooks.add("bad", receive=bad)
+    cast(echo, "hooked")
+    wait_until(lambda: hooked == ["hooked"])
+    for number in range(20):
+        there.run(cast, heard, number)
+    wait_until(lambda: call(heard, "notes") == tuple(range(20)))
+    third = nodes.start("third")
+    third.join(there.address or "")
+    wait_until(lambda: connected(here, there, third))
+    third.leave()
+    wait_until(lambda: connected(here, there))
+    assert there.run(call, echo, "count") == (1 if how == "raises" else 0)
+    go_on.set()
+    wait_until(lambda: there.run(call, echo, "notes") == ("hooked",))
 
 
 def test_an_acknowledged_message_that_is_dropped_on_arrival_is_told(pair: list[Node]):
