@@ -561,7 +561,7 @@ def test_many_threads_at_once(node):
     for thread in threads:
         thread.join()
     wait_until(lambda: sum(map(len, node.run(call, pid, "flows").values())) == 8 * 50)
-    # A thread is two senders: the process that sends for all threads, and each that `run` starts. In between there is no
+    # A thread is two senders: the process that sends for all threads, and what `run` starts. In between there is no
     # order, as between any two processes.
     for numbers in node.run(call, pid, "flows").values():
         assert [number for number in numbers if number % 10] == [number for number in range(50) if number % 10]
