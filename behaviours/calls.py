@@ -19,6 +19,7 @@ from partisan_actors.processes.requests import (
     FAILED,
     PENDING,
     REPLIED,
+    TOO_MANY_REQUESTS,
     Caller,
     Cast,
     Request,
@@ -177,7 +178,7 @@ def error_of(request: Request) -> CallError:
         return NoConnection(reason, f"{text}: there is no connection to its node, or it was lost")
     if type(reason) is tuple and len(reason) == 2 and reason[0] == "undecodable":
         return CallError(reason, f"{text}: a message could not be decoded: {reason[1]}")
-    if type(reason) is tuple and len(reason) == 2 and reason[0] == "system_limit":
+    if type(reason) is tuple and _same(reason, TOO_MANY_REQUESTS):
         return CallError(reason, f"{text}: {reason[1]}")
     if isinstance(reason, Crash):
         return ServerExit(reason, f"{text}: the server crashed: {reason.type}: {reason.message}\n{reason.traceback}")

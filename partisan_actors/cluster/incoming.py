@@ -20,7 +20,7 @@ from partisan_actors.cluster.ways import Way
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.processes.identity import Pid
 from partisan_actors.processes.process import Process
-from partisan_actors.processes.requests import Cast, RemoteCaller, RemoteSystemCaller, Request
+from partisan_actors.processes.requests import TOO_MANY_REQUESTS, Cast, RemoteCaller, RemoteSystemCaller, Request
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.processes.scheduler import QUEUED
 from partisan_actors.wire import signals
@@ -31,7 +31,6 @@ __all__ = ["TOO_MANY", "Incoming"]
 
 TOO_MANY = "system_limit"
 """Why a link, monitor or request ended that was one too many, as Erlang says it."""
-_TOO_MANY_REQUESTS = "far too many requests of this node are unanswered there"
 
 # What is between the nodes themselves; a message of a causal label is, until it is due.
 _NEVER_INTERPOSED = frozenset({signals.ACKNOWLEDGE, signals.FULL, signals.ROOM, signals.CAUSAL})
@@ -313,7 +312,7 @@ class Incoming:
         """What would have been a tie ends at once."""
         self.over_limit += 1
         # A server may end with "system_limit" of its own: what a call gets says that it was not that.
-        reason = (TOO_MANY, _TOO_MANY_REQUESTS) if answer == signals.CALL_FAILED else TOO_MANY
+        reason = TOO_MANY_REQUESTS if answer == signals.CALL_FAILED else TOO_MANY
         ties.send_reason(ties.back(signal), answer, signal.sender, signal.to, signal.ref, reason)
 
     def _on_demonitor(self, ties: Ties, signal: Signal) -> None:

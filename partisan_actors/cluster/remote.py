@@ -238,8 +238,8 @@ class RemoteProcesses:
         receiver: Receiver | None = None,
     ) -> bool:
         """Wait while the stream, or the mailbox of the receiver, is full; False when the time is up."""
-        outgoing, full = way.outgoing, ties.credit.full
-        while outgoing.congested or receiver in full:
+        outgoing, credit = way.outgoing, ties.credit
+        while outgoing.congested or receiver in credit.full:
             congested = outgoing.congested
             if nosuspend:
                 raise WouldBlock(_why_not_now(ties, congested, receiver))
@@ -248,10 +248,10 @@ class RemoteProcesses:
             if congested:
                 in_time = self._wait_for_turn(sender, outgoing, deadline)
             else:
-                in_time = self._wait_for_mailbox(sender, full[receiver], deadline)  # type: ignore[index]
+                in_time = self._wait_for_mailbox(sender, credit.full[receiver], deadline)  # type: ignore[index]
             if not in_time:
                 return False
-            if congested and receiver not in full:
+            if congested and receiver not in credit.full:
                 return True  # it is this one's turn, whoever else waits
         return True
 

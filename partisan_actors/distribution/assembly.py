@@ -17,8 +17,8 @@ __all__ = ["Assembly", "SessionBytes"]
 _MOST_BYTES = 256 << 20
 """Of all that have begun, in one stream: twice what a sender keeps there at its usual limits."""
 _MOST_BYTES_OF_SESSION = 2 << 30
-"""In all streams of one session: sixteen in which a sender has begun all that it ever begins, of the largest signals.
-(At its usual limits and with signals of a few MiB it has not a tenth of that.)"""
+"""In all streams of one session: sixteen in which a sender has begun all that it ever begins, of the largest signals;
+more where the two nodes agreed on more. (At its usual limits and with signals of a few MiB it has less than a tenth.)"""
 _MOST = 256
 _MOST_OVERTAKING = 100_000
 """Frames of its stream since the last piece of a signal. A sender takes turns, so that a few hundred are many."""
@@ -37,10 +37,12 @@ class _Begun:
 class SessionBytes:
     """Of all signals that have begun, in all streams of one session."""
 
-    __slots__ = ("bytes",)
+    __slots__ = ("bytes", "most")
 
-    def __init__(self) -> None:
+    def __init__(self, streams: int = 0) -> None:
+        """Begin with none, of a session that may have so many streams."""
         self.bytes = 0
+        self.most = max(_MOST_BYTES_OF_SESSION, streams * _MOST_BYTES // 2)
 
 
 class Assembly:
@@ -115,7 +117,7 @@ class Assembly:
             raise BrokenFrame("a piece of a signal that has not begun")
         if len(self._begun) >= _MOST or self.bytes + piece.total > _MOST_BYTES:
             raise BrokenFrame(f"{len(self._begun)} signals of {self.bytes} bytes have begun, and another one does")
-        if self._session.bytes + piece.total > _MOST_BYTES_OF_SESSION:
+        if self._session.bytes + piece.total > self._session.most:
             raise BrokenFrame(f"signals of {self._session.bytes} bytes have begun in all, and another one does")
         if any(number - begun.seen > _MOST_OVERTAKING for begun in self._begun.values()):
             raise BrokenFrame("a signal has begun, and its peer does not go on with it")

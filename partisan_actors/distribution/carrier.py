@@ -155,10 +155,12 @@ class Carrier:
 
     def is_idle_with(self, stream: Stream) -> bool:
         """Whether the next piece of a signal of `stream` could be here by now: nothing is on its way before it."""
+        if self.last_heard != self.last_frame:
+            return False  # the next piece may have moved here, and stand behind what is under way
         carrier = stream.brought_by
         if carrier is None or not carrier.carries:
             # Its connection is to be made anew, and may take as long as it likes, until this one stands in for it.
-            return stream in self and self.last_heard == self.last_frame
+            return stream in self
         return carrier.last_heard == carrier.last_frame
 
     def carry(self, stream: Stream) -> None:
@@ -246,20 +248,22 @@ class Carrier:
         received = stream.receiving.received
         if number > received + 1:
             raise BrokenFrame(f"frame {number} came after {received}")
+        acknowledgement = acknowledged(frame.extensions) if frame.extensions else None
+        if acknowledgement is not None:
+            stream.sending.check(acknowledgement)
         effects = DELIVER
         if flags and number == received + 1:
-            # Before it counts as received: else one that is broken would be acknowledged, and leave a hole.
+            # Before it counts as received: else one that is broken would be acknowledged, and leave a hole. What it
+            # acknowledges was looked at before, so that no frame breaks after its piece was taken, and counts after: a
+            # broken one would take with it that there is room.
             effects = self._special(stream, frame)
-        room = False
-        if frame.extensions:
-            # Not before: a broken frame would take with it that there is room.
-            acknowledgement = acknowledged(frame.extensions)
-            room = acknowledgement is not None and stream.sending.acknowledge(acknowledgement)
+        room = acknowledgement is not None and stream.sending.acknowledge(acknowledgement)
         arrival = stream.receiving.accept(number, size)
         if stream not in self._owing:
             self._owing.append(stream)
         if arrival is Arrival.DUPLICATE:
             self.duplicates += 1
+            stream.brought_by = self
             effects = _NOTHING
         return (Room(stream), *effects) if room else effects
 

@@ -142,12 +142,13 @@ class Outgoing:
         """Who waited at that place waits no more."""
         self._waiting.pop(place, None)
         self._told.discard(place)
-        if not self._sending.congested:
+        if not self._told and not self._sending.congested:
             self._call_next()
 
     def tell_room(self) -> None:
         """There is room again."""
-        self._call_next()
+        if not self._told:
+            self._call_next()
 
     def _call_next(self) -> None:
         places = self._places

@@ -113,7 +113,7 @@ class SessionParameters:
     """A connection that brings bytes, and in so long no whole frame, is given up: a byte of a length was changed.
     Pieces of 512 KiB need 26 KB/s. A peer of before pieces, whose frames may be 64 MiB, has three times as long."""
 
-    piece_within: float = 60.0
+    piece_within: float = 300.0
     """Of a signal that has come in part the next piece comes in so many seconds, or the session ends: another
     connection would bring no more of it. Only those seconds count in which the peer is heard, the connection that
     brought the last piece is there (or the first one in its place), and no frame has come in part. So a link that is

@@ -285,8 +285,7 @@ class SendingStream:
         """
         if number <= self.acknowledged:
             return False
-        if number > self._number:
-            raise BadAcknowledgement(f"frame {number} was acknowledged, {self._number} was the last one sent")
+        self.check(number)
         self.acknowledged = number
         kept, rewound = self._kept, self.rewound
         while kept and kept[0].number <= number:
@@ -300,6 +299,11 @@ class SendingStream:
             self.congested = False
             return True
         return False
+
+    def check(self, number: int) -> None:
+        """Raise BadAcknowledgement for a number that was not given yet."""
+        if number > self._number:
+            raise BadAcknowledgement(f"frame {number} was acknowledged, {self._number} was the last one sent")
 
     def rewind(self, received: int) -> bool:
         """Begin on a new connection, whose other end has everything up to `received`; True when a congestion ended.

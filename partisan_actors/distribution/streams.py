@@ -87,7 +87,7 @@ class Streams:
             spares: the node's buffers for large signals; fresh ones by default.
         """
         self._spares = spares if spares is not None else SpareBuffers()
-        self._begun = SessionBytes()
+        self._begun = SessionBytes(sum(channel.streams for channel in channels.values()))
         self._channels = {channel.number: channel for channel in channels.values()}
         # What knows no channels knows no pieces either.
         limits = default if channels else replace(default, fragment=None)

@@ -20,6 +20,7 @@ __all__ = [
     "FAILED",
     "PENDING",
     "REPLIED",
+    "TOO_MANY_REQUESTS",
     "Caller",
     "Cast",
     "RemoteCaller",
@@ -34,6 +35,9 @@ PENDING = 0
 REPLIED = 1
 FAILED = 2
 ABANDONED = 3
+
+TOO_MANY_REQUESTS = ("system_limit", "far too many requests of this node are unanswered there")
+"""Why another node takes no request: a server may end with the word alone as its reason."""
 
 
 class Watched(Protocol):

@@ -359,3 +359,20 @@ def test_a_broken_frame_does_not_take_with_it_that_there_is_room() -> None:
         carrier.data(frame_of(b"".join(gap)))
     assert sending.congested and not sending.acknowledged
     assert Room(streams.default) in carrier.connected(sending.sent, 1.0)
+
+
+def test_a_piece_whose_frame_acknowledges_what_was_never_sent_is_not_taken() -> None:
+    streams = streams_of()
+    carrier = first_of(streams)
+    piece = encode_fragment(1, 0, 20)
+
+    def frame(extensions: bytes) -> Frame:
+        told = extensions + piece
+        buffers = encode_frame(DATA, flags=FRAGMENT, channel=1, number=1, extensions=told, body_buffers=(bytes(10),))
+        return frame_of(b"".join(buffers))
+
+    with pytest.raises(BadAcknowledgement):
+        carrier.data(frame(encode_ack(7)))
+    assert not len(streams.default.assembly)
+    assert carrier.data(frame(b"")) == ()
+    assert len(streams.default.assembly) == 1

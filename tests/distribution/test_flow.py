@@ -62,10 +62,29 @@ def test_those_who_wait_are_told_one_after_the_other_and_newcomers_wait_behind_t
     assert outgoing.keeps_waiting(second) and outgoing.keeps_waiting(third)
     outgoing.forget(second)  # it has waited long enough
     world.clock.settle()
-    assert told == ["one", "three"]
+    assert told == ["one"]
     outgoing.forget(first)
     world.clock.settle()
     assert told == ["one", "three"]
+
+
+def test_no_two_are_told_at_once_whoever_gives_up(world: World):
+    one, other = world.pair(parameters=SMALL)
+    outgoing = one.session(other).default
+    stop_reading(world, other)
+    while not outgoing.congested:
+        outgoing.send(bytes(500))
+    told: list[int] = []
+    places = [outgoing.when_room(partial(told.append, number)) for number in range(6)]
+    let_read(world)
+    world.clock.run(0.5)
+    for place in places[3:]:
+        outgoing.forget(place)
+    world.clock.settle()
+    assert told == [0]
+    outgoing.forget(places[0])
+    world.clock.settle()
+    assert told == [0, 1]
 
 
 def test_one_that_finds_it_full_again_keeps_its_place(world: World):

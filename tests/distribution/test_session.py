@@ -487,7 +487,7 @@ def test_a_signal_that_its_peer_does_not_go_on_with_ends_the_session_though_it_i
 
 def test_whatever_else_comes_on_its_stream(run: Run):
     begin_signal(run)
-    for number in range(2, 200):
+    for number in range(2, 700):
         run.until(100.0 + number / 2, answer=True)
         run.data(number)
         if ends(run):
