@@ -18,7 +18,7 @@ _MOST_BYTES = 256 << 20
 """Of all that have begun, in one stream: twice what a sender keeps there at its usual limits."""
 _MOST_BYTES_OF_SESSION = 2 << 30
 """In all streams of one session: sixteen in which a sender has begun all that it ever begins, of the largest signals;
-more where the two nodes agreed on more. (At its usual limits and with signals of a few MiB it has less than a tenth.)"""
+more where the two nodes agreed on more. (With signals of a few MiB it has less than a tenth.)"""
 _MOST = 256
 _MOST_OVERTAKING = 100_000
 """Frames of its stream since the last piece of a signal. A sender takes turns, so that a few hundred are many."""
