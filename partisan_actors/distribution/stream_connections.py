@@ -53,7 +53,7 @@ class StreamConnectionsOwner(BearerOwner, AttemptOwner, Protocol):
 class StreamConnection:
     """One of them, or the lack of it."""
 
-    __slots__ = ("_bearer", "_channel", "_check_due", "_connections", "_timers", "outgoing")
+    __slots__ = ("_bearer", "_channel", "_check_due", "_connections", "_moved", "_timers", "_unsent", "outgoing")
 
     def __init__(self, connections: StreamConnections, stream: Stream, carrier: Carrier, channel: str) -> None:
         owner = connections.owner
@@ -63,6 +63,8 @@ class StreamConnection:
         self.outgoing = Outgoing(connections.session, stream, self._bearer, owner.clock, used=False)
         self._timers = KeyedTimers(owner.clock, self._fired)
         self._check_due = 0.0  # when the next look for a stall should be
+        self._unsent = 0  # bytes that the connection had not sent at the last look
+        self._moved = 0.0  # when it was last seen to have sent some of them
 
     def __repr__(self) -> str:
         return f"<StreamConnection {self.outgoing.stream!r} of {self._connections.session!r}>"
@@ -174,7 +176,12 @@ class StreamConnection:
         if carrier.last_heard - carrier.last_frame >= self._connections.frame_within:
             self._give_up(NO_WHOLE_FRAME)
             return
-        quiet = now - max(carrier.last_heard, carrier.last_sent)
+        assert self._bearer.link is not None
+        unsent, before = self._bearer.link.connection.unsent, self._unsent
+        self._unsent = unsent
+        if unsent < before:
+            self._moved = now  # a slow link: a piece takes long to be whole, and only then is it acknowledged
+        quiet = now - max(carrier.last_heard, carrier.last_sent, self._moved)
         if self.outgoing.unacknowledged and quiet >= silence:
             self._give_up(_STALLED)
             return

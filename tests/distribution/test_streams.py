@@ -285,3 +285,24 @@ def test_a_stream_without_a_connection_of_its_own_lends_its_priority_to_the_firs
     control.send(b"y")
     one.peers.flush()
     assert order == [(1, 0), (2, 0)]
+
+
+def test_a_connection_that_gets_its_bytes_out_slowly_is_not_given_up(world: World):
+    """A piece of 512 KiB takes long over a slow link, and is acknowledged only when it is whole."""
+    one, other = pair(world)
+    outgoing = one.session(other).outgoing((2, 0))
+    outgoing.send(b"x")
+    world.clock.until(lambda: other.bodies, 1.0)
+    link = one.session(other).connections._connections[(2, 0)].link
+    assert link is not None
+    connection: Any = link.connection
+    connection.peer.stall()
+    outgoing.send(bytes(60_000))
+    world.clock.run(0.1)
+    assert connection.unsent > 50_000
+    for _ in range(30):
+        connection.unsent -= 1  # what a kernel would have taken meanwhile
+        world.clock.run(1.0)
+        assert one.session(other).connections._connections[(2, 0)].link is link
+    world.clock.run(10.0)
+    assert one.session(other).connections._connections[(2, 0)].link is not link, "now nothing moves"
