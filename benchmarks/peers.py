@@ -11,7 +11,8 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.systems import ROOT, Benches, Result, Run, run_command
+from benchmarks.children import run_command
+from benchmarks.systems import ROOT, Benches, Result, Run
 
 __all__ = ["OURS_AS_A_PEER", "Metric", "Peer", "groups_of", "our_file", "result_of", "run_peer"]
 

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.children import behind, run_command
 from benchmarks.comparison import others_of
 
-__all__ = ["ERLANG_NAMES", "ROOT", "Benches", "Result", "Run", "run_command", "run_erlang", "run_floor", "run_ours"]
+__all__ = ["ERLANG_NAMES", "ROOT", "Benches", "Result", "Run", "run_erlang", "run_floor", "run_ours"]
 
 ROOT = Path(__file__).resolve().parent.parent
-TIME_LIMIT = 600.0
-"""Seconds for one system in one round."""
-
 Benches = dict[str, dict[str, float]]
 """By bench and metric."""
 
@@ -69,42 +66,7 @@ class Run(NamedTuple):
 
     def behind(self, command: list[str]) -> list[str]:
         """The command, delayed."""
-        if not self.round_trip_ms:
-            return command
-        assert self.wan is not None, "a round trip other than 0 needs a script that delays"
-        return [str(self.wan), str(int(self.round_trip_ms * 500)), *command]
-
-
-def run_command(
-    command: list[str], limit: float = TIME_LIMIT, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run it to its end, or to the limit; what it leaves behind ends with it. A command that cannot start fails."""
-    pipe = subprocess.PIPE
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=environment,
-            start_new_session=True,
-        )  # fmt: skip
-    except OSError as error:
-        return subprocess.CompletedProcess(command, 127, "", str(error))
-    late = ""
-    try:
-        output, errors = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        late = f"\nnot over after {limit:.0f} s"
-    finally:
-        _end(process)
-    if late:
-        output, errors = process.communicate()
-    return subprocess.CompletedProcess(command, process.returncode, output, errors + late)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End it with what it has started: all of that is in its session, and nothing else is."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # the usual case: everything has ended
+        return behind(self.wan, self.round_trip_ms, command)
 
 
 def run_ours(run: Run) -> Result:

@@ -7,14 +7,12 @@ something under way, or fails, the cells after it get OS processes of their own.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.children import behind, run_command
 from benchmarks.paper.catalogue import OURS, Figure, System
 from benchmarks.paper.records import Cell, Measurement, Order, Outcome
 
@@ -115,31 +113,10 @@ def flaw(figure: Figure, outcome: Outcome) -> str:
 def run_child(plan: Plan, round_trip: float, order: Order) -> tuple[list[Outcome], str]:
     """Measure in an OS process of its own: the cells that came out, and what went wrong, if anything did."""
     command = [sys.executable, "-m", "benchmarks.paper", "--measure", order.to_json()]
-    if round_trip:
-        command = [str(plan.wan), str(round(round_trip * 500)), *command]
     # A cell has a warm-up before it, and answers to wait for behind it, each with the same limit.
     limit = START_LIMIT + len(order.cells) * (1.2 * order.seconds + 3 * order.limit)
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
-        error = ""
-        try:
-            output, errors = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            error = f"not over after {limit:.0f} s"
-        finally:
-            _end(process)
-        if error:
-            output, errors = process.communicate()
-    found = [outcome for line in output.splitlines() if (outcome := Outcome.from_line(line)) is not None]
-    if not error and process.returncode:
-        last = errors.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
-        error = last[0]
-    return found, error
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End it with what it has started: all of that is in its session, and nothing else is."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # the usual case: everything has ended
+    done = run_command(behind(plan.wan, round_trip, command), limit)
+    found = [outcome for line in done.stdout.splitlines() if (outcome := Outcome.from_line(line)) is not None]
+    if not done.returncode:
+        return found, ""
+    return found, (done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"])[0]

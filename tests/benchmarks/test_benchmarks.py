@@ -5,11 +5,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,31 +17,14 @@ from benchmarks import rounds
 from benchmarks.catalogue import BENCHES, FLOOR, OURS, PEER, groups, measured_by, missing
 from benchmarks.measuring import FULL, SMOKE
 from benchmarks.report import json_lines, table
+from tests.benchmarks.commands import run as run_module
 
-ROOT = Path(__file__).parent.parent.parent
 NAMES = [bench.name for bench in BENCHES]
 KEYS = ["bench", "system", "unit", "median", "min", "max", "runs"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command, to its end; what it started ends with it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, errors = process.communicate(timeout=50)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+    return run_module([sys.executable, "-m", "benchmarks", *arguments])
 
 
 def lines_of(text: str) -> list[dict[str, Any]]:

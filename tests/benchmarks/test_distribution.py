@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import distribution, pair
+from benchmarks.children import run_command
 from benchmarks.comparison import (
     COMPARED_WITH,
     best_of,
@@ -25,9 +25,9 @@ from benchmarks.comparison import (
     systems_table,
 )
 from benchmarks.peers import OURS_AS_A_PEER, Peer, groups_of, result_of, run_peer
-from benchmarks.systems import ERLANG_NAMES, Run, run_command, run_erlang
+from benchmarks.systems import ERLANG_NAMES, Run, run_erlang
+from tests.benchmarks.commands import ROOT, run
 
-ROOT = Path(__file__).parent.parent.parent
 HARNESS = Path(__file__).parent / "peers"
 GOOD = """
 import json, os, sys
@@ -58,22 +58,6 @@ PEER = {
 BENCHES = ["call_1", "call_16", "call_128", "cast_100B", "cast_1KiB", "bulk_1", "mixed_one_connection"]
 
 
-def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """To its end; what it started ends with it."""
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        output, errors = process.communicate(timeout=50)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return subprocess.CompletedProcess(command, process.returncode, output, errors)
-
-
 def lines_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
@@ -99,7 +83,7 @@ def test_peers_are_measured_in_the_same_run(tmp_path):  # some 5 s on two quiet 
     flags = ["--peers", str(tmp_path), "--peer", f"good={sys.executable}", "--peer", f"failing={sys.executable}"]
     flags += ["--only", "call_1", "--only", "call_128", "--repeat", "1", "--seconds", "0.02"]
     flags += ["--json", str(tmp_path / "lines")]
-    done = run([sys.executable, "-m", "benchmarks.distribution", *flags], PYTHONPATH=str(ROOT))
+    done = run([sys.executable, "-m", "benchmarks.distribution", *flags])
     assert done.returncode == 1, done.stdout + done.stderr  # for the one that fails
     assert done.stderr.splitlines()[-1].endswith("loopback: failing printed no figures: no such transport")
     lines = lines_of(done.stdout)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import random
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -35,32 +34,15 @@ from benchmarks.paper.records import COLUMNS, Cell, Measurement, Order, Outcome,
 from benchmarks.paper.rounds import Missing, Plan, flaw, run_child, run_rounds
 from benchmarks.paper.summary import best_ratios, bound, group, summarize, use_of, value_at
 from benchmarks.paper.tables import figure_table, shown, summary_table
+from tests.benchmarks.commands import run as run_module
 
-ROOT = Path(__file__).parent.parent.parent
 MICRO, ECHO, KVS = FIGURES[2], FIGURES[5], FIGURES[7]
 PNG = b"\x89PNG\r\n"
 ORDER = Order(OURS, 1, 1, False, "micro", (Cell(64, 2), Cell(128, 2)), 0.01, 5.0)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command, to its end; what it started ends with it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.paper", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, errors = process.communicate(timeout=140)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+    return run_module([sys.executable, "-m", "benchmarks.paper", *arguments], 140.0)
 
 
 def outcome(cell: Cell, messages: int = 100, median_us: int = 1000, cut: bool = False, cpu: int = 0) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from partisan_actors.distribution.outgoing import Outgoing
 from tests.distribution.nodes import Node, connected
 from tests.distribution.world import SMALL, World, numbered
 
@@ -20,6 +21,16 @@ def let_read(world: World) -> None:
     for connection in world.transport.connections:
         for end in (connection, connection.peer):
             end.stall(False)
+
+
+def full_stream(world: World) -> tuple[Outgoing, Node]:
+    """A stream at its high watermark, and the node at its other end, which does not read."""
+    one, other = world.pair(parameters=SMALL)
+    outgoing = one.session(other).default
+    stop_reading(world, other)
+    while not outgoing.congested:
+        outgoing.send(bytes(500))
+    return outgoing, other
 
 
 def test_senders_are_told_to_wait_and_when_to_go_on(world: World):
@@ -45,11 +56,7 @@ def test_senders_are_told_to_wait_and_when_to_go_on(world: World):
 
 
 def test_those_who_wait_are_told_one_after_the_other_and_newcomers_wait_behind_them(world: World):
-    one, other = world.pair(parameters=SMALL)
-    outgoing = one.session(other).default
-    stop_reading(world, other)
-    while not outgoing.congested:
-        outgoing.send(bytes(500))
+    outgoing, _ = full_stream(world)
     told: list[str] = []
     first, second, third = (outgoing.when_room(partial(told.append, name)) for name in ("one", "two", "three"))
     let_read(world)
@@ -69,11 +76,7 @@ def test_those_who_wait_are_told_one_after_the_other_and_newcomers_wait_behind_t
 
 
 def test_no_two_are_told_at_once_whoever_gives_up(world: World):
-    one, other = world.pair(parameters=SMALL)
-    outgoing = one.session(other).default
-    stop_reading(world, other)
-    while not outgoing.congested:
-        outgoing.send(bytes(500))
+    outgoing, _ = full_stream(world)
     told: list[int] = []
     places = [outgoing.when_room(partial(told.append, number)) for number in range(6)]
     let_read(world)
@@ -88,11 +91,7 @@ def test_no_two_are_told_at_once_whoever_gives_up(world: World):
 
 
 def test_one_that_finds_it_full_again_keeps_its_place(world: World):
-    one, other = world.pair(parameters=SMALL)
-    outgoing = one.session(other).default
-    stop_reading(world, other)
-    while not outgoing.congested:
-        outgoing.send(bytes(500))
+    outgoing, other = full_stream(world)
     told: list[str] = []
     first = outgoing.when_room(lambda: told.append("one"))
     outgoing.when_room(lambda: told.append("two"))

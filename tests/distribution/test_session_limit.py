@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,15 +20,6 @@ from tests.distribution.raw_peer import RawPeer
 from tests.distribution.world import World, cut_all
 
 TWO = PeerParameters(sessions=2, strangers=StrangerParameters(lines=1))
-
-
-@pytest.fixture
-def nodes() -> Iterator[list[Node]]:
-    made: list[Node] = []
-    yield made
-    for node in made:
-        node.peers.close()
-    wait_until(lambda: not any(node.peers.open_connections for node in made))
 
 
 def test_the_default_is_enough_for_a_thousand_clients():

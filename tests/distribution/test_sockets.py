@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -17,15 +16,6 @@ from partisan_actors.transport import SocketTransport
 from tests.certificates import Authority
 from tests.conditions import wait_until
 from tests.distribution.nodes import Node, connected, join
-
-
-@pytest.fixture
-def nodes() -> Iterator[list[Node]]:
-    made: list[Node] = []
-    yield made
-    for node in made:
-        node.peers.close()
-    wait_until(lambda: not any(node.peers.open_connections for node in made))
 
 
 @pytest.fixture(params=["tcp", "tls", "unix"])

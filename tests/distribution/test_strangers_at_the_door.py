@@ -33,15 +33,6 @@ QUICK = PeerParameters(strangers=StrangerParameters(prove_within=0.3))
 
 
 @pytest.fixture
-def nodes() -> Iterator[list[Node]]:
-    made: list[Node] = []
-    yield made
-    for node in made:
-        node.peers.close()
-    wait_until(lambda: not any(node.peers.open_connections for node in made))
-
-
-@pytest.fixture
 def pair(nodes: list[Node]) -> tuple[Node, Node]:
     """Two nodes that are connected; the strangers come to the first."""
     one, other = Node("one", parameters=QUICK), Node("other")
