@@ -119,7 +119,7 @@ class Outgoing:
         """Call `callback` once, later, when there is room for its sender, or the session has ended.
 
         Who goes on, or gives up, is to say so by `forget`: then the next one is called. (All at once, 128 senders of
-        512 KiB got through a third less: most of them only to find it full again.)
+        512 KiB got through half as much: most of them were called only to find it full again.)
 
         Args:
             place: what this gave before, of one that `keeps_waiting`: whoever has waited longest is called first. Else
