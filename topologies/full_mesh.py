@@ -7,9 +7,10 @@ link changes nothing, as the driver dials again by itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from partisan_actors.topologies.overlay import Connect, Disconnect, Effect, Event, MemberDown, MemberUp
 
@@ -26,6 +27,15 @@ class FullMesh:
     def name(self) -> str:
         """What the handshake says."""
         return _NAME
+
+    @property
+    def tag(self) -> str:
+        """None: all nodes are alike."""
+        return ""
+
+    def parameters(self) -> Mapping[str, Any]:
+        """None."""
+        return {}
 
     def overlay(self, node: str) -> FullMeshOverlay:
         """The machine for the node of that name."""
@@ -61,3 +71,7 @@ class FullMeshOverlay:
     def neighbours(self) -> list[str]:
         """Every member but this node, sorted."""
         return sorted(self._members)
+
+    def gossip(self, linked: Sequence[str]) -> Sequence[str]:
+        """All."""
+        return linked

@@ -6,25 +6,32 @@ socket, clock, greenlet, `hash()`, set order or global random source in it; it i
 answers with effects, which the driver performs in order before it hands in the next event. `full_mesh` is the smallest.
 
 What an overlay is told of the cluster is the cluster view's judgement, never a socket's, and it decides nothing about
-who is a member. A link is a session with a member, whatever connections carry it. So:
+who is a member. A link is a session with a member over a connection of its own, not by a route, whatever connections
+carry it: one that breaks and is made anew at once is no event. So:
 
 - MemberUp comes for each member before it can be a neighbour, and again when it comes back or has moved; MemberDown
-  when it has left or is forgotten. A member that is merely silent, or killed, is a LinkDown and no MemberDown.
-- LinkUp comes for every link, asked for by either side, LinkDown for its end. For one node they alternate.
-- Message comes from members only, over a link or by a route, in the order sent while the session lasts. Its payload
-  is what another node's overlay of the same `name` sent: check it all the same, and ignore what is not right.
+  when it has left or is down. A member that is merely silent to this node is a LinkDown and no MemberDown. `tag` is
+  what that member's own topology says of it (`Topology.tag`).
+- Joined comes when this node has got a link to a member through which it joins the cluster, after the LinkUp.
+- LinkUp comes for every link, asked for by either side, LinkDown for its end. For one node they alternate. Unreachable
+  comes, once for each Connect, when a link that is wanted could not be made in time.
+- Message comes from members only, over a link, in the order sent while the link lasts. Its payload is what another
+  node's overlay of the same `name` sent: check it all the same, and ignore what is not right.
+- Measured answers Measure.
+- Leave comes before this node leaves: the last chance to tell neighbours.
 - Timers are re-set by key: SetTimer replaces the timer of that key.
 
 Connect says that the link is wanted from now on: the driver dials, and dials again after a break, until Disconnect.
-Both may be repeated. Disconnect of a link that the other side wants as well closes it there too, so tell it first.
-Send to a member without a link goes by a route, if there is one.
+One to a name that is no member yet waits for its MemberUp. Both may be repeated. Disconnect of a link that the other
+side wants as well closes it there too, so tell it first: what is sent before a Disconnect arrives before the LinkDown.
+Send to a member without a link is dropped.
 
 Later versions may hand in further events; an overlay ignores those that it does not know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -34,8 +41,12 @@ __all__ = [
     "Disconnect",
     "Effect",
     "Event",
+    "Joined",
+    "Leave",
     "LinkDown",
     "LinkUp",
+    "Measure",
+    "Measured",
     "MemberDown",
     "MemberUp",
     "Message",
@@ -44,6 +55,7 @@ __all__ = [
     "SetTimer",
     "TimerFired",
     "Topology",
+    "Unreachable",
 ]
 
 
@@ -51,6 +63,17 @@ class MemberUp(NamedTuple):
     """Event: the cluster view has this member, and where to dial it."""
 
     node: str
+    tag: str = ""
+
+
+class Joined(NamedTuple):
+    """Event: this node joins the cluster through this member, to which it has a link."""
+
+    node: str
+
+
+class Leave(NamedTuple):
+    """Event: this node is about to leave the cluster; its links end after what this brings is sent."""
 
 
 class MemberDown(NamedTuple):
@@ -69,6 +92,19 @@ class LinkDown(NamedTuple):
     """Event: the link has ended."""
 
     node: str
+
+
+class Unreachable(NamedTuple):
+    """Event: a link to this member that was asked for could not be made in time; it is still wanted."""
+
+    node: str
+
+
+class Measured(NamedTuple):
+    """Event: how long a round trip to this member takes, in seconds; infinity when it does not answer."""
+
+    node: str
+    seconds: float
 
 
 class Message(NamedTuple):
@@ -103,6 +139,12 @@ class Send(NamedTuple):
     payload: Any
 
 
+class Measure(NamedTuple):
+    """Effect: measure the round trip to a member, with or without a link, and hand in `Measured`."""
+
+    node: str
+
+
 class SetTimer(NamedTuple):
     """Effect: hand in `TimerFired(key)` in `seconds`, in place of the timer of that key, if one runs."""
 
@@ -116,8 +158,19 @@ class CancelTimer(NamedTuple):
     key: Hashable
 
 
-Event: TypeAlias = MemberUp | MemberDown | LinkUp | LinkDown | Message | TimerFired
-Effect: TypeAlias = Connect | Disconnect | Send | SetTimer | CancelTimer
+Event: TypeAlias = (
+    MemberUp
+    | MemberDown
+    | Joined
+    | Leave
+    | LinkUp
+    | LinkDown
+    | Unreachable
+    | Message
+    | Measured
+    | TimerFired
+)
+Effect: TypeAlias = Connect | Disconnect | Send | Measure | SetTimer | CancelTimer
 
 
 class Overlay(Protocol):
@@ -137,6 +190,13 @@ class Overlay(Protocol):
     def neighbours(self) -> list[str]:
         """The members that it wants a link to now, sorted; whether there is one is the driver's to know."""
 
+    def gossip(self, linked: Sequence[str]) -> Sequence[str]:
+        """To which of the members that there is a link to (sorted) this node passes on what is for everybody.
+
+        All of them, where a node has few; a sparse choice that is symmetrical and keeps everybody connected, where it
+        has many and so has everybody else.
+        """
+
 
 class Topology(Protocol):
     """A user's choice of an overlay, with its parameters. Equal ones are interchangeable."""
@@ -144,6 +204,13 @@ class Topology(Protocol):
     @property
     def name(self) -> str:
         """Goes into the handshake: nodes whose topologies have other names are refused."""
+
+    @property
+    def tag(self) -> str:
+        """What every member is to know of this node: its role, perhaps, or a tag that slots are reserved for."""
+
+    def parameters(self) -> Mapping[str, Any]:
+        """The keyword arguments that make an equal one, sendable; what is of one node alone is not in it."""
 
     def overlay(self, node: str) -> Overlay:
         """The machine for one life of the node of that name."""
