@@ -12,12 +12,13 @@ carry it: one that breaks and is made anew at once is no event. So:
 - MemberUp comes for each member before it can be a neighbour, and again when it comes back or has moved; MemberDown
   when it has left or is down. A member that is merely silent to this node is a LinkDown and no MemberDown. `tag` is
   what that member's own topology says of it (`Topology.tag`).
-- Joined comes when this node has got a link to a member through which it joins the cluster, after the LinkUp.
+- Joined comes when this node has got a link to a member through which it joins the cluster, after the LinkUp; and again
+  when it has found, after a partition or as an island of the overlay, a member that its part of the cluster had lost.
 - LinkUp comes for every link, asked for by either side, LinkDown for its end. For one node they alternate. Unreachable
   comes, once for each Connect, when a link that is wanted could not be made in time.
 - Message comes from members only, over a link, in the order sent while the link lasts. Its payload is what another
   node's overlay of the same `name` sent: check it all the same, and ignore what is not right.
-- Measured answers Measure.
+- Measured answers Measure, MembersFound answers FindMembers.
 - Leave comes before this node leaves: the last chance to tell neighbours.
 - Timers are re-set by key: SetTimer replaces the timer of that key.
 
@@ -41,6 +42,7 @@ __all__ = [
     "Disconnect",
     "Effect",
     "Event",
+    "FindMembers",
     "Joined",
     "Leave",
     "LinkDown",
@@ -49,6 +51,7 @@ __all__ = [
     "Measured",
     "MemberDown",
     "MemberUp",
+    "MembersFound",
     "Message",
     "Overlay",
     "Send",
@@ -107,6 +110,12 @@ class Measured(NamedTuple):
     seconds: float
 
 
+class MembersFound(NamedTuple):
+    """Event: so many members, or fewer, chosen by chance from all that are not known to be down, this node left out."""
+
+    nodes: tuple[str, ...]
+
+
 class Message(NamedTuple):
     """Event: the overlay of another node sent `payload`."""
 
@@ -145,6 +154,12 @@ class Measure(NamedTuple):
     node: str
 
 
+class FindMembers(NamedTuple):
+    """Effect: look for members in the cluster view, which knows them all, and hand in `MembersFound`."""
+
+    count: int
+
+
 class SetTimer(NamedTuple):
     """Effect: hand in `TimerFired(key)` in `seconds`, in place of the timer of that key, if one runs."""
 
@@ -168,9 +183,10 @@ Event: TypeAlias = (
     | Unreachable
     | Message
     | Measured
+    | MembersFound
     | TimerFired
 )
-Effect: TypeAlias = Connect | Disconnect | Send | Measure | SetTimer | CancelTimer
+Effect: TypeAlias = Connect | Disconnect | Send | Measure | FindMembers | SetTimer | CancelTimer
 
 
 class Overlay(Protocol):
