@@ -157,7 +157,7 @@ class Measure(NamedTuple):
 class FindMembers(NamedTuple):
     """Effect: look for members in the cluster view, which knows them all, and hand in `MembersFound`."""
 
-    count: int
+    most: int
 
 
 class SetTimer(NamedTuple):
