@@ -1,480 +1,488 @@
 """The cluster view: what a node knows of every node, and the only truth about who is in the cluster.
 
-Two things, kept apart. The *records* (`records`) are what members say of themselves, and merge alike everywhere. The
-*judgement* (`_Known`) is this node's own: whether it has a session with a member, and whether it has lost it. It is
-not gossiped; NodeUp and NodeDown follow from both.
+The *records* (`records`) are what members say of themselves, and what was found out of those that say nothing any
+more; they merge alike everywhere, and NodeUp and NodeDown follow from them. A link is no record: the view does not
+need one to a member to know it, and knows all of them over any overlay.
 
 Promised:
 
-- NodeUp comes with the session of a member that is not known to have left, NodeDown once for each NodeUp, and that of
-  an earlier life before the NodeUp of the next;
-- members that reach each other, if only through others, come to hold the same records: at once where sessions are
-  whole, else within a few rounds of `digest_interval`;
-- a member that was lost is remembered, and wanted, for `forget_after`; one that left is wanted no more;
-- one that has no place left for a session with this node, or for which this node has none, is like one that cannot be
-  reached: there is no NodeUp of it, and so no NodeDown, until there is a place on both sides. No session ends to make
-  one, so nobody goes up and down for want of it;
-- a change costs a node a bounded number of messages, but for the few next to it, who tell everybody, once. Nothing of
-  the cluster's size is sent while nothing changes.
+- NodeUp comes with the first word of a member, NodeDown once for each NodeUp, and that of an earlier life before the
+  NodeUp of the next;
+- members that reach each other, if only through others, come to hold the same records: at once while links last, and
+  within a few rounds of `digest_interval` whatever was lost;
+- a member is down when it said that it leaves, or when somebody could not reach it, said so to everybody, and it did
+  not refute that in time (SWIM); what it says of itself later takes that back, on every node. So one cut link between
+  two members that others reach is no NodeDown;
+- a member that is down is remembered for `forget_after`, and tried again and again: parts of a cluster that meet again
+  are one without anybody's doing;
+- a change costs a node a bounded number of messages. Nothing of the cluster's size is sent while nothing changes.
 
-On the system channel, as plain tuples; for an entry see `_entry`:
+How news travel: over the links that the overlay gives for it (`gossip`), each node passes on once what is new to it.
+The failure detectors of a node are its neighbours, whose links break; and each round every node looks whether one
+member, chosen by chance, answers, in case that all its neighbours died with it.
 
-    ("hello", entry, digest)   at a session's start, from both sides, and each round to one member: the own record,
-                               and 64 bits over the records of all live members
-    ("view", entries)          the answer to each hello: everything if the digests differ, else nothing
-    ("news", entries)          what has changed
+A node that has a link to a member takes nobody's word for its being down before that member has had time to refute it.
 
-What a hello or a view teaches comes from a newcomer or another part of the cluster: everybody is told. What news
-teach was told to everybody already, by somebody who may not reach all: it goes on to the next `relay_fanout` members
-round the ring of names, which reaches all without luck. Holes that are left close by digest.
+Expected of the driver: LinkUp and then LinkDown or Closed for each link, and before LinkUp nothing of it. Not known:
+sockets, routes, how a silent peer is found out, what an overlay wants. Pure.
 
-A newcomer dials all that it hears of at once; the others leave it `connect_delay_min` to `connect_delay_max` for that,
-so that two rarely dial each other at the same moment.
-
-Expected of the driver: for each name, SessionStarted before what its session brings, and PeerLost after; each Connect
-is followed by SessionStarted or Unreachable. Connect and Forget are what a full mesh wants; under another overlay the
-driver asks that one. Not known: sockets, dialling, how a silent peer is found out. Pure.
-
-Its events and effects are in `view_events`.
+Its events and effects are in `view_events`, its messages in `view_messages`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
-from partisan_actors.cluster.records import (
-    MalformedRecord,
-    Member,
-    RecordLimits,
-    Records,
-    Status,
-    member_from_term,
-)
-from partisan_actors.cluster.view_events import (
-    LEAVE,
-    Connect,
-    Effect,
-    Event,
-    Forget,
-    Join,
-    Leave,
-    NameConflict,
-    NodeDown,
-    NodeUp,
-    PeerLost,
-    Refused,
-    SendView,
-    SessionStarted,
-    Synchronised,
-    Unreachable,
-    ViewReceived,
-)
+from partisan_actors.cluster import view_events as view
+from partisan_actors.cluster import view_messages as messages
+from partisan_actors.cluster.member_table import Known, MemberTable
+from partisan_actors.cluster.probing import REJOIN, Probing
+from partisan_actors.cluster.records import MalformedRecord, Member, Status
+from partisan_actors.cluster.suspicion import LocalHealth, Suspicion
+from partisan_actors.cluster.view_news import News
+from partisan_actors.cluster.view_parameters import MembershipParameters
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 
 __all__ = ["Membership", "MembershipParameters"]
 
-_NEWER_LIFE = "newer life"
 _ROUND = ("round", "")
-
-
-@dataclass(frozen=True, slots=True)
-class MembershipParameters:
-    """Times are seconds. Raises ValueError, naming the relation that does not hold."""
-
-    connect_delay_min: float = 0.1
-    """How long a newcomer is left to dial us, at least: its handshakes with everybody take about that."""
-
-    connect_delay_max: float = 0.3
-    """And at most; drawn anew for each member."""
-
-    digest_interval: float = 10.0
-    """From one comparison with a member to the next, give or take a quarter."""
-
-    forget_after: float = 86_400.0
-    """How long a lost member is remembered and dialled, and that one has left."""
-
-    relay_fanout: int = 2
-    """To how many members news go on: two, so that one that is about to die holds nothing up."""
-
-    limits: RecordLimits = field(default_factory=RecordLimits)
-
-    def __post_init__(self) -> None:
-        relations = {
-            "0 <= connect_delay_min <= connect_delay_max": 0 <= self.connect_delay_min <= self.connect_delay_max,
-            "connect_delay_max < digest_interval": self.connect_delay_max < self.digest_interval,
-            "digest_interval < forget_after": self.digest_interval < self.forget_after,
-            "1 <= relay_fanout": self.relay_fanout >= 1,
-        }
-        for relation, holds in relations.items():
-            if not holds:
-                raise ValueError(f"membership parameters: {relation} does not hold")
-
-
-class _Known:
-    """What this node makes of another one, of which it has a record."""
-
-    __slots__ = ("delayed", "lost_since", "node", "session", "up", "wanted")
-
-    def __init__(self, node: str, lost_since: float | None) -> None:
-        self.node = node
-        self.lost_since = lost_since  # when it was found down, or left; None: up, or not known so far
-        self.session: int | None = None  # bits of the life that there is a session with
-        self.up: int | None = None  # bits of the life of the last NodeUp, until its NodeDown
-        self.wanted: tuple[str, ...] | None = None  # the addresses of the last Connect, until a Forget
-        self.delayed = False  # whether the first Connect waits for a timer
+_NEWS = ("news", "")
+_DOWN = "down"
+_DISPUTED = "does not refute"
 
 
 class Membership:
     """The view of one life of one node; see the module.
 
     Args:
-        addresses: where others can dial this node; none if they cannot.
+        own: the record to begin with.
+        gossip: which of the nodes that there is a link to news go to; all by default.
     """
 
     def __init__(
         self,
-        node: str,
-        epoch: int,
-        bits: int,
-        addresses: Sequence[str],
+        own: Member,
         parameters: MembershipParameters | None = None,
+        gossip: Callable[[Sequence[str]], Sequence[str]] | None = None,
     ) -> None:
         self.parameters = parameters if parameters is not None else MembershipParameters()
-        self.left = False  # from Leave to Join
+        self.left = False  # from view.Leave to view.Join
         self.refused: dict[str, int] = {}  # what was not taken in, by reason
-        own = Member(node, epoch, bits, tuple(addresses), bool(addresses), 1, Status.ALIVE)
-        self._records = Records(own, self.parameters.limits)
-        self._known: dict[str, _Known] = {}  # one for each record but the own
-        self._sessions: list[str] = []  # the names of those with a session, sorted
+        self.health = LocalHealth(self.parameters.suspicion)
+        self.table = MemberTable(own, self.parameters.limits)
+        self._records = self.table.records
+        self._probing = Probing(self.parameters.rejoin_first, self.parameters.rejoin_longest)
+        self._gossip = gossip if gossip is not None else list
         self._conflict = own.life  # the latest life of the own name
+        self._news = News()
+        self._flushed = float("-inf")
+        self._flush_set = False
+        self._round_due = 0.0
         self._now = 0.0
         self._random: Random
-        self._effects: list[Effect]
+        self._effects: list[view.Effect]
 
-    # What others ask
-
-    def members(self) -> list[str]:
-        """The names of the members that are not known to be down, this node's included, sorted."""
-        return sorted([self._records.own.node, *filter(self.alive, self._known)])
-
-    def alive(self, node: str) -> bool:
-        """Whether `node` is a member that is not known to be down."""
-        known = self._known.get(node)
-        if known is None:
-            return node == self._records.own.node
-        return known.lost_since is None
-
-    def undecided(self) -> list[str]:
-        """The members that were heard of and so far neither reached nor given up, sorted."""
-        return sorted(node for node in self._known if self.alive(node) and self._known[node].session is None)
-
-    def record(self, node: str) -> Member | None:
-        """What `node` last said of itself, down or not."""
-        return self._records.get(node)
-
-    def records(self) -> list[Member]:
-        """All of them, sorted by name."""
-        return sorted(self._records.all())
-
-    @property
-    def changes(self) -> tuple[int, int]:
-        """How many lives of other nodes became members so far, and how many left by their own will."""
-        return self._records.joins, self._records.leaves
-
-    def life_known(self, node: str) -> int:
-        """The epoch of the latest life of `node` that was heard of; 0 for none."""
-        record = self._records.get(node)
-        return record.epoch if record is not None else 0
-
-    def step(self, event: Event, now: float, random: Random) -> list[Effect]:
+    def step(self, event: view.Event, now: float, random: Random) -> list[view.Effect]:
         """Take one event in; what is to be done, in order. `now` in seconds, monotonic."""
         self._now, self._random = now, random
         effects = self._effects = []
         match event:
-            case ViewReceived(node, payload):
+            case view.ViewReceived(node, payload):
                 self._received(node, payload)
-            case SessionStarted():
-                self._session_started(event)
-            case PeerLost(node, bits, reason):
-                self._peer_lost(node, bits, reason)
-            case Unreachable(node):
-                self._unreachable(node)
             case TimerFired(key):
                 self._timer_fired(key)
-            case Leave():
+            case view.LinkUp():
+                self._link_up(event)
+            case view.LinkDown(node, bits, reason):
+                self._link_down(node, bits, reason)
+            case view.Closed(node, bits):
+                self.table.unlink(node, bits)
+            case view.Unreachable(node, reason):
+                self._unreachable(node, reason)
+            case view.Probed(node, life, reason):
+                self._probed(node, life, reason)
+            case view.Written(tag, topology):
+                self._write(self._records.own._replace(tag=tag, topology=topology))
+            case view.Leave():
                 self._leave()
-            case Join() if self.left:
+            case view.Join() if self.left:
                 self.left = False
-                self._records.write(Status.ALIVE, self._records.own.version + 1)
+                self._write(self._records.own._replace(status=Status.ALIVE))
+        self._see_to_news()
         return effects
 
-    # Sessions
+    # Links
 
-    def _session_started(self, event: SessionStarted) -> None:
+    def _link_up(self, event: view.LinkUp) -> None:
         node = event.node
         if self.left:
-            # A former member that has not heard of our leave. It takes a Join to let anybody in.
-            self._send([node], "news", [self._records.own])
-            self._effects.append(Forget(node))
+            # A former member that has not heard of our leave. It takes a view.Join to let anybody in.
+            self._send_records((node,), [self._records.own])
+            self._effects.append(view.Forget(node))
             return
         addresses = tuple(event.addresses)[: self.parameters.limits.max_addresses]
         try:
-            # Of version 0, below all that it says itself: its hello follows.
-            self._learn(Member(node, event.epoch, event.bits, addresses, bool(addresses), 0, Status.ALIVE))
+            # Of version 0, below all that it says itself: its hello follows, and that is what others are told.
+            known = self._learn(Member(node, event.epoch, event.bits, addresses, bool(addresses), 0, Status.ALIVE))
         except MalformedRecord as fault:
             self._refuse(node, [str(fault)])
-            self._effects.append(Forget(node))
+            self._effects.append(view.Forget(node))
             return
-        known = self._known[node]
-        if self._record_of(known).bits != event.bits:
+        known = known or self.table.make(node)
+        record = self.table.record_of(known)
+        if record.bits != event.bits:
             # The news of a later life were faster than the end of this one.
-            known.wanted = None
-            self._effects.append(Forget(node))
-            self._settle(known, _NEWER_LIFE, at_once=True)
+            self._effects.append(view.Forget(node))
             return
-        if known.session is None:
-            insort(self._sessions, node)
-            if len(self._sessions) == 1:
-                self._set_round()
-        known.session = event.bits
-        # Before NodeUp: what others send on that is then behind our record, for which the peer may have to wait, to
-        # know that we are back, if we have left before.
-        self._hello(node)
-        if self._record_of(known).status is Status.ALIVE:
-            self._settle(known, _NEWER_LIFE, at_once=True)
+        self.table.link(known, event.bits)
+        known.excused = False
+        self._end_suspicion(known)
+        if record.status is not Status.ALIVE:
+            self._send_records((node,), [record])  # it will refute that, or has left
+        self._effects.append(self._hello(node))
+        self._settle(known, view.NEWER_LIFE)
+        self._set_round()
 
-    def _peer_lost(self, node: str, bits: int, reason: str) -> None:
-        known = self._known.get(node)
-        if known is None or known.session != bits:
+    def _link_down(self, node: str, bits: int, reason: str) -> None:
+        known = self.table.get(node)
+        if known is None:
             return
-        self._close(known)
-        record = self._record_of(known)
+        had_it = self.table.unlink(node, bits)
+        record = self.table.record_of(known)
+        if record.bits != bits or record.status is Status.LEFT:
+            return
+        if record.status is Status.DOWN:
+            self._settle(known, reason)
+        elif reason == view.LEAVE:
+            # Its own news of that may not have got through. If this is wrong, it will refute it.
+            self._records.merge(record._replace(status=Status.LEFT))
+            self._news.record(node, node)
+            self._settle(known, view.LEAVE)
+        elif had_it:
+            self._suspect(known, self._records.own.node, reason)
+
+    def _unreachable(self, node: str, reason: str) -> None:
+        known = self.table.get(node)
+        if known is not None and known.linked is None and not known.excused and self.table.record_of(known).dialable:
+            self._suspect(known, self._records.own.node, reason)
+
+    def _probed(self, node: str, bits: int | None, reason: str) -> None:
+        known = self.table.get(node)
+        if known is None or known.linked is not None:
+            return
+        record = self.table.record_of(known)
         if record.status is Status.ALIVE:
-            known.lost_since = self._now
-            if reason == LEAVE:
-                # Its own news of that may not have got through. If this is wrong, it will refute it.
-                self._records.merge(record._replace(status=Status.LEFT))
-                self._pass_on("news", node, [known])
-        self._settle(known, reason, at_once=True)
+            if bits is None:
+                self._unreachable(node, reason)
+            elif bits != record.bits:
+                self._unreachable(node, view.REFUSED)  # another life answers in its place
+        elif bits is not None and record.status is Status.DOWN:
+            self._effects.append(view.Contact(node, record.addresses))
 
-    def _unreachable(self, node: str) -> None:
-        known = self._known.get(node)
-        if known is not None and known.session is None and known.lost_since is None:
-            known.lost_since = self._now
+    # Suspicion
+
+    def _suspect(self, known: Known, by: str, reason: str, source: str = "") -> None:
+        """Somebody cannot reach a member."""
+        record = self.table.record_of(known)
+        if record.status is not Status.ALIVE:
+            return
+        suspicion = known.suspicion
+        if suspicion is None or suspicion.version != record.version:
+            suspicion = known.suspicion = Suspicion(record.version, self._now, self.parameters.suspicion)
+            suspicion.reason = reason
+        refused = reason == view.REFUSED
+        if suspicion.add(by, refused):
+            life = (record.node, record.epoch, record.bits, record.version)
+            self._news.suspicion(messages.SuspicionOf(*life, by, refused), source)
+            self._judge(known, suspicion)
+
+    def _judge(self, known: Known, suspicion: Suspicion) -> None:
+        """See when it is down; never while there is a link to it."""
+        if known.linked is not None:
+            return
+        suspicion.due = suspicion.when_down(self.table.ups - 1, self.health.score)
+        if suspicion.due <= self._now:
+            self._declare_down(known, suspicion)
+        else:
+            self._effects.append(SetTimer(("suspicion", known.node), suspicion.due - self._now))
+
+    def _declare_down(self, known: Known, suspicion: Suspicion) -> None:
+        record = self.table.record_of(known)
+        if record.status is not Status.ALIVE or record.version != suspicion.version or known.linked is not None:
+            return
+        self._records.merge(record._replace(status=Status.DOWN))
+        self._news.record(known.node)
+        self._settle(known, suspicion.reason)
+
+    def _end_suspicion(self, known: Known) -> None:
+        if known.suspicion is not None:
+            known.suspicion = None
+            self._effects.append(CancelTimer(("suspicion", known.node)))
+
+    def _suspected(self, source: str, word: messages.SuspicionOf) -> None:
+        """Somebody else suspects a member, or this node."""
+        own = self._records.own
+        if word.node == own.node:
+            if word.bits == own.bits and word.version >= own.version and not self.left:
+                self.health.worse()
+                self._write(own._replace(version=word.version))
+            return
+        known = self.table.get(word.node)
+        if known is None:
+            return
+        record = self.table.record_of(known)
+        if (record.epoch, record.bits, record.version) == word[1:4]:
+            self._suspect(known, word.suspector, view.REFUSED if word.refused else _DOWN, source)
 
     # Records
 
     def _received(self, node: str, payload: object) -> None:
-        known = self._known.get(node)
-        if known is None or known.session is None:
+        known = self.table.get(node)
+        if known is None or known.linked is None:
             if not self.left:
-                self._refuse(node, ["no session"])
+                self._refuse(node, ["no link"])
             return
         limit = self.parameters.limits.max_members
-        match payload if isinstance(payload, tuple) else None:
-            case ("hello", tuple(entry), int(digest)) if entry[:1] == (node,):
-                self._take(node, "hello", (entry,))
-                self._send([node], "view", self._records.all() if digest != self._records.digest else [])
-                if self._record_of(known).status is Status.LEFT:
-                    # It does not say that it is back, and has now been told that it left.
-                    self._settle(known, LEAVE, at_once=True)
-            case ("view", tuple(entries)) if len(entries) <= limit:
-                self._take(node, "view", entries)
-                self._effects.append(Synchronised(node))
-            case ("news", tuple(entries)) if len(entries) <= limit:
-                self._take(node, "news", entries)
-            case _:
-                self._refuse(node, ["payload"])
+        try:
+            match payload if isinstance(payload, tuple) else None:
+                case ("news", tuple(entries)) if len(entries) <= limit:
+                    self._take(node, "news", entries)
+                case ("news", tuple(entries), tuple(words)) if max(len(entries), len(words)) <= limit:
+                    self._take(node, "news", entries)
+                    for word in words:
+                        self._suspected(node, messages.suspicion_from_term(word, self.parameters.limits))
+                case ("hello", tuple(entry), int(root), *rest) if entry[:1] == (node,) and len(rest) <= 1:
+                    self._take(node, "hello", (entry,))
+                    self._answer_hello(known, root, rest[0] if rest else 0)
+                case ("view", tuple(entries)) if len(entries) <= limit:
+                    self._take(node, "view", entries)
+                    self._effects.append(view.Synchronised(node))
+                case ("branches", tuple(digests)):
+                    branches = messages.differing_branches(self._records, digests)
+                    leaves = tuple((branch, self._records.leaves_below(branch)) for branch in branches)
+                    self._effects.append(view.SendView((node,), ("leaves", leaves)))
+                case ("leaves", tuple(digests)):
+                    different = messages.differing_leaves(self._records, digests)
+                    entries = self._entries(self._records.in_leaves(different))
+                    self._effects.append(view.SendView((node,), ("records", tuple(different), entries)))
+                case ("records", tuple(leaves), tuple(entries)) if len(entries) <= limit:
+                    self._take_records(node, messages.leaves_from_term(leaves), entries)
+                case _:
+                    self._refuse(node, ["payload"])
+        except MalformedRecord as fault:
+            self._refuse(node, [str(fault)])
+
+    def _answer_hello(self, known: Known, root: int, count: object) -> None:
+        node, records = known.node, self._records
+        small = self.parameters.small
+        if root == records.root:
+            self._effects.append(view.SendView((node,), ("view", ())))
+        elif len(records) <= small or type(count) is not int or count <= small:
+            self._effects.append(view.SendView((node,), ("view", self._entries(records.all()))))
+        else:
+            self._effects.append(view.SendView((node,), ("branches", records.branches())))
+        if self.table.record_of(known).status is Status.LEFT:
+            # It does not say that it is back, and has been told that it left.
+            self._settle(known, view.LEAVE)
+
+    def _take_records(self, node: str, leaves: list[int], entries: tuple[object, ...]) -> None:
+        """Take in what the other side has where the two differ, and give what is here."""
+        mine = self._records.in_leaves(leaves)
+        self._take(node, "view", entries)
+        theirs = {entry for entry in entries if isinstance(entry, tuple)}
+        missing = tuple(entry for entry in self._entries(mine) if entry not in theirs)
+        self._effects += (view.SendView((node,), ("view", missing)), view.Synchronised(node))
 
     def _take(self, source: str, kind: str, entries: tuple[object, ...]) -> None:
         """Merge what `source` sent. An entry that is not right costs that entry only."""
-        newcomer = self._sessions == [source]  # all that we know is from there
-        version = self._records.own.version
-        learned: list[_Known] = []
-        seen: set[str] = set()
+        # What comes with all that we know is not told back to where it is from.
         faults: list[str] = []
-        for entry in entries:
+        seen: set[str] = set()
+        for term in entries:
             try:
-                member, down_for = self._from_entry(entry)
-                if member.node in seen:
+                entry = messages.entry_from_term(term, self.parameters.limits)
+                if entry.member.node in seen:
                     raise MalformedRecord("duplicate")
-                seen.add(member.node)
-                known = self._learn(member, down_for)
+                seen.add(entry.member.node)
+                known = self._learn(entry.member, entry.down_for)
             except MalformedRecord as fault:
                 faults.append(str(fault))
                 continue
             if known is not None:
-                learned.append(known)
+                self._news.record(known.node, source)
+                if kind == "news":
+                    self._effects.append(view.Heard(known.node, source))
+                self._settle(known, _DOWN)
         self._refuse(source, faults)
-        for known in learned:
-            self._settle(known, _NEWER_LIFE, at_once=newcomer)
-        self._pass_on(kind, source, learned)
-        if self._records.own.version != version:
-            self._send(self._sessions, "news", [self._records.own])
 
-    def _learn(self, member: Member, down_for: int = -1) -> _Known | None:
+    def _learn(self, member: Member, down_for: int = -1) -> Known | None:
         """Merge one record; what is known of its node, or None if it was no news. Raises MalformedRecord."""
         node = member.node
-        own = self._records.own
-        if node == own.node:
-            if member.life > self._conflict:
-                self._conflict = member.life
-                self._effects.append(NameConflict(member))
-            self._records.refute(member)
+        if node == self._records.own.node:
+            self._heard_of_oneself(member)
             return None
         before = self._records.get(node)
-        if before is None and down_for >= self.parameters.forget_after:
-            return None
+        if before is None and down_for >= 0:
+            return None  # a peer of before suspicions, which has lost it
         if not self._records.merge(member):
             return None
-        known = self._known.get(node)
-        since = self._now - down_for if down_for >= 0 else None
-        if before is None or known is None:
-            known = self._known[node] = _Known(node, since)
-        elif member.status is Status.LEFT:
-            known.lost_since = self._now if since is None else since
-        elif member.life != before.life or before.status is Status.LEFT:
-            known.lost_since = None
+        known = self.table.make(node)
+        if member.status is not Status.ALIVE:
+            known.gone_since = self._now - max(down_for, 0)
+        elif known.suspicion is not None:
+            # It takes back what was said of it.
+            known.excused = known.linked is None and self._records.own.node in known.suspicion.suspectors
+            self._end_suspicion(known)
+        if before is not None and before.life != member.life:
+            known.excused = False
         return known
 
-    def _record_of(self, known: _Known) -> Member:
-        record = self._records.get(known.node)
-        assert record is not None  # the two tables have the same keys
-        return record
+    def _heard_of_oneself(self, member: Member) -> None:
+        if member.life > self._conflict:
+            self._conflict = member.life
+            self._effects.append(view.NameConflict(member))
+        if not self.left and self._records.refute(member):
+            self.health.worse()
+            self._news.record(member.node)
 
-    def _pass_on(self, kind: str, source: str, learned: list[_Known]) -> None:
-        others = [node for node in self._sessions if node != source]
-        if kind == "news":
-            start = bisect_right(others, self._records.own.node)
-            others = (others[start:] + others[:start])[: self.parameters.relay_fanout]
-        if learned:
-            self._send(others, "news", map(self._record_of, learned))
+    def _write(self, own: Member) -> None:
+        """Say something new of oneself."""
+        self._records.write(own._replace(version=own.version + 1))
+        self._news.record(own.node)
 
-    def _hello(self, node: str) -> None:
-        self._effects.append(SendView((node,), ("hello", self._entry(self._records.own), self._records.digest)))
+    # News
 
-    def _send(self, nodes: Sequence[str], kind: str, records: Iterable[Member]) -> None:
+    def _see_to_news(self) -> None:
+        if not self._news or self._flush_set:
+            return
+        wait = self._flushed + self.parameters.news_delay - self._now
+        if wait <= 0:
+            self._flush()
+        else:
+            self._flush_set = True
+            self._effects.append(SetTimer(_NEWS, wait))
+
+    def _flush(self) -> None:
+        self._flushed = self._now
+        self._effects += self._news.flush(self._gossip(self.table.links), self._records, self._entry)
+
+    def _hello(self, node: str) -> view.SendView:
+        return view.SendView((node,), ("hello", self._entry(self._records.own), self._records.root, len(self._records)))
+
+    def _send_records(self, nodes: Sequence[str], records: Iterable[Member]) -> None:
         if nodes:
-            self._effects.append(SendView(tuple(nodes), (kind, tuple(map(self._entry, records)))))
+            self._effects.append(view.SendView(tuple(nodes), ("news", self._entries(records), ())))
+
+    def _entries(self, records: Iterable[Member]) -> tuple[tuple[object, ...], ...]:
+        return tuple(map(self._entry, records))
 
     def _entry(self, record: Member) -> tuple[object, ...]:
-        """The term of a record, and after it since how many seconds its member is down or gone for us; -1: it is not.
-
-        That is what those begin with who never heard of it. Without it a newcomer would count in all who died today,
-        and the memory of the dead would be young again with everybody who is told of them.
-        """
-        known = self._known.get(record.node)
-        if known is None or known.lost_since is None:
-            return (*record.to_term(), -1)
-        return (*record.to_term(), max(0, int(self._now - known.lost_since)))
-
-    def _from_entry(self, entry: object) -> tuple[Member, int]:
-        if not isinstance(entry, tuple) or not entry:
-            raise MalformedRecord("shape")
-        down_for = entry[-1]
-        if type(down_for) is not int or down_for < -1:
-            raise MalformedRecord("down for")
-        return member_from_term(entry[:-1], self.parameters.limits), down_for
+        known = self.table.get(record.node)
+        gone = known is not None and record.status is not Status.ALIVE and known.gone_since is not None
+        return messages.entry_of(record, self._now - known.gone_since if gone else None)  # type: ignore[union-attr,operator]
 
     def _refuse(self, node: str, faults: list[str]) -> None:
         for fault in faults:
             self.refused[fault] = self.refused.get(fault, 0) + 1
         if faults:
-            self._effects.append(Refused(node, faults[0], len(faults)))
+            self._effects.append(view.Refused(node, faults[0], len(faults)))
 
-    # Judgement
+    # What follows from a record
 
-    def _settle(self, known: _Known, reason: str, *, at_once: bool) -> None:
-        """Tell what follows from a member's record and session, and see that it is dialled, or is not."""
-        record = self._record_of(known)
-        if known.session not in (None, record.bits):
-            # A later life was heard of before the end of this one was seen.
-            self._down(known, reason)
-            self._drop(known)
+    def _settle(self, known: Known, reason: str) -> None:
+        record = self.table.record_of(known)
         alive = record.status is Status.ALIVE
-        here = alive and known.session is not None
-        if not here or known.up != record.bits:
-            self._down(known, reason if alive else LEAVE)
-        if here and known.up is None:
-            known.up = record.bits
-            known.lost_since = None
-            self._effects.append(NodeUp(known.node, record.epoch, record.bits))
-        if not alive:
-            self._drop(known)
-        elif here or at_once or known.wanted is not None:
-            self._want(known)
-        elif not known.delayed:
-            known.delayed = True
-            delay = self._random.uniform(self.parameters.connect_delay_min, self.parameters.connect_delay_max)
-            self._effects.append(SetTimer(("connect", known.node), delay))
-
-    def _down(self, known: _Known, reason: str) -> None:
-        if known.up is not None:
-            self._effects.append(NodeDown(known.node, known.up, reason))
+        if record.status is Status.DOWN and known.linked == record.bits and reason != _DISPUTED:
+            # It is there. It may take that back; and if it does not, something is wrong with it indeed.
+            self._send_records((known.node,), [record])
+            self._effects.append(SetTimer(("disputed", known.node), self.parameters.suspicion.longest))
+            return
+        if known.linked is not None and (not alive or known.linked != record.bits):
+            self.table.unlink(known.node, known.linked)
+            self._effects.append(view.Forget(known.node))
+        if known.up is not None and (not alive or known.up != record.bits):
+            self.table.ups -= 1
+            why = view.NEWER_LIFE if alive else view.LEAVE if record.status is Status.LEFT else reason
+            self._effects.append(view.NodeDown(known.node, known.up, why))
             known.up = None
-
-    def _want(self, known: _Known) -> None:
-        self._stop_delay(known)
-        record = self._record_of(known)
-        addresses = record.addresses if record.dialable else ()
-        if known.wanted != addresses:
-            known.wanted = addresses
-            self._effects.append(Connect(known.node, addresses))
-
-    def _drop(self, known: _Known) -> None:
-        self._stop_delay(known)
-        if known.wanted is not None or known.session is not None:
-            known.wanted = None
-            self._close(known)
-            self._effects.append(Forget(known.node))
-
-    def _close(self, known: _Known) -> None:
-        if known.session is not None:
-            known.session = None
-            self._sessions.remove(known.node)
-
-    def _stop_delay(self, known: _Known) -> None:
-        if known.delayed:
-            known.delayed = False
-            self._effects.append(CancelTimer(("connect", known.node)))
+        if not alive:
+            self._end_suspicion(known)
+            if record.status is Status.DOWN:
+                self._effects.append(self._probing.went_down(known.node, self._random))
+        elif known.up is None:
+            self.table.ups += 1
+            known.up, known.gone_since = record.bits, None
+            self._effects.append(view.NodeUp(known.node, record.epoch, record.bits))
+            self._set_round()
+        else:
+            self._effects.append(view.Moved(known.node))
 
     # Time, and the own will
 
     def _timer_fired(self, key: object) -> None:
         match key:
+            case ("news", _):
+                self._flush_set = False
+                self._flush()
             case ("round", _):
                 self._round()
-            case ("connect", str(node)) if node in self._known and self._known[node].delayed:
-                self._known[node].delayed = False
-                self._want(self._known[node])
+            case ("rejoin", _):
+                self._effects += self._probing.rejoin(self._records, self._random)
+            case ("suspicion", str(node)) if (known := self.table.get(node)) is not None:
+                self._suspicion_due(known)
+            case ("disputed", str(node)) if (known := self.table.get(node)) is not None:
+                if self.table.record_of(known).status is Status.DOWN and known.up is not None:
+                    self._settle(known, _DISPUTED)
+
+    def _suspicion_due(self, known: Known) -> None:
+        suspicion = known.suspicion
+        if suspicion is None:
+            return
+        if self._now - suspicion.due > self.parameters.stall:
+            # It is we who were stopped: what refutes it may be waiting to be read.
+            self.health.worse()
+            suspicion.due = self._now + self.parameters.suspicion.shortest
+            self._effects.append(SetTimer(("suspicion", known.node), self.parameters.suspicion.shortest))
+            return
+        self._declare_down(known, suspicion)
 
     def _round(self) -> None:
-        horizon = self._now - self.parameters.forget_after
-        for node, known in list(self._known.items()):
-            if known.session is None and known.lost_since is not None and known.lost_since <= horizon:
-                self._drop(known)
-                self._records.forget(node)
-                del self._known[node]
-        if self._sessions:
-            self._hello(self._random.choice(self._sessions))
-        if self._known:
-            self._set_round()
+        late = self._now - self._round_due
+        self._round_due = 0.0
+        if late > self.parameters.stall:
+            self.health.worse()
+        else:
+            self.health.better()
+        self.table.forget(self._now - self.parameters.forget_after)
+        if self.table.links:
+            self._effects.append(self._hello(self._random.choice(self.table.links)))
+        others = self.table.without_link()
+        if others:
+            self._effects += self._probing.probe(self._records.get(self._random.choice(others)))
+        self._set_round()
 
     def _set_round(self) -> None:
-        self._effects.append(SetTimer(_ROUND, self.parameters.digest_interval * self._random.uniform(0.75, 1.25)))
+        if self._round_due or not self.table:
+            return
+        seconds = self.parameters.digest_interval * self._random.uniform(0.75, 1.25)
+        self._round_due = self._now + seconds
+        self._effects.append(SetTimer(_ROUND, seconds))
 
     def _leave(self) -> None:
         if self.left:
             return
         self.left = True
-        self._records.write(Status.LEFT, self._records.own.version)
-        self._send(self._sessions, "news", [self._records.own])
-        for _, known in sorted(self._known.items()):
-            self._down(known, LEAVE)
-            self._drop(known)
-        self._known.clear()
-        self._records.forget_all()
-        self._effects.append(CancelTimer(_ROUND))
+        self._news.clear()
+        self._records.write(self._records.own._replace(status=Status.LEFT))
+        self._send_records(self.table.links, [self._records.own])
+        for known in sorted(self.table, key=lambda known: known.node):
+            self._end_suspicion(known)
+            if known.up is not None:
+                self._effects.append(view.NodeDown(known.node, known.up, view.LEAVE))
+            if known.linked is not None:
+                self._effects.append(view.Forget(known.node))
+        self.table.clear()
+        self._probing.forget()
+        self._round_due = 0.0
+        self._effects += (CancelTimer(_ROUND), CancelTimer(REJOIN))

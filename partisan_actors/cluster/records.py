@@ -1,19 +1,29 @@
 """Records: what the members of a cluster say of themselves, and how what they said is merged.
 
-A record is written by the member that it is about, and by nobody else; its version is raised by that member alone.
-One total order decides between two records of a name, so that the same records come to the same view in whatever
-order, and however often, they arrive. Whether a member is reachable is nobody's record: that is a judgement, and
-`membership` makes it. Pure.
+A record is written by the member that it is about, and by nobody else, but for one word: that its member is down, of
+this life and this version of it, which others say when they have suspected it for long enough (SWIM, section 4.2). Its
+version is raised by the member alone, and so takes that word back. One total order decides between two records of a
+name, so that the same records come to the same view in whatever order, and however often, they arrive. Pure.
+
+Two tables are compared by a tree of digests, each 64 bits over the records of live members: the root, 16 branches
+below it and 16 leaves below each, a member's by its name. So two that differ in one record find it in two steps.
 """
 
 from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
+from zlib import crc32
 
-__all__ = ["MalformedRecord", "Member", "RecordLimits", "Records", "Status", "member_from_term"]
+__all__ = ["FANOUT", "LEAVES", "MalformedRecord", "Member", "RecordLimits", "Records", "Status", "member_from_term"]
+
+FANOUT = 16
+"""Digests below the root, and below each of those."""
+
+LEAVES = FANOUT * FANOUT
 
 _MAX_U64 = (1 << 64) - 1
 _MAX_VERSION = (1 << 62) - 1
@@ -39,10 +49,14 @@ class RecordLimits:
 
 
 class Status(enum.IntEnum):
-    """What a member says of itself. The higher one wins within a version."""
+    """What a member says of itself, or others of it. Within a version LEFT wins over DOWN, and DOWN over ALIVE."""
 
     ALIVE = 1
     LEFT = 2
+    DOWN = 3
+
+
+_PRECEDENCE = (0, 0, 2, 1)  # by status
 
 
 class MalformedRecord(ValueError):
@@ -59,41 +73,47 @@ class Member(NamedTuple):
     dialable: bool
     version: int  # 0: by its handshake; from 1 on by itself
     status: Status
+    tag: str = ""  # of its topology
+    topology: int = 0  # the version of the cluster's topology that it runs with
 
     @property
     def life(self) -> tuple[int, int]:
         """Tells its lives apart, and orders them."""
         return (self.epoch, self.bits)
 
-    def rank(self) -> tuple[int, int, int, int, bool, tuple[str, ...]]:
+    def rank(self) -> tuple[object, ...]:
         """The record of the higher rank wins. Total, so that even the contradictions of a faulty peer merge alike."""
-        return (self.epoch, self.bits, self.version, int(self.status), self.dialable, self.addresses)
+        _node, epoch, bits, addresses, dialable, version, status, tag, topology = self
+        return (epoch, bits, version, _PRECEDENCE[status], dialable, addresses, tag, topology)
 
-    def to_term(self) -> tuple[str, int, int, tuple[str, ...], bool, int, int]:
+    def to_term(self) -> tuple[str, int, int, tuple[str, ...], bool, int, int, str, int]:
         """A plain tuple for the codec."""
-        return (self.node, self.epoch, self.bits, self.addresses, self.dialable, self.version, int(self.status))
+        node, epoch, bits, addresses, dialable, version, status, tag, topology = self
+        return (node, epoch, bits, addresses, dialable, version, int(status), tag, topology)
 
     def fingerprint(self) -> int:
-        """64 bits of it; 0 when it has left, since who never heard of it need not hear of that."""
-        if self.status is Status.LEFT:
+        """64 bits of it; 0 when it is gone, since who never heard of it need not hear of that."""
+        if self.status is not Status.ALIVE:
             return 0
         return int.from_bytes(hashlib.blake2b(repr(self.to_term()).encode(), digest_size=8).digest(), "big")
 
 
 def member_from_term(term: object, limits: RecordLimits) -> Member:
-    """Read the term of a record. Raises MalformedRecord."""
-    if not isinstance(term, tuple):
+    """Read the term of a record; one of before tags and topologies has two fields less. Raises MalformedRecord."""
+    if type(term) is not tuple or len(term) not in (7, 9):
         raise MalformedRecord("shape")
-    match term:
-        case (str(node), int(epoch), int(bits), tuple(addresses), bool(dialable), int(version), int(status)):
-            _require(_is_text(node, limits), "name")
-            _require(_is_number(epoch, _MAX_U64) and _is_number(bits, _MAX_U64), "life")
-            _require(len(addresses) <= limits.max_addresses, "too many addresses")
-            _require(all(_is_text(address, limits) for address in addresses), "address")
-            _require(_is_number(version, _MAX_VERSION), "version")
-            _require(_is_number(status, Status.LEFT) and status >= Status.ALIVE, "status")
-            return Member(node, epoch, bits, addresses, dialable, version, Status(status))
-    raise MalformedRecord("shape")
+    node, epoch, bits, addresses, dialable, version, status = term[:7]
+    tag, topology = term[7:] if len(term) == 9 else ("", 0)
+    _require(_is_text(node, limits), "name")
+    _require(_is_number(epoch, _MAX_U64) and _is_number(bits, _MAX_U64), "life")
+    _require(type(addresses) is tuple and type(dialable) is bool, "shape")
+    _require(len(addresses) <= limits.max_addresses, "too many addresses")
+    _require(all(_is_text(address, limits) for address in addresses), "address")
+    _require(_is_number(version, _MAX_VERSION), "version")
+    _require(_is_number(status, Status.DOWN) and status >= Status.ALIVE, "status")
+    _require(tag == "" or _is_text(tag, limits), "tag")
+    _require(_is_number(topology, _MAX_VERSION), "topology")
+    return Member(node, epoch, bits, addresses, dialable, version, Status(status), tag, topology)
 
 
 def _require(holds: bool, what: str) -> None:
@@ -111,22 +131,28 @@ def _is_text(value: object, limits: RecordLimits) -> bool:
     )
 
 
-def _is_number(value: int, highest: int) -> bool:
-    return not isinstance(value, bool) and 0 <= value <= highest
+def _is_number(value: object, highest: int) -> bool:
+    return type(value) is int and 0 <= value <= highest
 
 
 class Records:
     """Everybody's latest record, as far as this node has heard."""
 
-    __slots__ = ("_fingerprints", "_limits", "_others", "digest", "joins", "leaves", "own")
+    __slots__ = ("_branches", "_fingerprints", "_leaves", "_limits", "_others", "joins", "leaves", "own", "root")
 
     def __init__(self, own: Member, limits: RecordLimits) -> None:
         self.own = own
-        self.digest = own.fingerprint()  # of all records of live members, by exclusive or: equal tables, equal digests
         self.joins = self.leaves = 0  # lives of others that became members, and that left
+        self.root = 0  # over all records of live members, by exclusive or: equal tables, equal digests
+        self._branches = [0] * FANOUT
+        self._leaves = [0] * LEAVES
         self._limits = limits
         self._others: dict[str, Member] = {}
         self._fingerprints: dict[str, int] = {}
+        self._note(own)
+
+    def __len__(self) -> int:
+        return len(self._others) + 1
 
     def get(self, node: str) -> Member | None:
         """The record of `node`; the own one for the own name."""
@@ -136,48 +162,72 @@ class Records:
         """The own one, and then the others in the order in which they were first heard of."""
         return [self.own, *self._others.values()]
 
+    def branches(self) -> tuple[int, ...]:
+        """The digests below the root."""
+        return tuple(self._branches)
+
+    def leaves_below(self, branch: int) -> tuple[int, ...]:
+        """The digests below a branch."""
+        return tuple(self._leaves[branch * FANOUT : (branch + 1) * FANOUT])
+
+    def in_leaves(self, leaves: Iterable[int]) -> list[Member]:
+        """The records that these leaves are over, those of members that are gone included."""
+        wanted = frozenset(leaves)
+        return [member for member in self.all() if _leaf_of(member.node) in wanted]
+
     def merge(self, member: Member) -> bool:
         """Take in a record of another node; whether it was news. Raises MalformedRecord when the table is full."""
+        # hot path: for each record that is told, three of four of which are known already.
         node = member.node
         before = self._others.get(node)
         if before is None:
-            if member.status is Status.LEFT:
+            if member.status is not Status.ALIVE:
                 # There is nothing that it would end. Taken in, it would be handed to and fro for ever: each node
                 # forgets it at its own time, and would be told of it again by those who have not yet.
                 return False
             _require(len(self._others) + 1 < self._limits.max_members, "table full")
-        elif member.rank() <= before.rank():
+        elif member == before or member.rank() <= before.rank():
             return False
         if member.status is Status.LEFT:
-            self.leaves += before is not None and before.status is Status.ALIVE
-        else:
+            self.leaves += before is not None and before.status is not Status.LEFT
+        elif member.status is Status.ALIVE:
             self.joins += before is None or before.status is Status.LEFT or before.life != member.life
-        fingerprint = member.fingerprint()
-        self.digest ^= self._fingerprints.get(node, 0) ^ fingerprint
         self._others[node] = member
-        self._fingerprints[node] = fingerprint
+        self._note(member)
         return True
 
     def refute(self, member: Member) -> bool:
         """Overrule a record of this life of this node that somebody else has made up; whether that was needed."""
         if member.life != self.own.life or member.rank() <= self.own.rank():
             return False
-        self.write(self.own.status, member.version + 1)
+        self.write(self.own._replace(version=member.version + 1))
         return True
 
-    def write(self, status: Status, version: int) -> None:
+    def write(self, own: Member) -> None:
         """Write the own record anew."""
-        self.digest ^= self.own.fingerprint()
-        self.own = self.own._replace(status=status, version=version)
-        self.digest ^= self.own.fingerprint()
+        self.own = own
+        self._note(own)
 
     def forget(self, node: str) -> None:
         """Drop what is known of another node."""
-        del self._others[node]
-        self.digest ^= self._fingerprints.pop(node)
+        self._note(self._others.pop(node)._replace(status=Status.LEFT))
+        del self._fingerprints[node]
 
     def forget_all(self) -> None:
         """Keep the own record only."""
-        self._others.clear()
-        self._fingerprints.clear()
-        self.digest = self.own.fingerprint()
+        for node in list(self._others):
+            self.forget(node)
+
+    def _note(self, member: Member) -> None:
+        node = member.node
+        fingerprint = member.fingerprint()
+        change = self._fingerprints.get(node, 0) ^ fingerprint
+        self._fingerprints[node] = fingerprint
+        leaf = _leaf_of(node)
+        self._leaves[leaf] ^= change
+        self._branches[leaf // FANOUT] ^= change
+        self.root ^= change
+
+
+def _leaf_of(node: str) -> int:
+    return crc32(node.encode()) % LEAVES

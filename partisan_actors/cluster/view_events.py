@@ -10,30 +10,44 @@ from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFir
 
 __all__ = [
     "LEAVE",
-    "Connect",
+    "NEWER_LIFE",
+    "REFUSED",
+    "Closed",
+    "Contact",
     "Effect",
     "Event",
     "Forget",
+    "Heard",
     "Join",
     "Leave",
+    "LinkDown",
+    "LinkUp",
+    "Moved",
     "NameConflict",
     "NodeDown",
     "NodeUp",
-    "PeerLost",
+    "Probe",
+    "Probed",
     "Refused",
     "SendView",
-    "SessionStarted",
     "Synchronised",
     "Unreachable",
     "ViewReceived",
+    "Written",
 ]
 
 LEAVE = "leave"
-"""Why a session ended, or a node is down, when that was the other's will."""
+"""Why a link ended, or a node is down, when that was the other's will."""
+
+NEWER_LIFE = "newer life"
+"""Why a node is down when a later life of its name is a member."""
+
+REFUSED = "connection refused"
+"""Why a link ended, or was not made, when the machine of the member answered for it."""
 
 
-class SessionStarted(NamedTuple):
-    """Event: there is a session with this life, whose handshake named these addresses."""
+class LinkUp(NamedTuple):
+    """Event: there is a link to this life, whose handshake named these addresses."""
 
     node: str
     epoch: int
@@ -41,25 +55,48 @@ class SessionStarted(NamedTuple):
     addresses: Sequence[str]
 
 
-class PeerLost(NamedTuple):
-    """Event: the session with this life has ended; `reason` is LEAVE if the peer said so."""
+class LinkDown(NamedTuple):
+    """Event: the link to this life was lost, and could not be made again; `reason` is LEAVE if the peer said so."""
 
     node: str
     bits: int
     reason: str
 
 
-class Unreachable(NamedTuple):
-    """Event: a session with a member that Connect named did not come about in time."""
+class Closed(NamedTuple):
+    """Event: the link to this life has ended by the will of one of the two, which says nothing of either."""
 
     node: str
+    bits: int
+
+
+class Unreachable(NamedTuple):
+    """Event: a link to this member could not be made."""
+
+    node: str
+    reason: str
+
+
+class Probed(NamedTuple):
+    """Event: a life of that name answered, or nobody did, for `reason`."""
+
+    node: str
+    bits: int | None
+    reason: str = ""
 
 
 class ViewReceived(NamedTuple):
-    """Event: this came over the session with `node`."""
+    """Event: this came over the link to `node`."""
 
     node: str
     payload: object
+
+
+class Written(NamedTuple):
+    """Event: the own record is to say this from now on."""
+
+    tag: str
+    topology: int
 
 
 class Leave(NamedTuple):
@@ -71,14 +108,14 @@ class Join(NamedTuple):
 
 
 class SendView(NamedTuple):
-    """Effect: send `payload` over the sessions with `nodes`."""
+    """Effect: send `payload` over the links to `nodes`."""
 
     nodes: tuple[str, ...]
     payload: tuple[object, ...]
 
 
 class NodeUp(NamedTuple):
-    """Effect: a member is reachable."""
+    """Effect: there is a member of that name."""
 
     node: str
     epoch: int
@@ -86,24 +123,44 @@ class NodeUp(NamedTuple):
 
 
 class NodeDown(NamedTuple):
-    """Effect: the member of the last NodeUp of that name is not; `reason`: LEAVE, "newer life", or its session's."""
+    """Effect: the member of the last NodeUp of that name is none; `reason`: LEAVE, NEWER_LIFE, or what it died of."""
 
     node: str
     bits: int
     reason: str
 
 
-class Connect(NamedTuple):
-    """Effect: keep a session with this member from now on. Without addresses, the member has to dial."""
+class Moved(NamedTuple):
+    """Effect: the record of a member that is up says something else of it: an address, a tag, a topology."""
+
+    node: str
+
+
+class Heard(NamedTuple):
+    """Effect: the first word of a member came in over the link to `via`: that is a way to it."""
+
+    node: str
+    via: str
+
+
+class Forget(NamedTuple):
+    """Effect: end the link to it, after what was sent: this life is no member, or this node is none."""
+
+    node: str
+
+
+class Probe(NamedTuple):
+    """Effect: see whether anybody answers by that name at these addresses, and hand in `Probed`."""
 
     node: str
     addresses: tuple[str, ...]
 
 
-class Forget(NamedTuple):
-    """Effect: want it no more, and end its session, if there is one, after what was sent. Connect may follow."""
+class Contact(NamedTuple):
+    """Effect: make a link to this node, which was down, and answers: the parts of a cluster meet again."""
 
     node: str
+    addresses: tuple[str, ...]
 
 
 class Synchronised(NamedTuple):
@@ -126,7 +183,21 @@ class Refused(NamedTuple):
     entries: int
 
 
-Event: TypeAlias = SessionStarted | PeerLost | Unreachable | ViewReceived | Leave | Join | TimerFired
+Event: TypeAlias = (
+    LinkUp | LinkDown | Closed | Unreachable | Probed | ViewReceived | Written | Leave | Join | TimerFired
+)
 Effect: TypeAlias = (
-    SendView | NodeUp | NodeDown | Connect | Forget | Synchronised | NameConflict | Refused | SetTimer | CancelTimer
+    SendView
+    | NodeUp
+    | NodeDown
+    | Moved
+    | Heard
+    | Forget
+    | Probe
+    | Contact
+    | Synchronised
+    | NameConflict
+    | Refused
+    | SetTimer
+    | CancelTimer
 )

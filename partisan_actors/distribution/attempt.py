@@ -70,7 +70,19 @@ class AttemptOwner(Protocol):
 class Attempt:
     """Dials when made."""
 
-    __slots__ = ("_began", "_dial", "_done", "_owner", "_purpose", "_until", "address", "expected", "link", "stream")
+    __slots__ = (
+        "_began",
+        "_dial",
+        "_done",
+        "_owner",
+        "_until",
+        "address",
+        "expected",
+        "link",
+        "purpose",
+        "round_trip",
+        "stream",
+    )
 
     def __init__(
         self,
@@ -94,8 +106,9 @@ class Attempt:
         self.expected = expected
         self.stream = stream
         self.link: Link | None = None
+        self.purpose = purpose
+        self.round_trip = 0.0  # seconds that it took to connect
         self._owner = owner
-        self._purpose = purpose
         self._done: Callable[[Outcome], None] | None = done
         self._began = owner.clock.now()
         self._until = self._began + timeout
@@ -136,8 +149,9 @@ class Attempt:
 
     def _connected(self, connection: Connection) -> Link:
         now = self._owner.clock.now()
+        self.round_trip = now - self._began
         remaining = max(self._until - now, 0.1)
-        hello = self._owner.hello_to(self.expected, self._purpose, self.stream, now - self._began)
+        hello = self._owner.hello_to(self.expected, self.purpose, self.stream, self.round_trip)
         self.link = self._owner.dialled(connection, hello, remaining, self)
         return self.link
 

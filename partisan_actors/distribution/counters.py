@@ -24,6 +24,8 @@ class Counters:
     """Connections that others made to us, but for those that were one too many."""
     closed: int = 0
     """Of both."""
+    probes: int = 0
+    """Looks whether a node answers, those of others included."""
     connections: int = 0
     """Proven connections that are, or were."""
     connections_lost: int = 0

@@ -85,6 +85,8 @@ class Greeter:
     def greeted(self, link: Link, peer: Hello) -> Refusal | None:
         """See the hello of one that we dialled, before we prove ourselves to it."""
         attempt = link.attempt
+        if attempt is not None and attempt.purpose is Purpose.PROBE:
+            return Refusal(RefusalCode.PROBED)
         if attempt is not None and attempt.expected is None:
             session = self._owner.session(peer.node)
             if session is not None and session.peer == peer.life:

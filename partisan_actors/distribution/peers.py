@@ -36,6 +36,7 @@ from partisan_actors.distribution.link import Link
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.ports import LocalIdentity, PeerEvents, PeerParameters
+from partisan_actors.distribution.probe import Probe, ProbeDone
 from partisan_actors.distribution.refusals import Refusals
 from partisan_actors.distribution.spare_buffers import SpareBuffers
 from partisan_actors.distribution.strangers import Strangers, host_of
@@ -90,6 +91,7 @@ class Peers:
         self._diallers: dict[str, Dialler] = {}  # by name: each that is wanted or has a session
         self._contacts: dict[Contact, None] = {}
         self._attempts: dict[Attempt, None] = {}  # all dials and handshakes of ours that are under way
+        self._probes: dict[Probe, None] = {}
         self._links: dict[Link, None] = {}  # every connection that is open
         self._listeners: list[Listener] = []
         self._strangers = Strangers(self.parameters.strangers)
@@ -138,6 +140,11 @@ class Peers:
         if node == self.identity.life.node or self._closed:
             return
         self._dialler(node).feed(Wanted(tuple(addresses)))
+
+    def probe(self, node: str, addresses: Sequence[str], done: ProbeDone) -> None:
+        """See whether `node` answers at one of `addresses` (one at least), and how quickly, without a session."""
+        if not self._closed:
+            self._probes[Probe(self, node, addresses, done)] = None
 
     def forget(self, node: str) -> None:
         """Do not dial `node` again. A session that lives goes on while its connection does; see `Session.end`."""
@@ -226,6 +233,8 @@ class Peers:
         for dialler in list(self._diallers.values()):
             dialler.close()
         self._diallers.clear()
+        for probe in list(self._probes):
+            probe.cancel()
         for link in list(self._links):
             if link.counted_host is not None:
                 link.close(reason)
@@ -252,6 +261,10 @@ class Peers:
     def attempt_over(self, attempt: Attempt) -> None:
         """It needs no more attention."""
         del self._attempts[attempt]
+
+    def probe_over(self, probe: Probe) -> None:
+        """It needs no more attention."""
+        self._probes.pop(probe, None)
 
     def contact_over(self, contact: Contact) -> None:
         """It needs no more attention."""
@@ -365,7 +378,9 @@ class Peers:
     def link_failed(self, link: Link, refusal: Refusal | None, by_us: bool, reason: str) -> None:
         """A handshake came to nothing."""
         attempt = link.attempt
-        if refusal is not None:
+        if refusal is not None and refusal.code == RefusalCode.PROBED:
+            self.counters.probes += 1
+        elif refusal is not None:
             key = _CODES.get(refusal.code, "other")
             self._refusals.refused(link.address, key if by_us else f"{key}, by the peer", str(refusal))
         elif not link.dialled and not self._closed and not self._greeter.is_of_a_session(link):

@@ -51,6 +51,7 @@ class Purpose(enum.IntEnum):
 
     JOIN = 1  # a newcomer's first contact
     LINK = 2  # a connection between members
+    PROBE = 3  # a look whether somebody is there, which ends with the answer
 
 
 class RefusalCode(enum.IntEnum):
@@ -67,6 +68,7 @@ class RefusalCode(enum.IntEnum):
     SELF = 9
     EXPIRED = 10
     FULL = 11
+    PROBED = 12
 
 
 _SENTENCES: dict[int, str] = {
@@ -81,6 +83,7 @@ _SENTENCES: dict[int, str] = {
     RefusalCode.SELF: "a node cannot connect to itself",
     RefusalCode.EXPIRED: "the handshake took too long",
     RefusalCode.FULL: "the node has as many sessions as it may",
+    RefusalCode.PROBED: "it was only to be seen whether the node answers",
 }
 
 

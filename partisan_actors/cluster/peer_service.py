@@ -1,0 +1,487 @@
+"""The peer service: the cluster view and the overlay of one node, put together; and the switch from one to another.
+
+Promised:
+
+- the view knows a member before the overlay hears of it, and the overlay hears of no link before its LinkUp here;
+- the topology is a fact of the cluster, with a version; the higher one wins wherever two meet. While the cluster is on
+  its way from one to the other, a node keeps the neighbours of both, until all live members say that they run the new
+  one, or for `switch_within`. So nobody is without a link on the way;
+- a link that neither side's overlay wants any more is closed; one that either wants stays.
+
+Everything that makes a link or sends is asked of the driver, so the same code runs over sockets and in simulation.
+Not known: sessions, processes, what the driver does about a member that there is no link to. Pure.
+
+Its messages, beside those of the view: ("topology", version, origin, name, parameters) is the fact; ("unwanted",) says
+that this side does not want the link; of an overlay is (version, payload).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, NamedTuple, TypeAlias
+
+from partisan_actors.cluster import view_events as view
+from partisan_actors.cluster.membership import Membership
+from partisan_actors.cluster.records import Member, Status
+from partisan_actors.cluster.view_parameters import MembershipParameters
+from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.topologies import overlay
+from partisan_actors.topologies.overlay import Overlay, Topology
+
+__all__ = [
+    "Connect",
+    "Disconnect",
+    "Event",
+    "Gossip",
+    "JoinedThrough",
+    "Measure",
+    "Measured",
+    "OverlayReceived",
+    "PeerService",
+    "PeerServiceParameters",
+    "SendOverlay",
+    "Switch",
+    "Switched",
+]
+
+_NOBODY: frozenset[str] = frozenset()
+
+
+class JoinedThrough(NamedTuple):
+    """Event: the link to this node is the one that this node joins by."""
+
+    node: str
+
+
+class OverlayReceived(NamedTuple):
+    """Event: the overlay of `node` sent this, over the link to it."""
+
+    node: str
+    payload: object
+
+
+class Measured(NamedTuple):
+    """Event: the answer to `Measure`; infinity when it does not answer."""
+
+    node: str
+    seconds: float
+
+
+class Switch(NamedTuple):
+    """Event: the whole cluster is to run with this topology."""
+
+    topology: Topology
+
+
+class Connect(NamedTuple):
+    """Effect: keep a link to it from now on. Without addresses it has to dial."""
+
+    node: str
+    addresses: tuple[str, ...]
+
+
+class Disconnect(NamedTuple):
+    """Effect: want no link to it any more, and close the one there is, after what was sent."""
+
+    node: str
+
+
+class SendOverlay(NamedTuple):
+    """Effect: send this over the link to `node`."""
+
+    node: str
+    payload: object
+
+
+class Measure(NamedTuple):
+    """Effect: find out how long a round trip to it takes."""
+
+    node: str
+    addresses: tuple[str, ...]
+
+
+class Gossip(NamedTuple):
+    """Effect: what is for everybody goes to these neighbours from now on, sorted."""
+
+    nodes: tuple[str, ...]
+
+
+class Switched(NamedTuple):
+    """Effect: this node runs with that topology from now on."""
+
+    name: str
+    version: int
+
+
+Event: TypeAlias = view.Event | JoinedThrough | OverlayReceived | Measured | Switch | TimerFired
+
+
+@dataclass(frozen=True, slots=True)
+class PeerServiceParameters:
+    """Times are seconds. Raises ValueError, naming the one that makes no sense."""
+
+    membership: MembershipParameters = field(default_factory=MembershipParameters)
+
+    switch_within: float = 30.0
+    """How long both topologies are kept at most."""
+
+    unwanted_after: float = 10.0
+    """How long a link stays that this side does not want, before the other is asked about it."""
+
+    def __post_init__(self) -> None:
+        for name in ("switch_within", "unwanted_after"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"peer service: {name} is {getattr(self, name)}, and has to be above 0")
+
+
+class _Fact(NamedTuple):
+    """The topology of the cluster. The greater fact wins."""
+
+    version: int
+    origin: str
+    name: str
+    parameters: Mapping[str, Any]
+
+    def beats(self, other: _Fact) -> bool:
+        return (self.version, self.origin) > (other.version, other.origin)
+
+
+class _Run:
+    """An overlay that runs, and what it wants."""
+
+    __slots__ = ("fact", "overlay", "wanted")
+
+    def __init__(self, fact: _Fact, machine: Overlay) -> None:
+        self.fact = fact
+        self.overlay = machine
+        self.wanted: dict[str, None] = {}  # those that it has said Connect for
+
+
+class PeerService:
+    """The cluster as one life of one node sees it; see the module.
+
+    Args:
+        own: the record to begin with.
+        topology: what the node was made with.
+        find_topology: makes one of its name and parameters; raises ValueError for what it does not know.
+    """
+
+    def __init__(
+        self,
+        own: Member,
+        topology: Topology,
+        find_topology: Callable[[str, Mapping[str, Any]], Topology],
+        parameters: PeerServiceParameters | None = None,
+    ) -> None:
+        self.parameters = parameters if parameters is not None else PeerServiceParameters()
+        self.refused: dict[str, int] = {}  # overlay messages that were not taken in, by reason
+        own = own._replace(tag=topology.tag)
+        self.view = Membership(own, self.parameters.membership, self._for_everybody)
+        self._node = own.node
+        self._find_topology = find_topology
+        self._topology = topology
+        self._run = _Run(_Fact(0, "", topology.name, {}), topology.overlay(own.node))
+        self._former: _Run | None = None  # the run before, until the switch is over
+        self._links: dict[str, int] = {}  # the bits of those that there is a link to
+        self._sorted: list[str] | None = None  # their names, until it changes
+        self._failed: set[str] = set()  # those wanted that could not be reached
+        self._gossip: tuple[str, ...] = ()
+        self._now = 0.0
+        self._random: Random
+        self._effects: list[Any]
+
+    # What others ask
+
+    @property
+    def topology(self) -> tuple[str, int]:
+        """The name and version of the one it runs with."""
+        return self._run.fact.name, self._run.fact.version
+
+    def linked(self, node: str) -> bool:
+        """Whether there is a link to it."""
+        return node in self._links
+
+    def links(self) -> list[str]:
+        """Those that there is a link to, sorted."""
+        if self._sorted is None:
+            self._sorted = sorted(self._links)
+        return self._sorted
+
+    def neighbours(self) -> list[str]:
+        """Those that the overlays want a link to, and that there is one to, sorted."""
+        return sorted(node for node in self._wanted() if node in self._links)
+
+    def undecided(self) -> list[str]:
+        """Those that the overlays want a link to and that were neither reached nor given up so far, sorted."""
+        return sorted(node for node in self._wanted() if node not in self._links and node not in self._failed)
+
+    def step(self, event: Event, now: float, random: Random) -> list[Any]:
+        """Take one event in; what is to be done, in order. `now` in seconds, monotonic."""
+        self._now, self._random = now, random
+        effects = self._effects = []
+        match event:
+            case TimerFired((str(place), key)):
+                self._timer_fired(place, key)
+            case view.ViewReceived(node, payload):
+                self._view_received(node, payload)
+            case OverlayReceived(node, payload):
+                self._overlay_received(node, payload)
+            case view.LinkUp(node, _, bits, _):
+                self._link_up(event, node, bits)
+            case view.LinkDown(node, bits, _) | view.Closed(node, bits):
+                self._link_down(event, node, bits)
+            case view.Unreachable(node, _):
+                self._failed.add(node)
+                self._step_view(event)
+                self._step_overlays(overlay.Unreachable(node))
+            case JoinedThrough(node):
+                self._step_overlays(overlay.Joined(node))
+            case Measured(node, seconds):
+                self._step_overlays(overlay.Measured(node, seconds))
+            case Switch(topology):
+                self._switch(topology)
+            case view.Leave():
+                self._step_overlays(overlay.Leave())
+                self._step_view(event)
+            case _:
+                self._step_view(event)
+        self._see_who_hears()
+        return effects
+
+    # The view
+
+    def _step_view(self, event: Any) -> None:
+        for effect in self.view.step(event, self._now, self._random):
+            match effect:
+                case SetTimer(key, seconds):
+                    self._effects.append(SetTimer(("view", key), seconds))
+                case CancelTimer(key):
+                    self._effects.append(CancelTimer(("view", key)))
+                case view.NodeUp(node, _, _):
+                    self._effects.append(effect)
+                    self._member_up(node)
+                case view.Moved(node):
+                    self._member_up(node)
+                case view.NodeDown(node, _, _):
+                    self._effects.append(effect)
+                    self._failed.discard(node)
+                    self._step_overlays(overlay.MemberDown(node))
+                case view.Forget(node):
+                    self._drop_link(node)
+                case view.Contact(node, addresses):
+                    self._effects.append(Connect(node, addresses))
+                    self._set_unwanted(node)
+                case _:
+                    self._effects.append(effect)
+        self._see_whether_switched()
+
+    def _member_up(self, node: str) -> None:
+        record = self.view.table.records.get(node)
+        self._step_overlays(overlay.MemberUp(node, record.tag if record is not None else ""))
+        if record is not None and record.topology < self._run.fact.version and node in self._links:
+            self._send_fact(node)
+
+    def _view_received(self, node: str, payload: object) -> None:
+        match payload if isinstance(payload, tuple) and node in self._links else None:
+            case ("topology", int(version), str(origin), str(name), dict(parameters)):
+                self._heard_of_topology(node, _Fact(version, origin, name, parameters))
+            case ("unwanted",):
+                if not self._is_wanted(node):
+                    self._effects.append(Disconnect(node))
+            case _:
+                self._step_view(view.ViewReceived(node, payload))
+
+    # Links
+
+    def _link_up(self, event: view.Event, node: str, bits: int) -> None:
+        record = self.view.table.records.get(node)
+        comes_back = record is not None and record.status is Status.DOWN
+        self._links[node] = bits
+        self._sorted = None
+        self._failed.discard(node)
+        self._step_view(event)
+        if self._links.get(node) != bits:
+            return  # it is no member
+        if self._run.fact.version:
+            self._send_fact(node)
+        self._step_overlays(overlay.LinkUp(node))
+        if comes_back:
+            self._step_overlays(overlay.Joined(node))
+        if not self._is_wanted(node):
+            self._set_unwanted(node)
+
+    def _link_down(self, event: view.Event, node: str, bits: int) -> None:
+        had_it = self._links.get(node) == bits
+        if had_it:
+            del self._links[node]
+            self._sorted = None
+        self._step_view(event)
+        if had_it:
+            self._step_overlays(overlay.LinkDown(node))
+
+    def _drop_link(self, node: str) -> None:
+        """The view wants it ended."""
+        if self._links.pop(node, None) is not None:
+            self._sorted = None
+            self._step_overlays(overlay.LinkDown(node))
+        self._effects.append(Disconnect(node))
+
+    def _set_unwanted(self, node: str) -> None:
+        self._effects.append(SetTimer(("unwanted", node), self.parameters.unwanted_after))
+
+    def _unwanted(self, node: str) -> None:
+        if self._is_wanted(node):
+            return
+        if node in self._links:
+            self._effects.append(view.SendView((node,), ("unwanted",)))
+        else:
+            self._effects.append(Disconnect(node))
+
+    # Overlays
+
+    def _runs(self) -> Sequence[_Run]:
+        return (self._run,) if self._former is None else (self._run, self._former)
+
+    def _wanted(self) -> set[str]:
+        return {node for run in self._runs() for node in run.wanted}
+
+    def _is_wanted(self, node: str) -> bool:
+        return any(node in run.wanted for run in self._runs())
+
+    def _step_overlays(self, event: overlay.Event) -> None:
+        for run in self._runs():
+            self._step_overlay(run, event)
+
+    def _step_overlay(self, run: _Run, event: overlay.Event) -> None:
+        for effect in run.overlay.step(event, self._now, self._random):
+            version = run.fact.version
+            match effect:
+                case overlay.Send(node, payload):
+                    if node in self._links:
+                        self._effects.append(SendOverlay(node, (version, payload)))
+                case overlay.Connect(node):
+                    self._connect(run, node)
+                case overlay.Disconnect(node):
+                    run.wanted.pop(node, None)
+                    if not self._is_wanted(node):
+                        self._effects.append(Disconnect(node))
+                case overlay.SetTimer(key, seconds):
+                    self._effects.append(SetTimer(("overlay", (version, key)), seconds))
+                case overlay.CancelTimer(key):
+                    self._effects.append(CancelTimer(("overlay", (version, key))))
+                case overlay.Measure(node):
+                    self._effects.append(Measure(node, self._addresses(node)))
+                case overlay.FindMembers(most):
+                    found = tuple(self.view.table.some(most, self._random))
+                    self._step_overlay(run, overlay.MembersFound(found))
+
+    def _connect(self, run: _Run, node: str) -> None:
+        if node == self._node:
+            return
+        run.wanted[node] = None
+        if self.view.table.alive(node):
+            # Again where it is wanted already: it may have moved.
+            self._failed.discard(node)
+            self._effects.append(Connect(node, self._addresses(node)))
+
+    def _addresses(self, node: str) -> tuple[str, ...]:
+        record = self.view.table.records.get(node)
+        return record.addresses if record is not None and record.dialable else ()
+
+    def _overlay_received(self, node: str, payload: object) -> None:
+        match payload if isinstance(payload, tuple) else None:
+            case (int(version), message) if node in self._links and self.view.table.alive(node):
+                for run in self._runs():
+                    if run.fact.version == version:
+                        self._step_overlay(run, overlay.Message(node, message))
+                        return
+                self._refuse("of another overlay")
+            case (_, _):
+                self._refuse("of a stranger")
+            case _:
+                self._refuse("malformed")
+
+    def _refuse(self, reason: str) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def _for_everybody(self, links: Sequence[str]) -> Sequence[str]:
+        if self._former is None:
+            return self._run.overlay.gossip(links)
+        return sorted({node for run in self._runs() for node in run.overlay.gossip(links)})
+
+    def _see_who_hears(self) -> None:
+        hears = tuple(sorted(self._for_everybody(self.links())))
+        if hears != self._gossip:
+            self._gossip = hears
+            self._effects.append(Gossip(hears))
+
+    def _timer_fired(self, place: str, key: Hashable) -> None:
+        match place, key:
+            case "view", _:
+                self._step_view(TimerFired(key))
+            case "overlay", (int(version), overlay_key):
+                for run in self._runs():
+                    if run.fact.version == version:
+                        self._step_overlay(run, overlay.TimerFired(overlay_key))
+            case "unwanted", str(node):
+                self._unwanted(node)
+            case "switch", int(version):
+                if version == self._run.fact.version:
+                    self._end_switch()
+
+    # The switch to another topology
+
+    def _switch(self, topology: Topology) -> None:
+        """Begin a switch that everybody is to follow."""
+        fact = _Fact(self._run.fact.version + 1, self._node, topology.name, dict(topology.parameters()))
+        self._begin_switch(fact, topology, None)
+
+    def _heard_of_topology(self, source: str, fact: _Fact) -> None:
+        if not fact.beats(self._run.fact) or fact.version > 1 << 62:
+            return
+        try:
+            topology = self._find_topology(fact.name, fact.parameters)
+        except (ValueError, TypeError) as error:
+            self._refuse("unknown topology")
+            self._effects.append(view.Refused(source, str(error), 1))
+            return
+        self._begin_switch(fact, topology, source)
+
+    def _begin_switch(self, fact: _Fact, topology: Topology, source: str | None) -> None:
+        if self._former is not None:
+            self._end_switch()
+        self._former, self._topology = self._run, topology
+        run = self._run = _Run(fact, topology.overlay(self._node))
+        self._effects.append(Switched(fact.name, fact.version))
+        self._step_view(view.Written(topology.tag, fact.version))
+        for node in self.links():
+            self._send_fact(node)
+        for member in sorted(self.view.table.records.all()):
+            if member.node != self._node and self.view.table.alive(member.node):
+                self._step_overlay(run, overlay.MemberUp(member.node, member.tag))
+        for node in self.links():
+            self._step_overlay(run, overlay.LinkUp(node))
+        if source is not None and source in self._links:
+            # Who told us runs it already, and so on back to who began: the new overlay grows along that tree.
+            self._step_overlay(run, overlay.Joined(source))
+        self._effects.append(SetTimer(("switch", fact.version), self.parameters.switch_within))
+        self._see_whether_switched()
+
+    def _see_whether_switched(self) -> None:
+        if self._former is not None and not self.view.table.behind(self._run.fact.version):
+            self._end_switch()
+
+    def _end_switch(self) -> None:
+        """Let go of the former overlay, and of the links that it alone wanted."""
+        former, self._former = self._former, None
+        if former is None:
+            return
+        self._effects.append(CancelTimer(("switch", self._run.fact.version)))
+        for node in former.wanted:
+            if node not in self._run.wanted:
+                self._effects.append(Disconnect(node))
+
+    def _send_fact(self, node: str) -> None:
+        self._effects.append(view.SendView((node,), ("topology", *self._run.fact)))

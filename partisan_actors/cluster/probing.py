@@ -1,0 +1,69 @@
+"""Whom a node looks after without a link: one member each round, and now and then one of those that are down.
+
+A member's neighbours are its failure detectors; where all of them died with it, this finds out (SWIM, section 3.1).
+And one that is down may be on the other side of a partition, whatever was heard of it last: it is tried for as long as
+it is remembered, by everybody, so that a heal is found within seconds however few are left on a side.
+
+Not known here: how somebody is asked, and what the answer means. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from partisan_actors.cluster.records import Member, Records, Status
+from partisan_actors.cluster.view_events import Probe
+from partisan_actors.distribution.machine import SetTimer
+
+__all__ = ["REJOIN", "Probing"]
+
+REJOIN = ("rejoin", "")
+"""The key of the timer for those that are down."""
+
+
+class Probing:
+    """One node's."""
+
+    __slots__ = ("_down", "_first", "_longest", "_pause")
+
+    def __init__(self, first: float, longest: float) -> None:
+        """Begin with nobody down.
+
+        Args:
+            first, longest: seconds between two tries of those that are down; the pause grows from the one to the other.
+        """
+        self._first, self._longest = first, longest
+        self._pause = first
+        self._down: list[str] = []  # looked through when it is used
+
+    def went_down(self, node: str, random: Random) -> SetTimer:
+        """There is one more to be tried."""
+        self._down.append(node)
+        self._pause = self._first
+        return self._next(random)
+
+    def forget(self) -> None:
+        """Try nobody any more."""
+        self._down.clear()
+
+    def rejoin(self, records: Records, random: Random) -> Sequence[Probe | SetTimer]:
+        """The timer is due."""
+        self._down = [node for node in dict.fromkeys(self._down) if _is_down(records.get(node))]
+        if not self._down:
+            return ()
+        self._pause = min(self._pause * 1.5, self._longest)
+        return (*self.probe(records.get(random.choice(self._down))), self._next(random))
+
+    def probe(self, member: Member | None) -> Sequence[Probe]:
+        """Look whether it answers, if it can be dialled."""
+        if member is None or not member.dialable or not member.addresses:
+            return ()
+        return (Probe(member.node, member.addresses),)
+
+    def _next(self, random: Random) -> SetTimer:
+        return SetTimer(REJOIN, self._pause * random.uniform(0.75, 1.25))
+
+
+def _is_down(member: Member | None) -> bool:
+    return member is not None and member.status is Status.DOWN

@@ -1,0 +1,104 @@
+"""Suspicion: how long a member that somebody cannot reach has to refute that, before it is down.
+
+Lifeguard (Dadgar, Phillips, Currey 2018): the time shrinks as others suspect the same independently, and is longer at
+a node that has reason to doubt its own health, as one that was stopped or is overloaded takes all others for dead. A
+member whose machine refuses connections needs less proof than one that is silent: a cut line refuses nothing.
+
+Not known here: who suspects, what follows. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+__all__ = ["LocalHealth", "Suspicion", "SuspicionParameters"]
+
+
+@dataclass(frozen=True, slots=True)
+class SuspicionParameters:
+    """Times are seconds. Raises ValueError, naming the relation that does not hold."""
+
+    shortest: float = 1.0
+    """With all the confirmations asked for: as long as word to the suspect and back may take."""
+
+    longest: float = 5.0
+    """With none."""
+
+    refused: float = 0.3
+    """As `shortest`, of one whose machine refuses; `longest` then counts no more."""
+
+    confirmations: int = 3
+    """Independent suspicions of others, after the first one, that bring the time down to `shortest`."""
+
+    worst_health: int = 8
+    """The times are never more than 1 + this times as long."""
+
+    def __post_init__(self) -> None:
+        relations = {
+            "0 < refused <= shortest <= longest": 0 < self.refused <= self.shortest <= self.longest,
+            "1 <= confirmations": self.confirmations >= 1,
+            "0 <= worst_health": self.worst_health >= 0,
+        }
+        for relation, holds in relations.items():
+            if not holds:
+                raise ValueError(f"suspicion parameters: {relation} does not hold")
+
+
+class LocalHealth:
+    """What a node thinks of itself: 0 is well. Up when it was suspected or stopped, down with each quiet round."""
+
+    __slots__ = ("_worst", "score")
+
+    def __init__(self, parameters: SuspicionParameters) -> None:
+        self.score = 0
+        self._worst = parameters.worst_health
+
+    def worse(self) -> None:
+        """It was found slow."""
+        self.score = min(self.score + 1, self._worst)
+
+    def better(self) -> None:
+        """Nothing was found for a while."""
+        self.score = max(self.score - 1, 0)
+
+
+class Suspicion:
+    """Of one version of one life of a member."""
+
+    __slots__ = ("_began", "_parameters", "due", "reason", "refused", "suspectors", "version")
+
+    def __init__(self, version: int, began: float, parameters: SuspicionParameters) -> None:
+        self.version = version
+        self.suspectors: set[str] = set()
+        self.refused = False  # by its machine
+        self.reason = ""  # of the first of them
+        self.due = began  # when it is down, as it was last reckoned
+        self._began = began
+        self._parameters = parameters
+
+    def add(self, suspector: str, refused: bool) -> bool:
+        """Note who suspects it; whether that is worth telling others."""
+        news = refused and not self.refused
+        if suspector not in self.suspectors and len(self.suspectors) <= self._parameters.confirmations:
+            self.suspectors.add(suspector)
+            news = True
+        self.refused |= refused
+        return news
+
+    def when_down(self, others: int, health: int) -> float:
+        """When it is down.
+
+        Args:
+            others: how many members there are that could confirm it.
+            health: this node's `LocalHealth.score`.
+        """
+        parameters = self._parameters
+        if others <= 0:
+            return self._began  # nobody is there through whom it could refute
+        wanted = min(parameters.confirmations, others)
+        confirmed = min(len(self.suspectors) - 1, wanted)
+        shortest = parameters.refused if self.refused else parameters.shortest
+        longest = shortest if self.refused else parameters.longest
+        seconds = longest - (longest - shortest) * log(confirmed + 1) / log(wanted + 1)
+        return self._began + seconds * (1 + health)

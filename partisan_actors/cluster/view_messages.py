@@ -1,0 +1,140 @@
+"""What cluster views tell each other, as plain tuples for the codec; and how two find where they differ.
+
+    ("hello", entry, root, count)     at a link's start, from both sides, and each round to one: the own record, the
+                                      root of the digests, and over how many records
+    ("view", entries)                 the end of the answer to each hello: nothing if the roots are equal
+    ("branches", digests)             they differ, and the tables are large: the 16 digests below the root
+    ("leaves", ((branch, digests), ...))   below each branch that differs, those 16
+    ("records", leaves, entries)      in the leaves that differ, all; what the receiver has there goes back as a "view"
+    ("news", entries, suspicions)     what has changed
+
+An entry is the term of a record, and after it since how many seconds its member is down or gone for the sender; -1: it
+is not. That is what those begin with who never heard of it: without it the memory of the dead would be young again with
+everybody who is told of them. A suspicion is (node, epoch, bits, version, suspector, refused).
+
+A peer of before suspicions sends a hello without a count and news without suspicions, and is sent such; it knows of no
+member that is down, and of neither tags nor topologies. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from partisan_actors.cluster.records import (
+    FANOUT,
+    LEAVES,
+    MalformedRecord,
+    Member,
+    RecordLimits,
+    Records,
+    Status,
+    member_from_term,
+)
+
+__all__ = [
+    "Entry",
+    "SuspicionOf",
+    "as_before_suspicions",
+    "differing_branches",
+    "differing_leaves",
+    "entry_from_term",
+    "entry_of",
+    "suspicion_from_term",
+]
+
+_OLD_FIELDS = 7
+
+
+class Entry(NamedTuple):
+    """A record, and how long its member is gone; -1: it is not."""
+
+    member: Member
+    down_for: int
+
+
+class SuspicionOf(NamedTuple):
+    """That `suspector` cannot reach this version of this life; `refused`: by the word of its machine."""
+
+    node: str
+    epoch: int
+    bits: int
+    version: int
+    suspector: str
+    refused: bool
+
+
+def entry_of(member: Member, gone_for: float | None) -> tuple[object, ...]:
+    """The term of an entry."""
+    return (*member.to_term(), -1 if gone_for is None else max(0, int(gone_for)))
+
+
+def entry_from_term(term: object, limits: RecordLimits) -> Entry:
+    """Read an entry. Raises MalformedRecord."""
+    if type(term) is not tuple or not term:
+        raise MalformedRecord("shape")
+    down_for = term[-1]
+    if type(down_for) is not int or down_for < -1:
+        raise MalformedRecord("down for")
+    return Entry(member_from_term(term[:-1], limits), down_for)
+
+
+def suspicion_from_term(term: object, limits: RecordLimits) -> SuspicionOf:
+    """Read a suspicion. Raises MalformedRecord."""
+    match term if isinstance(term, tuple) else None:
+        case (str(node), int(epoch), int(bits), int(version), str(suspector), bool(refused)):
+            # Checked as a record is: each field has its rules there.
+            member_from_term((suspector, epoch, bits, (), False, version, int(Status.ALIVE)), limits)
+            member_from_term((node, epoch, bits, (), False, version, int(Status.ALIVE)), limits)
+            return SuspicionOf(node, epoch, bits, version, suspector, refused)
+    raise MalformedRecord("suspicion")
+
+
+def differing_branches(records: Records, theirs: tuple[object, ...]) -> list[int]:
+    """The branches of which the other side's digest is another. Raises MalformedRecord."""
+    if len(theirs) != FANOUT or any(type(digest) is not int for digest in theirs):
+        raise MalformedRecord("digests")
+    return [branch for branch, digest in enumerate(records.branches()) if digest != theirs[branch]]
+
+
+def differing_leaves(records: Records, theirs: tuple[object, ...]) -> list[int]:
+    """The leaves, of the branches named, of which the other side's digest is another. Raises MalformedRecord."""
+    different: list[int] = []
+    if len(theirs) > FANOUT:
+        raise MalformedRecord("digests")
+    for item in theirs:
+        match item if isinstance(item, tuple) else None:
+            case (int(branch), tuple(digests)) if 0 <= branch < FANOUT and len(digests) == FANOUT:
+                mine = records.leaves_below(branch)
+                different += [branch * FANOUT + i for i, digest in enumerate(mine) if digest != digests[i]]
+            case _:
+                raise MalformedRecord("digests")
+    return different
+
+
+def leaves_from_term(term: tuple[object, ...]) -> list[int]:
+    """The numbers of leaves. Raises MalformedRecord."""
+    leaves = [leaf for leaf in term if type(leaf) is int and 0 <= leaf < LEAVES]
+    if len(leaves) != len(term) or len(leaves) > LEAVES:
+        raise MalformedRecord("leaves")
+    return leaves
+
+
+def as_before_suspicions(payload: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """What a peer of before suspicions is sent in place of `payload`; None: nothing."""
+    match payload:
+        case ("hello", tuple(entry), root, _):
+            return ("hello", _old_entry(entry), root)
+        case ("view", tuple(entries)) | ("news", tuple(entries), _) | ("records", _, tuple(entries)):
+            kept = tuple(_old_entries(entries))
+            kind = "view" if payload[0] == "records" else payload[0]
+            return (kind, kept) if kept or kind == "view" else None
+    return None
+
+
+def _old_entries(entries: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
+    return (_old_entry(entry) for entry in entries if entry[_OLD_FIELDS - 1] != Status.DOWN)
+
+
+def _old_entry(entry: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (*entry[:_OLD_FIELDS], entry[-1])

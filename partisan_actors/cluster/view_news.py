@@ -1,0 +1,61 @@
+"""What is new in a cluster view and has not been told yet: collected for a moment, then sent once to each neighbour.
+
+Not known here: what is news, and when it goes. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from partisan_actors.cluster.records import Member, Records
+from partisan_actors.cluster.view_events import SendView
+from partisan_actors.cluster.view_messages import SuspicionOf
+
+__all__ = ["News"]
+
+
+class News:
+    """Records and suspicions that are to be passed on, but not to where they came from."""
+
+    __slots__ = ("_records", "_suspicions")
+
+    def __init__(self) -> None:
+        self._records: dict[str, str] = {}  # whose, and who told it; "" for nobody
+        self._suspicions: list[tuple[SuspicionOf, str]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._records or self._suspicions)
+
+    def record(self, node: str, source: str = "") -> None:
+        """The record of `node` has changed, by the word of `source`."""
+        self._records[node] = source
+
+    def suspicion(self, word: SuspicionOf, source: str) -> None:
+        """Somebody suspects a member, by the word of `source`."""
+        self._suspicions.append((word, source))
+
+    def clear(self) -> None:
+        """Tell none of it."""
+        self._records.clear()
+        self._suspicions.clear()
+
+    def flush(
+        self, peers: Sequence[str], records: Records, entry: Callable[[Member], tuple[object, ...]]
+    ) -> Iterator[SendView]:
+        """All of it, for each of `peers`; then there is none."""
+        entries = [
+            (source, entry(record))
+            for node, source in self._records.items()
+            if (record := records.get(node)) is not None
+        ]
+        words = [(source, tuple(word)) for word, source in self._suspicions]
+        self.clear()
+        sources = {source for source, _ in entries} | {source for source, _ in words}
+        all_entries, all_words = tuple(item for _, item in entries), tuple(item for _, item in words)
+        for peer in peers:
+            told, suspected = all_entries, all_words
+            if peer in sources:
+                told = tuple(item for source, item in entries if source != peer)
+                suspected = tuple(item for source, item in words if source != peer)
+            if told or suspected:
+                yield SendView((peer,), ("news", told, suspected))

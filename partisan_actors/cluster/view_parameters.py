@@ -1,0 +1,50 @@
+"""The parameters of the cluster view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from partisan_actors.cluster.records import RecordLimits
+from partisan_actors.cluster.suspicion import SuspicionParameters
+
+__all__ = ["MembershipParameters"]
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipParameters:
+    """Times are seconds. Raises ValueError, naming the relation that does not hold."""
+
+    digest_interval: float = 10.0
+    """From one comparison with a neighbour to the next, give or take a quarter."""
+
+    forget_after: float = 86_400.0
+    """How long one that is down, or has left, is remembered."""
+
+    news_delay: float = 0.02
+    """News that come faster than this go on together."""
+
+    rejoin_first: float = 1.0
+    rejoin_longest: float = 5.0
+    """How often one of those that are down is tried: soon after one went down, and then more and more rarely."""
+
+    small: int = 32
+    """Tables of so few records are sent whole rather than compared."""
+
+    stall: float = 1.0
+    """A timer so late says that this node was stopped."""
+
+    suspicion: SuspicionParameters = field(default_factory=SuspicionParameters)
+
+    limits: RecordLimits = field(default_factory=RecordLimits)
+
+    def __post_init__(self) -> None:
+        relations = {
+            "0 <= news_delay < digest_interval": 0 <= self.news_delay < self.digest_interval,
+            "digest_interval < forget_after": self.digest_interval < self.forget_after,
+            "0 < rejoin_first <= rejoin_longest": 0 < self.rejoin_first <= self.rejoin_longest,
+            "0 < stall": self.stall > 0,
+            "0 <= small": self.small >= 0,
+        }
+        for relation, holds in relations.items():
+            if not holds:
+                raise ValueError(f"membership parameters: {relation} does not hold")
