@@ -2,7 +2,8 @@
 
 Promised: a link to every member that is known, wanted from the moment that it is known until it leaves. So n nodes
 hold n(n-1)/2 links; some 200 nodes are the practical limit. No messages, no timers, no chance; and what becomes of a
-link changes nothing, as the driver dials again by itself.
+link changes nothing, as the driver dials again by itself. News for everybody go round a ring with chords, as n copies
+from each of n nodes would be too many.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from partisan_actors.topologies.chordal_ring import chordal_ring
 from partisan_actors.topologies.overlay import Connect, Disconnect, Effect, Event, MemberDown, MemberUp
 
 __all__ = ["FullMesh", "FullMeshOverlay"]
@@ -73,5 +75,5 @@ class FullMeshOverlay:
         return sorted(self._members)
 
     def gossip(self, linked: Sequence[str]) -> Sequence[str]:
-        """All."""
-        return linked
+        """All, where they are few; else those next to this node on a ring of names, and some far across it."""
+        return chordal_ring(self._node, linked)
