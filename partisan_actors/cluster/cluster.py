@@ -1,6 +1,6 @@
-"""A node's side of its cluster: drives the machines of membership, overlay and names over the sessions.
+"""A node's side of its cluster: drives the machines of the peer service and the names over the sessions.
 
-The parts and who tells whom: `Peers` tells of sessions and what they bring; signals for processes
+The parts and who tells whom: `Peers` tells of sessions, of links and what they bring; signals for processes
 go to `RemoteProcesses`, the rest to the machine they belong to; the view's verdicts go to
 processes as NodeUp and NodeDown, and to the names. An event is taken in whole, with all that
 follows from it, before the next: effects that cause events put them into a queue.
@@ -11,27 +11,32 @@ told when what processes send can reach the node.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
 
 from partisan_actors.cluster import global_names
+from partisan_actors.cluster import peer_service as service
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster.global_names import GlobalNames
 from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.joining import JoinAttempt
-from partisan_actors.cluster.membership import Membership
 from partisan_actors.cluster.naming import Naming
-from partisan_actors.cluster.records import Status
+from partisan_actors.cluster.peer_service import PeerService
+from partisan_actors.cluster.records import Member, Status
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.router import ClusterRouter
 from partisan_actors.cluster.spawning import Spawning
+from partisan_actors.cluster.view_messages import as_before_suspicions
 from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.channels import STREAMS_FEATURE, Channel
 from partisan_actors.distribution.contact import JoinFailure
+from partisan_actors.distribution.dialling import REFUSED as DIAL_REFUSED
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
@@ -42,7 +47,8 @@ from partisan_actors.processes.identity import Life, Pid
 from partisan_actors.processes.messages import NodeDown, NodeUp
 from partisan_actors.processes.requests import Caller, RemoteCaller, Request
 from partisan_actors.processes.runtime import Runtime
-from partisan_actors.topologies import Topology, overlay
+from partisan_actors.topologies import Topology
+from partisan_actors.topologies.registry import find_topology
 from partisan_actors.transport import Transport, choose_advertised, is_wildcard, parse_address
 from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec
@@ -56,6 +62,12 @@ _log = structlog.get_logger("partisan_actors")
 
 CALLER_EXTENSION = 64
 """The codec's extension code for the handle of a request."""
+
+VIEW_FEATURE = 1 << 3
+"""The bit of a hello that says: this node's cluster view knows suspicions, and who is down."""
+
+UNWANTED, FORGOTTEN = "unwanted", "forgotten"
+"""Why a link ended, when that says nothing of the node at its other end."""
 
 LAST_WORDS = 1.0
 """Seconds that a node which left has for what it sent before; that it left may be heard sooner, from others."""
@@ -93,7 +105,7 @@ class Cluster:
             settings.topology.name,
             settings.channels,
             addresses=lambda: self._advertised,
-            features=STREAMS_FEATURE | signals.ACKNOWLEDGE_FEATURE,
+            features=STREAMS_FEATURE | signals.ACKNOWLEDGE_FEATURE | VIEW_FEATURE,
         )
         default = settings.channels[0].stream_parameters
         parameters = PeerParameters(session=SessionParameters(stream=default))
@@ -102,16 +114,13 @@ class Cluster:
             runtime, self.codec, settings.channels, settings.hooks, settings.outbox[1], settings.labels
         )
         spawning = Spawning(runtime, self.remote, settings.spawnable)
-        self._overlay = settings.topology.overlay(home.node)
-        self._overlay_timers = KeyedTimers(runtime.clock, self._overlay_timer)
-        self._view: Membership | None = None
-        self._view_timers = KeyedTimers(runtime.clock, self._step_view)
-        self._addresses: dict[str, tuple[str, ...]] = {}  # where members can be dialled
+        self._service: PeerService | None = None
+        self._timers = KeyedTimers(runtime.clock, self._step)
         self._synchronised: set[str] = set()  # nodes whose view came over the session that they have now
         self._parting: dict[str, Session] = {}  # with nodes that left, and may have said more before
         self._parting_timers = KeyedTimers(runtime.clock, self._end_parting)
         self._joins: list[JoinAttempt] = []
-        self._events: deque[Any] = deque()  # for the view; see `_step_view`
+        self._events: deque[Any] = deque()  # for the peer service; see `_step`
         self._stepping = False
         self.naming = Naming(
             runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
@@ -142,8 +151,12 @@ class Cluster:
             self.peers.close()
             self.close_outboxes()
             raise
-        home = self._runtime.home
-        self._view = Membership(home.node, home.epoch, home.bits, self._advertised)
+        self._service = self._make_service()
+
+    def _make_service(self) -> PeerService:
+        home, addresses = self._runtime.home, self._advertised
+        own = Member(home.node, home.epoch, home.bits, addresses, bool(addresses), 1, Status.ALIVE)
+        return PeerService(own, self._settings.topology, find_topology)
 
     def _addresses_to_dial(self) -> tuple[str, ...]:
         chosen = choose_advertised(self._settings.advertise, self.listening)
@@ -157,7 +170,7 @@ class Cluster:
     def stop(self, gone: Callable[[], None]) -> None:
         """Leave, and close everything; `gone` is called when the last connection is closed, in 1 s at most."""
         self._fail_joins("the node is stopping")
-        self._step_view(view.Leave())
+        self._step(view.Leave())
         self.peers.close("leave", gone)
         for session in list(self.remote.sessions()):
             self.remote.session_ended(session)
@@ -170,28 +183,27 @@ class Cluster:
 
     def abandon(self) -> None:
         """In the child of a fork: let go of everything without a word. It is the parent's."""
-        self._view = None
+        self._service = None
         self.peers.abandon()
         self.remote.causality.let_go()
         self.remote.acknowledging.let_go()
         self._close_timers()
 
     def _close_timers(self) -> None:
-        self._view_timers.close()
-        self._overlay_timers.close()
+        self._timers.close()
         self._parting_timers.close()
         self.naming.close()
 
     def leave(self) -> None:
         """Leave the cluster; the others are told."""
         self._fail_joins("the node is leaving")
-        self._step_view(view.Leave())
+        self._step(view.Leave())
         self.peers.leave("leave")
 
     def join(self, address: str, timeout: float, done: Callable[[Any, BaseException | None], None]) -> JoinAttempt:
         """Join through the node at `address`; `done(None, error)` is called once. Raises ValueError for no address."""
         parse_address(address)
-        self._step_view(view.Join())
+        self._step(view.Join())
         attempt = JoinAttempt(self._runtime.home.node, address, done, self._joins.remove)
         self._joins.append(attempt)
 
@@ -200,6 +212,8 @@ class Cluster:
                 attempt.give_up = self.peers.contact(address, contacted, timeout)
                 return
             attempt.contacted(result)
+            if not isinstance(result, JoinFailure):
+                self._step(service.JoinedThrough(result.node))
             self._look_at_joins()
 
         attempt.give_up = self.peers.contact(address, contacted, timeout)
@@ -217,8 +231,8 @@ class Cluster:
             return False
         home.epoch = epoch + 1
         self.remote.causality.renew()
-        self._view_timers.close()
-        self._view = Membership(home.node, home.epoch, home.bits, self._advertised)
+        self._timers.close()
+        self._service = self._make_service()
         return True
 
     # What is asked of it.
@@ -230,18 +244,23 @@ class Cluster:
 
     def members(self) -> list[str]:
         """Members not known to be down, this node included."""
-        assert self._view is not None
-        return self._view.members()
+        assert self._service is not None
+        return self._service.view.table.members()
 
     def view_changes(self) -> dict[str, int]:
-        """How often other members came and went so far, and could be reached and could not any more."""
-        assert self._view is not None
-        joins, leaves = self._view.changes
-        return {"joins": joins, "leaves": leaves, "ups": self._ups, "downs": self._downs}
+        """How often other members came and went so far, and were found down and up again."""
+        assert self._service is not None
+        records = self._service.view.table.records
+        return {"joins": records.joins, "leaves": records.leaves, "ups": self._ups, "downs": self._downs}
 
     def neighbours(self) -> list[str]:
         """Nodes with a live connection."""
-        return sorted(s.node for s in self.peers.sessions() if s.connected and s.node not in self._parting)
+        assert self._service is not None
+        return [node for node in self._service.links() if node not in self._parting]
+
+    def switch_topology(self, topology: Topology) -> None:
+        """Let the whole cluster run with another topology."""
+        self._step(service.Switch(topology))
 
     # `PeerEvents`.
 
@@ -250,15 +269,26 @@ class Cluster:
         # A newcomer makes this node a member again after it left. A former member that missed the leave
         # and dials again does not.
         if hello.purpose == Purpose.JOIN:
-            self._step_view(view.Join())
+            self._step(view.Join())
         return None
 
     def session_started(self, session: Session) -> None:
         """Ties may hang on it, and its node may be a member."""
         self.remote.session_started(session)
         peer = session.peer
-        self._step_view(view.SessionStarted(peer.node, peer.epoch, peer.bits, session.hello.addresses))
-        self._step_overlay(overlay.LinkUp(peer.node))
+        self._step(view.Met(peer.node, peer.epoch, peer.bits, session.hello.addresses))
+
+    def linked(self, session: Session) -> None:
+        """There is a link to its node."""
+        peer = session.peer
+        self._step(view.LinkUp(peer.node, peer.epoch, peer.bits, session.hello.addresses))
+
+    def unlinked(self, node: str, bits: int, reason: str) -> None:
+        """There is none any more."""
+        if reason in (UNWANTED, FORGOTTEN):
+            self._step(view.Closed(node, bits))
+        else:
+            self._step(view.LinkDown(node, bits, reason))
 
     def received(self, session: Session, body: memoryview | bytes, outgoing: Outgoing) -> None:
         """Signals for processes go to them, the others to the machines."""
@@ -277,28 +307,30 @@ class Cluster:
             attempt.lost(session.node)
         if self._parting.pop(session.node, None) is not None:
             self._parting_timers.cancel(session.node)
-        self._step_view(view.PeerLost(session.node, session.peer.bits, reason))
-        self._step_overlay(overlay.LinkDown(session.node))
+        if self._service is not None and self._service.view.table.alive(session.node, session.peer.bits):
+            # What was under way of the names is lost, and the node is not: begin anew with it.
+            self.naming.member_down(session.node, session.peer.bits)
+            self.naming.step(global_names.MemberUp(session.node, session.peer.bits))
 
     def unreachable(self, node: str, reason: str) -> None:
         """A member could not be connected in time."""
-        self._step_view(view.Unreachable(node))
+        self._step(view.Unreachable(node, reason))
 
     def _received_other(self, session: Session, signal: Signal) -> None:
         if session.node in self._parting:
             return
         payload = self.codec.decode(signal.payload)
         if signal.kind == signals.MEMBERSHIP:
-            self._step_view(view.ViewReceived(session.node, payload))
+            self._step(view.ViewReceived(session.node, payload))
         elif signal.kind == signals.NAMES:
             self.naming.received(session.node, session.peer.bits, payload)
         elif signal.kind == signals.OVERLAY:
-            self._step_overlay(overlay.Message(session.node, payload))
+            self._step(service.OverlayReceived(session.node, payload))
 
-    # The view.
+    # The peer service.
 
-    def _step_view(self, event: Any) -> None:
-        if self._view is None:
+    def _step(self, event: Any) -> None:
+        if self._service is None:
             return
         self._events.append(event)
         if self._stepping:
@@ -307,7 +339,7 @@ class Cluster:
         clock = self._runtime.clock
         try:
             while self._events:
-                for effect in self._view.step(self._events.popleft(), clock.now(), clock.random):
+                for effect in self._service.step(self._events.popleft(), clock.now(), clock.random):
                     self._perform(effect)
         finally:
             self._stepping = False
@@ -316,7 +348,31 @@ class Cluster:
     def _perform(self, effect: Any) -> None:
         match effect:
             case view.SendView(nodes, payload):
-                self._send_all(nodes, signals.MEMBERSHIP, payload)
+                self._send_view(nodes, payload)
+            case service.SendOverlay(node, payload):
+                self._send_all((node,), signals.OVERLAY, payload)
+            case SetTimer(key, seconds):
+                self._timers.set(key, seconds)
+            case CancelTimer(key):
+                self._timers.cancel(key)
+            case service.Connect(node, addresses):
+                self._end_parting(TimerFired(node))
+                self.peers.connect(node, addresses)
+            case service.Disconnect(node):
+                self._disconnect(node)
+            case view.Probe(node, addresses):
+                self.peers.probe(node, addresses, partial(self._probed, node))
+            case service.Measure(node, addresses):
+                self._measure(node, addresses)
+            case view.Synchronised(node):
+                self._synchronised.add(node)
+            case _:
+                self._tell(effect)
+
+    def _tell(self, effect: Any) -> None:
+        """Tell processes, names and the log."""
+        me = self._runtime.home.node
+        match effect:
             case view.NodeUp(node, epoch, bits):
                 life = Life(node, epoch, bits)
                 self.remote.acknowledging.life_changed(life)
@@ -324,75 +380,82 @@ class Cluster:
                 self._ups += 1
                 self._runtime.tell_node_watchers(NodeUp(node))
                 self.naming.step(global_names.MemberUp(node, bits))
-                _log.info("node_up", node=self._runtime.home.node, peer=node)
+                _log.info("node_up", node=me, peer=node)
             case view.NodeDown(node, bits, reason):
+                self._end_session(node, bits, reason)
                 self._runtime.tell_node_watchers(NodeDown(node, reason))
                 self.naming.member_down(node, bits)
                 self.remote.causality.member_down(node)
                 self._downs += 1
-                _log.info("node_down", node=self._runtime.home.node, peer=node, reason=reason)
-            case view.Connect(node, addresses):
-                self._addresses[node] = addresses
-                self._step_overlay(overlay.MemberUp(node))
-            case view.Forget(node):
-                self._addresses.pop(node, None)
-                self._step_overlay(overlay.MemberDown(node))
-                self._disconnect(node)  # the overlay may never have heard of it
-            case view.Synchronised(node):
-                self._synchronised.add(node)
+                _log.info("node_down", node=me, peer=node, reason=reason)
             case view.NameConflict(record):
                 reason = "another life has our name"
-                _log.error("name_conflict", node=self._runtime.home.node, reason=reason, epoch=record.epoch)
+                _log.error("name_conflict", node=me, reason=reason, epoch=record.epoch)
             case view.Refused(node, reason, count):
-                _log.warning("records_refused", node=self._runtime.home.node, peer=node, reason=reason, count=count)
-            case SetTimer(key, seconds):
-                self._view_timers.set(key, seconds)
-            case CancelTimer(key):
-                self._view_timers.cancel(key)
+                _log.warning("records_refused", node=me, peer=node, reason=reason, count=count)
+            case service.Switched(name, version):
+                self.peers.identity = replace(self.peers.identity, topology=name)
+                _log.info("topology_switched", node=me, topology=name, version=version)
 
-    # The overlay.
+    def _send_view(self, nodes: tuple[str, ...], payload: tuple[Any, ...]) -> None:
+        encoded: bytes | None = None
+        for node in nodes:
+            session = self.peers.session(node)
+            if session is None:
+                continue
+            if session.hello.features & VIEW_FEATURE:
+                if encoded is None:
+                    encoded = encode_signal(signals.MEMBERSHIP, payload=self.codec.encode(payload))
+                session.system.send(encoded)
+            elif (older := as_before_suspicions(payload)) is not None:
+                session.system.send(encode_signal(signals.MEMBERSHIP, payload=self.codec.encode(older)))
 
-    def _step_overlay(self, event: overlay.Event) -> None:
-        clock = self._runtime.clock
-        for effect in self._overlay.step(event, clock.now(), clock.random):
-            match effect:
-                case overlay.Connect(node):
-                    self._end_parting(TimerFired(node))
-                    self.peers.connect(node, self._addresses.get(node, ()))
-                case overlay.Disconnect(node):
-                    self._disconnect(node)
-                case overlay.Send(node, payload):
-                    self._send_all((node,), signals.OVERLAY, payload)
-                case overlay.SetTimer(key, seconds):
-                    self._overlay_timers.set(key, seconds)
-                case overlay.CancelTimer(key):
-                    self._overlay_timers.cancel(key)
+    def _probed(self, node: str, hello: Hello | None, reason: str, seconds: float) -> None:
+        self._step(view.Probed(node, hello.bits if hello is not None else None, _as_the_view_says(reason)))
+
+    def _measure(self, node: str, addresses: tuple[str, ...]) -> None:
+        session = self.peers.session(node)
+        known = session.round_trip if session is not None and self._service and self._service.linked(node) else None
+
+        def measured(hello: Hello | None, reason: str, seconds: float) -> None:
+            self._step(service.Measured(node, math.inf if hello is None else seconds))
+
+        if known is not None:
+            self._step(service.Measured(node, known))
+        elif addresses:
+            self.peers.probe(node, addresses, measured)
+        else:
+            self._step(service.Measured(node, math.inf))
+
+    def _end_session(self, node: str, bits: int, reason: str) -> None:
+        """A node is down: what hangs on its session ends first. One that left may have said more before."""
+        session = self.peers.session(node)
+        if session is not None and session.peer.bits == bits and reason != view.LEAVE:
+            self.peers.down(node, reason)
 
     def _disconnect(self, node: str) -> None:
         self.peers.forget(node)
-        session = self.peers.session(node)
-        view = self._view
-        if session is None or view is None or node in self._parting:
+        session, peer_service = self.peers.session(node), self._service
+        if session is None or peer_service is None or node in self._parting:
             return
-        if view.left:
+        if peer_service.view.left:
             # Said of oneself: the peer takes it for this node's end as a member.
             session.leave("leave")
             return
-        record = view.record(node)
-        if record is not None and record.status is Status.LEFT and session.connected:
+        record = peer_service.view.table.records.get(node)
+        if record is None or record.status is Status.ALIVE:
+            return
+        if record.status is Status.LEFT and session.connected:
             # Heard from others, perhaps: what it told processes before, and that it leaves, is still on its way.
             self._parting[node] = session
             self._parting_timers.set(node, LAST_WORDS)
             return
-        session.leave("forgotten")
+        session.leave(FORGOTTEN)
 
     def _end_parting(self, event: TimerFired) -> None:
         session = self._parting.get(str(event.key))
         if session is not None:
-            session.leave("forgotten")
-
-    def _overlay_timer(self, event: Any) -> None:
-        self._step_overlay(overlay.TimerFired(event.key))
+            session.leave(FORGOTTEN)
 
     # Joins.
 
@@ -401,14 +464,14 @@ class Cluster:
             attempt.fail("unreachable", text)
 
     def _look_at_joins(self) -> None:
-        if self._joins and self._view is not None:
-            undecided = [node for node in self._view.undecided() if self._can_meet(node)]
+        if self._joins and self._service is not None:
+            undecided = [node for node in self._service.undecided() if self._can_meet(node)]
             for attempt in list(self._joins):
                 attempt.look(self._synchronised, undecided)
 
     def _can_meet(self, node: str) -> bool:
         """Whether one of the two can dial the other: there is no use in waiting for one that cannot be."""
-        record = self._view.record(node) if self._view is not None else None
+        record = self._service.view.table.records.get(node) if self._service is not None else None
         return bool(self._advertised) or (record is not None and record.dialable)
 
     # Names.
@@ -444,3 +507,7 @@ class Cluster:
                     return self._runtime.requests[number]
                 return RemoteCaller(self.remote, pid, number)
         raise ValueError("a caller is a pid and a number")
+
+
+def _as_the_view_says(reason: str) -> str:
+    return view.REFUSED if reason == DIAL_REFUSED else reason

@@ -94,6 +94,9 @@ class Membership:
                 self._timer_fired(key)
             case view.LinkUp():
                 self._link_up(event)
+            case view.Met(node):
+                if not self.left and self._meet(event) is not None:
+                    self._settle(self.table.make(node), view.NEWER_LIFE)
             case view.LinkDown(node, bits, reason):
                 self._link_down(node, bits, reason)
             case view.Closed(node, bits):
@@ -121,15 +124,10 @@ class Membership:
             self._send_records((node,), [self._records.own])
             self._effects.append(view.Forget(node))
             return
-        addresses = tuple(event.addresses)[: self.parameters.limits.max_addresses]
-        try:
-            # Of version 0, below all that it says itself: its hello follows, and that is what others are told.
-            known = self._learn(Member(node, event.epoch, event.bits, addresses, bool(addresses), 0, Status.ALIVE))
-        except MalformedRecord as fault:
-            self._refuse(node, [str(fault)])
+        known = self._meet(event)
+        if known is None:
             self._effects.append(view.Forget(node))
             return
-        known = known or self.table.make(node)
         record = self.table.record_of(known)
         if record.bits != event.bits:
             # The news of a later life were faster than the end of this one.
@@ -143,6 +141,18 @@ class Membership:
         self._effects.append(self._hello(node))
         self._settle(known, view.NEWER_LIFE)
         self._set_round()
+
+    def _meet(self, event: view.LinkUp | view.Met) -> Known | None:
+        """Know a life that has proved itself; None when there is no place for it."""
+        node = event.node
+        addresses = tuple(event.addresses)[: self.parameters.limits.max_addresses]
+        try:
+            # Of version 0, below all that it says itself: its hello follows, and that is what others are told.
+            self._learn(Member(node, event.epoch, event.bits, addresses, bool(addresses), 0, Status.ALIVE))
+        except MalformedRecord as fault:
+            self._refuse(node, [str(fault)])
+            return None
+        return self.table.get(node)
 
     def _link_down(self, node: str, bits: int, reason: str) -> None:
         known = self.table.get(node)

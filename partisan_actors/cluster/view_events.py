@@ -22,6 +22,7 @@ __all__ = [
     "Leave",
     "LinkDown",
     "LinkUp",
+    "Met",
     "Moved",
     "NameConflict",
     "NodeDown",
@@ -48,6 +49,15 @@ REFUSED = "connection refused"
 
 class LinkUp(NamedTuple):
     """Event: there is a link to this life, whose handshake named these addresses."""
+
+    node: str
+    epoch: int
+    bits: int
+    addresses: Sequence[str]
+
+
+class Met(NamedTuple):
+    """Event: this life has proved itself, by whatever way: it is a member, if nothing later is known of it."""
 
     node: str
     epoch: int
@@ -184,7 +194,7 @@ class Refused(NamedTuple):
 
 
 Event: TypeAlias = (
-    LinkUp | LinkDown | Closed | Unreachable | Probed | ViewReceived | Written | Leave | Join | TimerFired
+    LinkUp | Met | LinkDown | Closed | Unreachable | Probed | ViewReceived | Written | Leave | Join | TimerFired
 )
 Effect: TypeAlias = (
     SendView
