@@ -135,7 +135,7 @@ class Worker:
 def main() -> None:
     """Serve until the standard input ends."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     worker, threads = Worker(), gevent.get_hub().threadpool
     while line := threads.apply(sys.stdin.readline):
