@@ -398,7 +398,7 @@ class Cluster:
                 _log.info("topology_switched", node=me, topology=name, version=version)
 
     def _send_view(self, nodes: tuple[str, ...], payload: tuple[Any, ...]) -> None:
-        encoded: bytes | None = None
+        encoded: Any = None
         for node in nodes:
             session = self.peers.session(node)
             if session is None:

@@ -25,11 +25,11 @@ class LocalIdentity:
 
     life: Life
     topology: str = ""
-    topology_version: int = 0
     channels: tuple[Channel, ...] = (Channel(DEFAULT_CHANNEL),)
     addresses: Callable[[], Sequence[str]] = tuple  # where it can be dialled, once that is known
     protocol: tuple[int, int] = (PROTOCOL, PROTOCOL)  # lowest and highest version
     features: int = STREAMS_FEATURE
+    topology_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
