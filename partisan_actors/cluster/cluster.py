@@ -42,7 +42,8 @@ from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.peers import LocalIdentity, PeerParameters, Peers
-from partisan_actors.distribution.session import SessionParameters
+from partisan_actors.distribution.reaching import IDLE
+from partisan_actors.distribution.session_parameters import SessionParameters
 from partisan_actors.processes.identity import Life, Pid
 from partisan_actors.processes.messages import NodeDown, NodeUp
 from partisan_actors.processes.requests import Caller, RemoteCaller, Request
@@ -66,8 +67,8 @@ CALLER_EXTENSION = 64
 VIEW_FEATURE = 1 << 3
 """The bit of a hello that says: this node's cluster view knows suspicions, and who is down."""
 
-UNWANTED, FORGOTTEN = "unwanted", "forgotten"
-"""Why a link ended, when that says nothing of the node at its other end."""
+FORGOTTEN = "forgotten"
+"""Why a link ended that nobody wants, which says nothing of the node at its other end."""
 
 LAST_WORDS = 1.0
 """Seconds that a node which left has for what it sent before; that it left may be heard sooner, from others."""
@@ -238,6 +239,12 @@ class Cluster:
     # What is asked of it.
 
     @property
+    def topology(self) -> str:
+        """The name of the topology that it runs with."""
+        assert self._service is not None
+        return self._service.topology[0]
+
+    @property
     def address(self) -> str | None:
         """The first advertised address."""
         return self._advertised[0] if self._advertised else None
@@ -285,7 +292,7 @@ class Cluster:
 
     def unlinked(self, node: str, bits: int, reason: str) -> None:
         """There is none any more."""
-        if reason in (UNWANTED, FORGOTTEN):
+        if reason == FORGOTTEN:
             self._step(view.Closed(node, bits))
         else:
             self._step(view.LinkDown(node, bits, reason))
@@ -307,10 +314,19 @@ class Cluster:
             attempt.lost(session.node)
         if self._parting.pop(session.node, None) is not None:
             self._parting_timers.cancel(session.node)
-        if self._service is not None and self._service.view.table.alive(session.node, session.peer.bits):
+        node, bits = session.node, session.peer.bits
+        if reason == view.LEAVE:
+            self._step(view.LinkDown(node, bits, reason))
+        elif session.linked:
+            self._step(view.Closed(node, bits))
+        if reason != IDLE and self._service is not None and self._service.view.table.alive(node, bits):
             # What was under way of the names is lost, and the node is not: begin anew with it.
-            self.naming.member_down(session.node, session.peer.bits)
-            self.naming.step(global_names.MemberUp(session.node, session.peer.bits))
+            self.naming.member_down(node, bits)
+            self.naming.step(global_names.MemberUp(node, bits))
+
+    def keeps(self, session: Session) -> bool:
+        """Whether anything hangs on a session."""
+        return self.remote.keeps(session)
 
     def unreachable(self, node: str, reason: str) -> None:
         """A member could not be connected in time."""

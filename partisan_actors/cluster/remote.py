@@ -115,6 +115,11 @@ class RemoteProcesses:
         self.acknowledging.session_ended(ties)
         self.causality.post.session_ended(ties)
 
+    def keeps(self, session: Session) -> bool:
+        """Whether a link, a monitor, a request or an open message hangs on it."""
+        ties = self._ties.get(session)
+        return ties is not None and ties.any
+
     def sessions(self) -> list[Session]:
         """Those that ties can hang on."""
         return list(self._ties)

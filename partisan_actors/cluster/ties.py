@@ -105,6 +105,11 @@ class Ties:
         self.remote_watches: dict[int, RemoteWatch] = {}  # their monitors on ours, by their ref
         self.callers: dict[int, RemoteCaller] = {}  # their requests to ours, unanswered, by their number
 
+    @property
+    def any(self) -> bool:
+        """Whether there are any, in either direction."""
+        return bool(self.watches or self.links or self.remote_watches or self.callers)
+
     def called(self, caller: RemoteCaller) -> bool:
         """Keep a request of theirs until it is answered; False for one too many."""
         callers = self.callers

@@ -49,6 +49,9 @@ class Bears(Protocol):
     def perform(self, effects: Sequence[Any], frame: Frame | None = None) -> None:
         """Perform effects, in order."""
 
+    def needs_link(self) -> None:
+        """There is something to write, and no connection to write it to."""
+
     def link_broken(self, reason: str) -> None:
         """The peer's bytes made no frame."""
 
@@ -96,9 +99,15 @@ class Bearer:
     def flush(self) -> None:
         """Write what is queued, as far as the connection takes it."""
         if self.link is None:
+            self._works_for.needs_link()
             return
         self.waits_for_flush = False
         self.write_frames()
+
+    def doze(self) -> None:
+        """Without a connection, and none is coming: who sends next is to say that there is something to write."""
+        if self.link is None:
+            self.waits_for_flush = False
 
     def write_frames(self, everything: bool = False) -> None:
         """Write frames until the connection has enough; or all that wait, however much that is."""

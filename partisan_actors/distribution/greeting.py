@@ -170,6 +170,7 @@ class Greeter:
         owner = self._owner
         session = owner.session(peer.node)
         current = session.link if session is not None else None
+        routed = link.routed
         return Grounds(
             own=owner.identity.life,
             topology=owner.identity.topology,
@@ -182,11 +183,17 @@ class Greeter:
             dial_answered=any(
                 attempt.link is not link
                 and attempt.stream == SYSTEM
+                and attempt.routed <= routed
                 and (answer := attempt.answered_by()) is not None
                 and answer.life == peer.life
                 for attempt in owner.attempts()
             ),
-            crossed=current is not None and current.dialled and current.established_turn > link.hello_turn,
+            crossed=current is not None
+            and current.dialled
+            and current.routed <= routed
+            and current.established_turn > link.hello_turn,
+            routed=routed,
+            linked=session is not None and session.direct and session.answers,
             accepting=not link.dialled,
             room=session is not None or self.has_room_for(peer.node, link),
         )

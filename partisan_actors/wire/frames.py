@@ -8,7 +8,8 @@ The format, big-endian, stable for ever:
 - DATA is numbered on its stream; its body is one joined write, a run of signals. All other kinds are unnumbered.
 - ACK: `number` is the cumulative number received on that channel and stream. HEARTBEAT: 8 bytes that
   HEARTBEAT_REPLY echoes. CLOSE: the reason, utf-8, at most 1 KiB. OPEN_STREAM, optional: whoever can dial is to
-  make a connection for that channel and stream. HELLO, PROOF and REFUSAL: see `wire.handshake`.
+  make a connection for that channel and stream. UNLINK, optional: the session goes on without this connection, and
+  the answer, another one, is the last frame on it. HELLO, PROOF and REFUSAL: see `wire.handshake`.
 - The flag FRAGMENT, of DATA: the body is a piece of a signal that is too large for a joined write. Extension type 3
   says of which, a number that the sender gives, where the piece belongs, and how long the signal is: three u32.
 - The flag COMPRESSED, of DATA: the body is a zstd frame that says what it expands to.
@@ -52,6 +53,7 @@ __all__ = [
     "TLS_KINDS",
     "TLS_MAJOR",
     "TLS_RECORD",
+    "UNLINK",
     "BrokenFrame",
     "Fragment",
     "Frame",
@@ -71,10 +73,11 @@ HEARTBEAT = 3
 HEARTBEAT_REPLY = 4
 CLOSE = 5
 OPEN_STREAM = 6
+UNLINK = 7
 HELLO = 16
 PROOF = 17
 REFUSAL = 18
-KINDS = frozenset({DATA, ACK, HEARTBEAT, HEARTBEAT_REPLY, CLOSE, OPEN_STREAM, HELLO, PROOF, REFUSAL})
+KINDS = frozenset({DATA, ACK, HEARTBEAT, HEARTBEAT_REPLY, CLOSE, OPEN_STREAM, UNLINK, HELLO, PROOF, REFUSAL})
 
 OPTIONAL = 0x01
 FRAGMENT = 0x02
