@@ -6,7 +6,9 @@ Promised:
 - the topology is a fact of the cluster, with a version; the higher one wins wherever two meet. While the cluster is on
   its way from one to the other, a node keeps the neighbours of both, until all live members say that they run the new
   one, or for `switch_within`. So nobody is without a link on the way;
-- a link that neither side's overlay wants any more is closed; one that either wants stays.
+- a link that neither side's overlay wants any more is closed; one that either wants stays;
+- a newcomer dials at once all that it is to have links to; the others leave it `connect_delay_min` to
+  `connect_delay_max` for that, so that two rarely dial each other at the same moment.
 
 Everything that makes a link or sends is asked of the driver, so the same code runs over sockets and in simulation.
 Not known: sessions, processes, what the driver does about a member that there is no link to. Pure.
@@ -124,6 +126,13 @@ class PeerServiceParameters:
 
     membership: MembershipParameters = field(default_factory=MembershipParameters)
 
+    connect_delay_min: float = 0.1
+    connect_delay_max: float = 0.3
+    """How long a newcomer is left to dial us: its handshakes with everybody take about that. Drawn anew for each."""
+
+    newcomer_for: float = 1.0
+    """How long a node dials at once, after it has found one to join by."""
+
     switch_within: float = 30.0
     """How long both topologies are kept at most."""
 
@@ -131,9 +140,11 @@ class PeerServiceParameters:
     """How long a link stays that this side does not want, before the other is asked about it."""
 
     def __post_init__(self) -> None:
-        for name in ("switch_within", "unwanted_after"):
+        for name in ("switch_within", "unwanted_after", "newcomer_for"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"peer service: {name} is {getattr(self, name)}, and has to be above 0")
+        if not 0 <= self.connect_delay_min <= self.connect_delay_max:
+            raise ValueError("peer service: 0 <= connect_delay_min <= connect_delay_max does not hold")
 
 
 class _Fact(NamedTuple):
@@ -186,6 +197,8 @@ class PeerService:
         self._former: _Run | None = None  # the run before, until the switch is over
         self._links: dict[str, int] = {}  # the bits of those that there is a link to
         self._sorted: list[str] | None = None  # their names, until it changes
+        self._fresh: set[str] = set()  # those just heard of, which are left time to dial us
+        self._newcomer_until = float("-inf")
         self._failed: set[str] = set()  # those wanted that could not be reached
         self._gossip: tuple[str, ...] = ()
         self._now = 0.0
@@ -237,6 +250,7 @@ class PeerService:
                 self._step_view(event)
                 self._step_overlays(overlay.Unreachable(node))
             case JoinedThrough(node):
+                self._newcomer_until = now + self.parameters.newcomer_for
                 self._step_overlays(overlay.Joined(node))
             case Measured(node, seconds):
                 self._step_overlays(overlay.Measured(node, seconds))
@@ -261,6 +275,7 @@ class PeerService:
                     self._effects.append(CancelTimer(("view", key)))
                 case view.NodeUp(node, _, _):
                     self._effects.append(effect)
+                    self._leave_it_time(node)
                     self._member_up(node)
                 case view.Moved(node):
                     self._member_up(node)
@@ -276,6 +291,18 @@ class PeerService:
                 case _:
                     self._effects.append(effect)
         self._see_whether_switched()
+
+    def _leave_it_time(self, node: str) -> None:
+        if node in self._links or self._now < self._newcomer_until:
+            return
+        self._fresh.add(node)
+        delay = self._random.uniform(self.parameters.connect_delay_min, self.parameters.connect_delay_max)
+        self._effects.append(SetTimer(("fresh", node), delay))
+
+    def _no_longer_fresh(self, node: str) -> None:
+        self._fresh.discard(node)
+        if self._is_wanted(node) and node not in self._links and self.view.table.alive(node):
+            self._effects.append(Connect(node, self._addresses(node)))
 
     def _member_up(self, node: str) -> None:
         record = self.view.table.records.get(node)
@@ -301,6 +328,9 @@ class PeerService:
         self._links[node] = bits
         self._sorted = None
         self._failed.discard(node)
+        if node in self._fresh:
+            self._fresh.discard(node)
+            self._effects.append(CancelTimer(("fresh", node)))
         self._step_view(event)
         if self._links.get(node) != bits:
             return  # it is no member
@@ -384,7 +414,8 @@ class PeerService:
         if self.view.table.alive(node):
             # Again where it is wanted already: it may have moved.
             self._failed.discard(node)
-            self._effects.append(Connect(node, self._addresses(node)))
+            if node not in self._fresh:
+                self._effects.append(Connect(node, self._addresses(node)))
 
     def _addresses(self, node: str) -> tuple[str, ...]:
         record = self.view.table.records.get(node)
@@ -427,6 +458,8 @@ class PeerService:
                         self._step_overlay(run, overlay.TimerFired(overlay_key))
             case "unwanted", str(node):
                 self._unwanted(node)
+            case "fresh", str(node):
+                self._no_longer_fresh(node)
             case "switch", int(version):
                 if version == self._run.fact.version:
                     self._end_switch()
