@@ -6,7 +6,23 @@ if __name__ != "partisan_actors.topologies":
         "under two names its classes would exist twice"
     )
 
+from partisan_actors.topologies.client_server import ClientServer, NotForEveryNode
 from partisan_actors.topologies.full_mesh import FullMesh
 from partisan_actors.topologies.overlay import Overlay, Topology
+from partisan_actors.topologies.registry import TopologyError, UnknownTopology, find_topology, topology_names
+from partisan_actors.topologies.scamp import Scamp
+from partisan_actors.topologies.static import Static
 
-__all__ = ["FullMesh", "Overlay", "Topology"]
+__all__ = [
+    "ClientServer",
+    "FullMesh",
+    "NotForEveryNode",
+    "Overlay",
+    "Scamp",
+    "Static",
+    "Topology",
+    "TopologyError",
+    "UnknownTopology",
+    "find_topology",
+    "topology_names",
+]

@@ -78,7 +78,7 @@ class ClientServer:
     retry: float = 5.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.servers, str) or not all(isinstance(name, str) for name in self.servers):
+        if not isinstance(self.servers, tuple | list) or not all(isinstance(name, str) for name in self.servers):
             raise TypeError(f'client_server: servers is a tuple of names, such as ("a@h",), not {self.servers!r}')
         # Sorted: equal ones are interchangeable. A tuple: a list may have come over the wire.
         object.__setattr__(self, "servers", tuple(sorted(set(self.servers))))
