@@ -34,6 +34,7 @@ from partisan_actors.options import (
     check_options,
     checked_outbox,
     checked_tls,
+    checked_topology,
     refuse_later_options,
     several,
 )
@@ -49,7 +50,7 @@ from partisan_actors.processes.runtime import Runtime, process_of_greenlet
 from partisan_actors.processes.scheduler import EXITED
 from partisan_actors.processes.stopping import stop_processes
 from partisan_actors.processes.switch_interval import switch_interval as process_wide_switch_interval
-from partisan_actors.topologies import FullMesh
+from partisan_actors.topologies import FullMesh, Topology
 from partisan_actors.transport import TLS, SocketTransport, choose_advertised, problem_with
 from partisan_actors.wire.handshake import Keys
 from partisan_actors.wire.message_types import register_message_class
@@ -97,7 +98,7 @@ class Node:
         listen: str | Sequence[str] | None = "127.0.0.1:0",
         advertise: str | None = None,
         cookie: str | bytes | tuple[str | bytes, ...] | None = None,
-        topology: FullMesh | None = None,
+        topology: Topology | None = None,
         channels: tuple[Channel, ...] = (Channel("default"),),
         causal_labels: tuple[CausalLabel, ...] = (),
         tls: TLS | None = None,
@@ -122,7 +123,7 @@ class Node:
             listen=listening,
             advertise=advertise,
             keys=Keys(find_cookies(cookie)),
-            topology=topology if topology is not None else FullMesh(),
+            topology=checked_topology(topology) if topology is not None else FullMesh(),
             channels=declare_channels(channels),
             spawnable=tuple(spawnable),
             hooks=self.hooks,
@@ -397,6 +398,19 @@ class Node:
     def telemetry(self) -> dict[str, Any]:
         """What this node has counted and measured of its cluster: plain values, by what they are of."""
         return snapshot(self._clustered())
+
+    def switch_topology(self, topology: Topology) -> None:
+        """Let the whole cluster run with another topology from now on, without a message lost.
+
+        Returns at once. The members that can be reached follow within moments, those on the other side of a
+        partition when it heals; one that joins later takes it over, whatever it was made with.
+
+        Raises:
+            TypeError: `topology` is none, or has a parameter that cannot be sent to others, such as a function.
+            ValueError: the others could not make one of it: it is not registered under its name.
+        """
+        self._check_thread("switch the topology")
+        self._clustered().switch_topology(checked_topology(topology))
 
     def subscribe(self, callback: Callable[[messages.NodeUp | messages.NodeDown], Any]) -> Pid:
         """Call `callback(event)` for each NodeUp and NodeDown, in a process of its own, whose pid is returned."""

@@ -11,9 +11,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from partisan_actors.errors import ActorError
+from partisan_actors.topologies import Topology
 from partisan_actors.transport import TLS
 
-__all__ = ["check_name", "check_options", "checked_outbox", "checked_tls", "refuse_later_options", "several"]
+__all__ = [
+    "check_name",
+    "check_options",
+    "checked_outbox",
+    "checked_tls",
+    "checked_topology",
+    "refuse_later_options",
+    "several",
+]
 
 
 def check_name(name: str) -> None:
@@ -30,6 +39,19 @@ def checked_tls(tls: Any, transport: Any) -> TLS | None:
     if tls is not None and transport is not None:
         raise ValueError("tls= is for the node's own transport: one that is given has to do what it should by itself")
     return tls
+
+
+def checked_topology(topology: Any) -> Topology:
+    """The `Topology` that was given. Raises TypeError."""
+    lacking = [name for name in ("name", "tag", "parameters", "overlay") if not hasattr(topology, name)]
+    if isinstance(topology, type) or lacking:
+        what = (
+            f"the class {topology.__name__}: write {topology.__name__}()"
+            if isinstance(topology, type)
+            else repr(topology)
+        )
+        raise TypeError(f"topology is one such as FullMesh() or HyParView(), not {what}")
+    return topology  # type: ignore[no-any-return]
 
 
 def check_options(spawnable: Sequence[str], switch_interval: float | None, ack_timeout: float) -> None:

@@ -23,7 +23,7 @@ _CLUSTER = (*_STREAM, "distribution", "topologies", "cluster")
 # A part's own modules are always allowed. "processes.identity" allows that module and no other of its folder.
 RULES: dict[str, tuple[str, ...]] = {
     "errors": (),
-    "options": ("errors", "transport"),
+    "options": ("errors", "transport", "topologies"),
     "processes": ("errors",),
     "wire": ("errors", "processes.identity"),
     "transport": ("errors", "processes.clock"),
@@ -50,7 +50,8 @@ PURE = (
     "wire",
     "topologies",
     "behaviours.restart",
-    *(f"cluster.{name}" for name in ("membership", "view_events", "records")),
+    *(f"cluster.{name}" for name in ("membership", "member_table", "records", "suspicion", "probing", "peer_service")),
+    *(f"cluster.view_{name}" for name in ("events", "messages", "news", "parameters")),
     *(f"cluster.{name}" for name in ("global_names", "name_events", "name_table")),
     *(f"distribution.{name}" for name in ("machine", "session", "stream", "admission", "dialling", "strangers")),
     *(f"distribution.{name}" for name in ("outbox", "outbox_events", "outboxes", "inbox", "log_batches")),

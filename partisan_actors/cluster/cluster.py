@@ -394,11 +394,11 @@ class Cluster:
             case view.Refused(node, reason, count):
                 _log.warning("records_refused", node=me, peer=node, reason=reason, count=count)
             case service.Switched(name, version):
-                self.peers.identity = replace(self.peers.identity, topology=name)
+                self.peers.identity = replace(self.peers.identity, topology=name, topology_version=version)
                 _log.info("topology_switched", node=me, topology=name, version=version)
 
     def _send_view(self, nodes: tuple[str, ...], payload: tuple[Any, ...]) -> None:
-        encoded: bytes | None = None
+        encoded: Any = None
         for node in nodes:
             session = self.peers.session(node)
             if session is None:

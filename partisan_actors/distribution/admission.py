@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from partisan_actors.processes.identity import Life
-from partisan_actors.wire.handshake import Hello, Purpose, Refusal, RefusalCode, agree_session
+from partisan_actors.wire.handshake import Hello, Refusal, RefusalCode, agree_session
 
 __all__ = ["Acquaintance", "Acquaintances", "Agreement", "Grounds", "agree", "full", "judge", "judge_stream"]
 
@@ -101,6 +101,7 @@ class Grounds:
 
     own: Life
     topology: str
+    topology_version: int = 0
     known: Acquaintance | None = None
     held: Life | None = None  # the life that a session is held with
     held_number: int = 0  # the number of that session
@@ -170,9 +171,9 @@ def _name(grounds: Grounds, peer: Hello) -> Refusal | None:
 
 
 def _topology(grounds: Grounds, peer: Hello) -> Refusal | None:
-    # A cluster switches its topology node by node; those that know each other must be able to go on meanwhile.
-    acquainted = grounds.known is not None and grounds.known.life == peer.life and peer.purpose is not Purpose.JOIN
-    if acquainted or peer.topology == grounds.topology:
+    # A cluster switches its topology node by node, and who comes to one that did takes over what it runs with.
+    switched = max(grounds.topology_version, peer.topology_version) > 0
+    if switched or peer.topology == grounds.topology:
         return None
     return Refusal(RefusalCode.TOPOLOGY, text=f"the topologies are {grounds.topology} and {peer.topology}")
 

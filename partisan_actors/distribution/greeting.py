@@ -21,7 +21,7 @@ from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.ports import LocalIdentity
 from partisan_actors.distribution.streams import SYSTEM, StreamId
 from partisan_actors.wire.handshake import Hello, Purpose, Refusal, RefusalCode
-from partisan_actors.wire.hello import encode_round_trip
+from partisan_actors.wire.hello import encode_round_trip, encode_topology_version
 
 __all__ = ["Greeter", "GreeterOwner"]
 
@@ -160,7 +160,10 @@ class Greeter:
             channels=declared(identity.channels),
             addresses=tuple(identity.addresses()),
             purpose=purpose,
-            extensions=(declared_dictionaries(identity.channels),),
+            extensions=(
+                declared_dictionaries(identity.channels),
+                encode_topology_version(identity.topology_version),
+            ),
         )
 
     def _grounds(self, link: Link, peer: Hello) -> Grounds:
@@ -170,6 +173,7 @@ class Greeter:
         return Grounds(
             own=owner.identity.life,
             topology=owner.identity.topology,
+            topology_version=owner.identity.topology_version,
             known=owner.acquaintances.get(peer.node),
             held=session.peer if session is not None else None,
             held_number=session.number if session is not None else 0,

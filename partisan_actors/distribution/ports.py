@@ -29,6 +29,7 @@ class LocalIdentity:
     addresses: Callable[[], Sequence[str]] = tuple  # where it can be dialled, once that is known
     protocol: tuple[int, int] = (PROTOCOL, PROTOCOL)  # lowest and highest version
     features: int = STREAMS_FEATURE
+    topology_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,16 @@ from partisan_actors.wire.frames import (
     iterate_extensions,
 )
 
-__all__ = ["MAX_HANDSHAKE_BODY", "PROTOCOL", "Hello", "Purpose", "Refusal", "RefusalCode", "encode_round_trip"]
+__all__ = [
+    "MAX_HANDSHAKE_BODY",
+    "PROTOCOL",
+    "Hello",
+    "Purpose",
+    "Refusal",
+    "RefusalCode",
+    "encode_round_trip",
+    "encode_topology_version",
+]
 
 PROTOCOL = 1
 
@@ -32,6 +41,8 @@ MAX_HANDSHAKE_BODY = HANDSHAKE_LIMIT - HEADER_SIZE
 
 # A hello's extension: the microseconds that it took to connect, u32.
 ROUND_TRIP = 1
+# Another: the version of the topology that the node runs with, u64; without it 0.
+TOPOLOGY_VERSION = 3
 
 _NONCE_SIZE = 32
 _MAX_REFUSAL_TEXT = 512
@@ -174,6 +185,14 @@ class Hello:
         return 0.0
 
     @property
+    def topology_version(self) -> int:
+        """Above 0 in a cluster that has changed its topology while it ran."""
+        for kind, data in self.extensions:
+            if kind == TOPOLOGY_VERSION and len(data) == 8:
+                return int.from_bytes(data, "big")
+        return 0
+
+    @property
     def life(self) -> Life:
         """The node life that it speaks for."""
         return Life(self.node, self.epoch, self.bits)
@@ -231,6 +250,11 @@ class Hello:
             )  # fmt: skip
         except ValueError as error:
             raise BrokenFrame(f"hello: {error}") from None
+
+
+def encode_topology_version(version: int) -> tuple[int, bytes]:
+    """The extension of a hello that says which version of the cluster's topology a node runs with."""
+    return TOPOLOGY_VERSION, version.to_bytes(8, "big")
 
 
 def encode_round_trip(seconds: float) -> tuple[int, bytes]:

@@ -9,7 +9,8 @@ import pytest
 
 from partisan_actors.distribution.admission import Acquaintance, Acquaintances, Grounds, judge, judge_stream
 from partisan_actors.processes.identity import Life
-from partisan_actors.wire.handshake import Hello, Purpose, RefusalCode
+from partisan_actors.wire.handshake import Hello, RefusalCode
+from partisan_actors.wire.hello import encode_topology_version
 
 A = Life("a", 10, 1)
 B = Life("b", 10, 2)
@@ -92,11 +93,11 @@ def test_another_topology_is_refused():
     assert "full_mesh" in refusal.text and "hyparview" in refusal.text
 
 
-def test_but_not_between_those_that_know_each_other_while_it_is_switched():
-    grounds = replace(KNOWN, topology="full_mesh")
-    assert code(grounds, hello(B, topology="hyparview")) is None
-    assert code(grounds, hello(B, topology="hyparview", purpose=Purpose.JOIN)) == RefusalCode.TOPOLOGY
-    assert code(grounds, hello(B_LATER, topology="hyparview")) == RefusalCode.TOPOLOGY
+@pytest.mark.parametrize(("mine", "theirs"), [(1, 0), (0, 1), (1, 2)])
+def test_but_not_in_a_cluster_that_has_changed_it_while_it_ran(mine: int, theirs: int):
+    grounds = replace(NOTHING, topology="full_mesh", topology_version=mine)
+    peer = hello(B, topology="hyparview", extensions=(encode_topology_version(theirs),))
+    assert code(grounds, peer) is None
 
 
 # What the hellos said is overtaken

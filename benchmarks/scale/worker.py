@@ -1,0 +1,150 @@
+"""One OS process of a large cluster: hosts nodes, and does with them what its standard input says, a JSON line each.
+
+Answers each line with one line. Ends when its standard input does.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import sys
+from collections import Counter
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import gevent
+import structlog
+from gevent.pool import Pool
+
+from benchmarks.measuring import resident
+from partisan_actors import Node, Remote
+from partisan_actors.behaviours import GenServer, call
+from partisan_actors.broadcast import BroadcastHandler, broadcast
+from partisan_actors.topologies.registry import find_topology
+
+__all__ = ["Worker", "main"]
+
+_COOKIE = "a cookie of a benchmark, no secret"
+_JOINING_AT_ONCE = 20
+
+
+class Echo(GenServer):
+    """Answers with what it is asked."""
+
+    def handle_call(self, request: Any, caller: Any) -> Any:
+        """The same."""
+        return request
+
+
+class Heard(BroadcastHandler):
+    """Notes what comes, for the node that it is on."""
+
+    def __init__(self) -> None:
+        self.texts: Counter[str] = Counter()
+
+    def handle(self, message: Any) -> None:
+        """One came."""
+        self.texts[message] += 1
+
+
+class Worker:
+    """The nodes of this OS process, and what can be done with them: a method for each word."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.heard: dict[str, Heard] = {}
+
+    def start(self, names: list[str], topology: str, parameters: dict[str, Any], contact: str | None) -> dict[str, Any]:
+        """Start nodes and let them join through `contact`, or the first through nobody."""
+        began = perf_counter()
+        for name in names:
+            node = Node(name, cookie=_COOKIE, topology=find_topology(topology, parameters), switch_interval=None)
+            self.nodes[name] = node.start()
+            node.run(Echo.start, name="echo")
+            self.heard[name] = Heard()
+            node.run(self.heard[name].register)
+        started = perf_counter() - began
+        if contact is None:
+            contact = self.nodes[names[0]].address
+            names = names[1:]
+        pool, failed = Pool(_JOINING_AT_ONCE), Counter[str]()
+        for name in names:
+            pool.spawn(self._join, self.nodes[name], contact, failed)
+        pool.join()
+        return {
+            "address": next(iter(self.nodes.values())).address,
+            "start_s": started,
+            "join_s": perf_counter() - began - started,
+            "failed": failed,
+        }
+
+    def _join(self, node: Node, contact: str, failed: Counter[str]) -> None:
+        try:
+            node.join(contact, timeout=60.0)
+        except Exception as error:
+            failed[str(error)] += 1
+
+    def state(self) -> dict[str, Any]:
+        """What there is: how many members each node knows, links, memory, processor time, descriptors."""
+        return {
+            "members": Counter(len(node.members()) for node in self.nodes.values()),
+            "links": {name: node.neighbours() for name, node in self.nodes.items()},
+            "rss": resident(),
+            "cpu_s": process_time(),
+            "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        }
+
+    def calls(self, pairs: list[tuple[str, str]], timeout: float) -> dict[str, Any]:
+        """Call from node to node, side by side."""
+        times: list[float] = []
+        errors: Counter[str] = Counter()
+
+        def one(source: str, target: str) -> None:
+            began = perf_counter()
+            try:
+                answer = self.nodes[source].run(call, Remote("echo", target), target, timeout)
+                assert answer == target
+                times.append(perf_counter() - began)
+            except Exception as error:
+                errors[f"{type(error).__name__}: {error}"[:200]] += 1
+
+        pool = Pool(32)
+        for source, target in pairs:
+            pool.spawn(one, source, target)
+        pool.join()
+        return {"times": times, "errors": errors}
+
+    def broadcast(self, source: str, text: str) -> dict[str, Any]:
+        """Broadcast from a node."""
+        self.nodes[source].run(broadcast, text, Heard)
+        return {}
+
+    def reached(self, text: str) -> dict[str, Any]:
+        """How many nodes heard it, by how often."""
+        return {"times": Counter(heard.texts[text] for heard in self.heard.values())}
+
+    def switch(self, source: str, topology: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Let the cluster run with another topology."""
+        self.nodes[source].switch_topology(find_topology(topology, parameters))
+        return {}
+
+
+def main() -> None:
+    """Serve until the standard input ends."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    worker, threads = Worker(), gevent.get_hub().threadpool
+    while line := threads.apply(sys.stdin.readline):
+        words = json.loads(line)
+        answer = getattr(worker, words.pop("do"))(**words)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+    os._exit(0)  # nothing is left to be saved, and a thousand leaves would take their time
+
+
+if __name__ == "__main__":
+    main()
