@@ -24,7 +24,7 @@ from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster.peer_service import PeerService, PeerServiceParameters
 from partisan_actors.cluster.records import Member, Status
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
-from partisan_actors.testing.layers import Effects, Verb
+from partisan_actors.testing.layers import Effects, Layer, Verb
 from partisan_actors.testing.links import Link
 from partisan_actors.testing.members import GivenMembers
 from partisan_actors.testing.network import Network
@@ -55,6 +55,18 @@ class PeerServiceLayer:
         self._node = node
         self._links: dict[str, Link] = {}  # those that it knows
         self._silent: dict[str, Link] = {}  # those that the other end has lost by silence
+        self.effects: Mapping[type, Verb | Callable[[Any, Any], None]] = {
+            SetTimer: Verb.SET_TIMER,
+            CancelTimer: Verb.CANCEL_TIMER,
+            view.SendView: Verb.SEND_MANY,
+            service.SendOverlay: Verb.SEND,
+            service.Connect: Verb.CONNECT,
+            service.Disconnect: self._disconnect,
+            service.Measure: Verb.MEASURE,
+            view.Probe: self._probe,
+            view.Heard: Verb.IGNORE,
+            view.Synchronised: Verb.IGNORE,
+        }
 
     def start(self, now: float, random: Random) -> Effects:
         """See `Layer`."""
@@ -146,22 +158,6 @@ class PeerServiceLayer:
         when = simulation.time.now + seconds
         simulation.time.push(when, simulation.at_node, node, simulation.give, (slot, event, None))
 
-    @property
-    def effects(self) -> Mapping[type, Verb | Callable[[Any, Any], None]]:
-        """See `Layer`."""
-        return {
-            SetTimer: Verb.SET_TIMER,
-            CancelTimer: Verb.CANCEL_TIMER,
-            view.SendView: Verb.SEND_MANY,
-            service.SendOverlay: Verb.SEND,
-            service.Connect: Verb.CONNECT,
-            service.Disconnect: self._disconnect,
-            service.Measure: Verb.MEASURE,
-            view.Probe: self._probe,
-            view.Heard: Verb.IGNORE,
-            view.Synchronised: Verb.IGNORE,
-        }
-
 
 class ViewMembers(GivenMembers):
     """The cluster views say who is a member, and only for members of theirs is a link asked for."""
@@ -202,7 +198,7 @@ def peer_service_simulation(
         find_topology: makes what the cluster is switched to; those that are installed by default.
     """
 
-    def make(node: SimulatedNode) -> list[PeerServiceLayer]:
+    def make(node: SimulatedNode) -> list[Layer]:
         own_topology = topology(node) if callable(topology) else topology
         own = Member(node.name, node.life, node.random.getrandbits(64), (node.name,), True, 1, Status.ALIVE)
         return [PeerServiceLayer(node, PeerService(own, own_topology, find_topology, parameters))]
