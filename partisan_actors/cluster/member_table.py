@@ -9,7 +9,7 @@ from bisect import insort
 from collections.abc import Iterator
 from random import Random
 
-from partisan_actors.cluster.records import Member, RecordLimits, Records
+from partisan_actors.cluster.records import Member, RecordLimits, Records, Status
 from partisan_actors.cluster.suspicion import Suspicion
 
 __all__ = ["Known", "MemberTable"]
@@ -18,7 +18,7 @@ __all__ = ["Known", "MemberTable"]
 class Known:
     """What this node makes of another one, of which it has a record."""
 
-    __slots__ = ("excused", "gone_since", "linked", "node", "suspicion", "up")
+    __slots__ = ("excused_until", "gone_since", "linked", "node", "suspicion", "up")
 
     def __init__(self, node: str) -> None:
         self.node = node
@@ -26,7 +26,7 @@ class Known:
         self.up: int | None = None  # bits of the life of the last NodeUp, until its NodeDown
         self.gone_since: float | None = None  # when it was found down, or left
         self.suspicion: Suspicion | None = None
-        self.excused = False  # it refuted a suspicion of ours: it is alive, and we cannot reach it
+        self.excused_until = 0.0  # it refuted a suspicion of ours: it is alive, and we cannot reach it
 
 
 class MemberTable:
@@ -62,6 +62,13 @@ class MemberTable:
         record = self.records.get(known.node)
         assert record is not None  # the two tables have the same keys
         return record
+
+    def gone_for(self, record: Member, now: float) -> float | None:
+        """Since how many seconds its member is down or has left; None: it is up."""
+        known = self._known.get(record.node)
+        if record.status is Status.ALIVE or known is None or known.gone_since is None:
+            return None
+        return now - known.gone_since
 
     def members(self) -> list[str]:
         """The names of the members that are not known to be down, this node's included, sorted."""

@@ -33,11 +33,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
+from typing import Any
 
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster import view_messages as messages
 from partisan_actors.cluster.member_table import Known, MemberTable
-from partisan_actors.cluster.probing import REJOIN, Probing
+from partisan_actors.cluster.probing import REJOIN, ROUND, Probing
 from partisan_actors.cluster.records import MalformedRecord, Member, Status
 from partisan_actors.cluster.suspicion import LocalHealth, Suspicion
 from partisan_actors.cluster.view_news import News
@@ -46,7 +47,6 @@ from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFir
 
 __all__ = ["Membership", "MembershipParameters"]
 
-_ROUND = ("round", "")
 _NEWS = ("news", "")
 _DOWN = "down"
 _DISPUTED = "does not refute"
@@ -78,7 +78,6 @@ class Membership:
         self._news = News()
         self._flushed = float("-inf")
         self._flush_set = False
-        self._round_due = 0.0
         self._now = 0.0
         self._random: Random
         self._effects: list[view.Effect]
@@ -94,9 +93,8 @@ class Membership:
                 self._timer_fired(key)
             case view.LinkUp():
                 self._link_up(event)
-            case view.Met(node):
-                if not self.left and self._meet(event) is not None:
-                    self._settle(self.table.make(node), view.NEWER_LIFE)
+            case view.Met():
+                self._met(event)
             case view.LinkDown(node, bits, reason):
                 self._link_down(node, bits, reason)
             case view.Closed(node, bits):
@@ -122,24 +120,20 @@ class Membership:
         if self.left:
             # A former member that has not heard of our leave. It takes a view.Join to let anybody in.
             self._send_records((node,), [self._records.own])
-            self._effects.append(view.Forget(node))
-            return
-        known = self._meet(event)
-        if known is None:
+        known = None if self.left else self._meet(event)
+        if known is None or self.table.record_of(known).bits != event.bits:
+            # Or the news of a later life were faster than the end of this one.
             self._effects.append(view.Forget(node))
             return
         record = self.table.record_of(known)
-        if record.bits != event.bits:
-            # The news of a later life were faster than the end of this one.
-            self._effects.append(view.Forget(node))
-            return
         self.table.link(known, event.bits)
-        known.excused = False
+        known.excused_until = self._now
         self._end_suspicion(known)
-        if record.status is not Status.ALIVE:
-            self._send_records((node,), [record])  # it will refute that, or has left
         self._effects.append(self._hello(node))
-        self._settle(known, view.NEWER_LIFE)
+        if record.status is Status.LEFT:
+            self._send_records((node,), [record])  # its hello says whether it is back
+        elif known.up != record.bits or record.status is Status.DOWN:
+            self._settle(known, view.NEWER_LIFE)
         self._set_round()
 
     def _meet(self, event: view.LinkUp | view.Met) -> Known | None:
@@ -153,6 +147,11 @@ class Membership:
             self._refuse(node, [str(fault)])
             return None
         return self.table.get(node)
+
+    def _met(self, event: view.Met) -> None:
+        known = None if self.left else self._meet(event)
+        if known is not None and self.table.record_of(known).status is Status.ALIVE and known.up != event.bits:
+            self._settle(known, view.NEWER_LIFE)
 
     def _link_down(self, node: str, bits: int, reason: str) -> None:
         known = self.table.get(node)
@@ -174,7 +173,9 @@ class Membership:
 
     def _unreachable(self, node: str, reason: str) -> None:
         known = self.table.get(node)
-        if known is not None and known.linked is None and not known.excused and self.table.record_of(known).dialable:
+        if known is None or known.linked is not None or self._now < known.excused_until:
+            return
+        if self.table.record_of(known).dialable:
             self._suspect(known, self._records.own.node, reason)
 
     def _probed(self, node: str, bits: int | None, reason: str) -> None:
@@ -187,6 +188,8 @@ class Membership:
                 self._unreachable(node, reason)
             elif bits != record.bits:
                 self._unreachable(node, view.REFUSED)  # another life answers in its place
+            else:
+                known.excused_until = self._now
         elif bits is not None and record.status is Status.DOWN:
             self._effects.append(view.Contact(node, record.addresses))
 
@@ -237,6 +240,7 @@ class Membership:
             if word.bits == own.bits and word.version >= own.version and not self.left:
                 self.health.worse()
                 self._write(own._replace(version=word.version))
+                self._tell_source(source)
             return
         known = self.table.get(word.node)
         if known is None:
@@ -269,13 +273,9 @@ class Membership:
                     self._take(node, "view", entries)
                     self._effects.append(view.Synchronised(node))
                 case ("branches", tuple(digests)):
-                    branches = messages.differing_branches(self._records, digests)
-                    leaves = tuple((branch, self._records.leaves_below(branch)) for branch in branches)
-                    self._effects.append(view.SendView((node,), ("leaves", leaves)))
+                    self._send(node, messages.answer_branches(self._records, digests))
                 case ("leaves", tuple(digests)):
-                    different = messages.differing_leaves(self._records, digests)
-                    entries = self._entries(self._records.in_leaves(different))
-                    self._effects.append(view.SendView((node,), ("records", tuple(different), entries)))
+                    self._send(node, messages.answer_leaves(self._records, digests, self._entry))
                 case ("records", tuple(leaves), tuple(entries)) if len(entries) <= limit:
                     self._take_records(node, messages.leaves_from_term(leaves), entries)
                 case _:
@@ -284,32 +284,31 @@ class Membership:
             self._refuse(node, [str(fault)])
 
     def _answer_hello(self, known: Known, root: int, count: object) -> None:
-        node, records = known.node, self._records
-        small = self.parameters.small
-        if root == records.root:
-            self._effects.append(view.SendView((node,), ("view", ())))
-        elif len(records) <= small or type(count) is not int or count <= small:
-            self._effects.append(view.SendView((node,), ("view", self._entries(records.all()))))
-        else:
-            self._effects.append(view.SendView((node,), ("branches", records.branches())))
+        self._send(known.node, messages.answer_hello(self._records, root, count, self.parameters.small, self._entry))
         if self.table.record_of(known).status is Status.LEFT:
             # It does not say that it is back, and has been told that it left.
             self._settle(known, view.LEAVE)
 
-    def _take_records(self, node: str, leaves: list[int], entries: tuple[object, ...]) -> None:
+    def _take_records(self, node: str, leaves: list[int], entries: tuple[Any, ...]) -> None:
         """Take in what the other side has where the two differ, and give what is here."""
         mine = self._records.in_leaves(leaves)
         self._take(node, "view", entries)
-        theirs = {entry for entry in entries if isinstance(entry, tuple)}
-        missing = tuple(entry for entry in self._entries(mine) if entry not in theirs)
-        self._effects += (view.SendView((node,), ("view", missing)), view.Synchronised(node))
+        missing = messages.missing_there(self._entries(mine), entries)
+        self._send(node, ("view", missing))
+        self._effects.append(view.Synchronised(node))
 
-    def _take(self, source: str, kind: str, entries: tuple[object, ...]) -> None:
+    def _take(self, source: str, kind: str, entries: tuple[Any, ...]) -> None:
         """Merge what `source` sent. An entry that is not right costs that entry only."""
         # What comes with all that we know is not told back to where it is from.
         faults: list[str] = []
         seen: set[str] = set()
+        own = self._records.own
         for term in entries:
+            # hot path: three of four are known already, and need not be read.
+            name = term[0] if type(term) is tuple and term else None
+            if type(name) is str and name not in seen and term[:-1] == self._records.get(name):
+                seen.add(name)
+                continue
             try:
                 entry = messages.entry_from_term(term, self.parameters.limits)
                 if entry.member.node in seen:
@@ -324,7 +323,14 @@ class Membership:
                 if kind == "news":
                     self._effects.append(view.Heard(known.node, source))
                 self._settle(known, _DOWN)
+        if self._records.own is not own:
+            self._tell_source(source)
         self._refuse(source, faults)
+
+    def _tell_source(self, source: str) -> None:
+        """Answer at once, and to whom it is that said so: what is for everybody may go another way."""
+        self._send_records((source,), [self._records.own])
+        self._news.record(self._records.own.node, source)
 
     def _learn(self, member: Member, down_for: int = -1) -> Known | None:
         """Merge one record; what is known of its node, or None if it was no news. Raises MalformedRecord."""
@@ -342,10 +348,11 @@ class Membership:
             known.gone_since = self._now - max(down_for, 0)
         elif known.suspicion is not None:
             # It takes back what was said of it.
-            known.excused = known.linked is None and self._records.own.node in known.suspicion.suspectors
+            if known.linked is None and self._records.own.node in known.suspicion.suspectors:
+                known.excused_until = self._now + self.parameters.excuse
             self._end_suspicion(known)
         if before is not None and before.life != member.life:
-            known.excused = False
+            known.excused_until = self._now
         return known
 
     def _heard_of_oneself(self, member: Member) -> None:
@@ -354,7 +361,6 @@ class Membership:
             self._effects.append(view.NameConflict(member))
         if not self.left and self._records.refute(member):
             self.health.worse()
-            self._news.record(member.node)
 
     def _write(self, own: Member) -> None:
         """Say something new of oneself."""
@@ -384,13 +390,14 @@ class Membership:
         if nodes:
             self._effects.append(view.SendView(tuple(nodes), ("news", self._entries(records), ())))
 
+    def _send(self, node: str, payload: tuple[object, ...]) -> None:
+        self._effects.append(view.SendView((node,), payload))
+
     def _entries(self, records: Iterable[Member]) -> tuple[tuple[object, ...], ...]:
         return tuple(map(self._entry, records))
 
     def _entry(self, record: Member) -> tuple[object, ...]:
-        known = self.table.get(record.node)
-        gone = known is not None and record.status is not Status.ALIVE and known.gone_since is not None
-        return messages.entry_of(record, self._now - known.gone_since if gone else None)  # type: ignore[union-attr,operator]
+        return messages.entry_of(record, self.table.gone_for(record, self._now))
 
     def _refuse(self, node: str, faults: list[str]) -> None:
         for fault in faults:
@@ -417,6 +424,8 @@ class Membership:
             self._effects.append(view.NodeDown(known.node, known.up, why))
             known.up = None
         if not alive:
+            if known.gone_since is None:
+                known.gone_since = self._now
             self._end_suspicion(known)
             if record.status is Status.DOWN:
                 self._effects.append(self._probing.went_down(known.node, self._random))
@@ -442,7 +451,7 @@ class Membership:
             case ("suspicion", str(node)) if (known := self.table.get(node)) is not None:
                 self._suspicion_due(known)
             case ("disputed", str(node)) if (known := self.table.get(node)) is not None:
-                if self.table.record_of(known).status is Status.DOWN and known.up is not None:
+                if self.table.record_of(known).status is Status.DOWN and known.linked is not None:
                     self._settle(known, _DISPUTED)
 
     def _suspicion_due(self, known: Known) -> None:
@@ -458,9 +467,7 @@ class Membership:
         self._declare_down(known, suspicion)
 
     def _round(self) -> None:
-        late = self._now - self._round_due
-        self._round_due = 0.0
-        if late > self.parameters.stall:
+        if self._probing.round_came(self._now) > self.parameters.stall:
             self.health.worse()
         else:
             self.health.better()
@@ -473,11 +480,8 @@ class Membership:
         self._set_round()
 
     def _set_round(self) -> None:
-        if self._round_due or not self.table:
-            return
-        seconds = self.parameters.digest_interval * self._random.uniform(0.75, 1.25)
-        self._round_due = self._now + seconds
-        self._effects.append(SetTimer(_ROUND, seconds))
+        if self.table:
+            self._effects += self._probing.set_round(self.parameters.digest_interval, self._now, self._random)
 
     def _leave(self) -> None:
         if self.left:
@@ -494,5 +498,4 @@ class Membership:
                 self._effects.append(view.Forget(known.node))
         self.table.clear()
         self._probing.forget()
-        self._round_due = 0.0
-        self._effects += (CancelTimer(_ROUND), CancelTimer(REJOIN))
+        self._effects += (CancelTimer(ROUND), CancelTimer(REJOIN))

@@ -2,11 +2,13 @@
 
 Promised:
 
-- the view knows a member before the overlay hears of it, and the overlay hears of no link before its LinkUp here;
+- the overlay hears of a member when the view has it, and of a link when both are there: what its other end says before
+  that is kept until then;
 - the topology is a fact of the cluster, with a version; the higher one wins wherever two meet. While the cluster is on
   its way from one to the other, a node keeps the neighbours of both, until all live members say that they run the new
   one, or for `switch_within`. So nobody is without a link on the way;
-- a link that neither side's overlay wants any more is closed; one that either wants stays;
+- a link that neither side's overlay wants any more is closed; one that either wants stays. So does an overlay's
+  Connect to a name that is no member until it is one, and one that has moved is dialled where it is now;
 - a newcomer dials at once all that it is to have links to; the others leave it `connect_delay_min` to
   `connect_delay_max` for that, so that two rarely dial each other at the same moment.
 
@@ -22,10 +24,23 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster.membership import Membership
+from partisan_actors.cluster.peer_service_events import (
+    Connect,
+    Disconnect,
+    Event,
+    Gossip,
+    JoinedThrough,
+    Measure,
+    Measured,
+    OverlayReceived,
+    SendOverlay,
+    Switch,
+    Switched,
+)
 from partisan_actors.cluster.records import Member, Status
 from partisan_actors.cluster.view_parameters import MembershipParameters
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
@@ -48,76 +63,7 @@ __all__ = [
     "Switched",
 ]
 
-_NOBODY: frozenset[str] = frozenset()
-
-
-class JoinedThrough(NamedTuple):
-    """Event: the link to this node is the one that this node joins by."""
-
-    node: str
-
-
-class OverlayReceived(NamedTuple):
-    """Event: the overlay of `node` sent this, over the link to it."""
-
-    node: str
-    payload: object
-
-
-class Measured(NamedTuple):
-    """Event: the answer to `Measure`; infinity when it does not answer."""
-
-    node: str
-    seconds: float
-
-
-class Switch(NamedTuple):
-    """Event: the whole cluster is to run with this topology."""
-
-    topology: Topology
-
-
-class Connect(NamedTuple):
-    """Effect: keep a link to it from now on. Without addresses it has to dial."""
-
-    node: str
-    addresses: tuple[str, ...]
-
-
-class Disconnect(NamedTuple):
-    """Effect: want no link to it any more, and close the one there is, after what was sent."""
-
-    node: str
-
-
-class SendOverlay(NamedTuple):
-    """Effect: send this over the link to `node`."""
-
-    node: str
-    payload: object
-
-
-class Measure(NamedTuple):
-    """Effect: find out how long a round trip to it takes."""
-
-    node: str
-    addresses: tuple[str, ...]
-
-
-class Gossip(NamedTuple):
-    """Effect: what is for everybody goes to these neighbours from now on, sorted."""
-
-    nodes: tuple[str, ...]
-
-
-class Switched(NamedTuple):
-    """Effect: this node runs with that topology from now on."""
-
-    name: str
-    version: int
-
-
-Event: TypeAlias = view.Event | JoinedThrough | OverlayReceived | Measured | Switch | TimerFired
+_HELD = 64  # overlay messages of one that is no member so far, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +145,11 @@ class PeerService:
         self._sorted: list[str] | None = None  # their names, until it changes
         self._fresh: set[str] = set()  # those just heard of, which are left time to dial us
         self._newcomer_until = float("-inf")
+        self._held: dict[str, list[object]] = {}  # links that the overlays do not know so far: what came over them
+        self._joining: set[str] = set()  # those that this node joins by, and that the overlays do not know so far
+        self._asked: dict[str, tuple[str, ...]] = {}  # whom the driver keeps a link to, and by what addresses
         self._failed: set[str] = set()  # those wanted that could not be reached
+        self._looked = False  # whether who hears of everything is what it was
         self._gossip: tuple[str, ...] = ()
         self._now = 0.0
         self._random: Random
@@ -246,19 +196,19 @@ class PeerService:
             case view.LinkDown(node, bits, _) | view.Closed(node, bits):
                 self._link_down(event, node, bits)
             case view.Unreachable(node, _):
-                self._failed.add(node)
-                self._step_view(event)
-                self._step_overlays(overlay.Unreachable(node))
+                self._unreachable(event, node)
             case JoinedThrough(node):
                 self._newcomer_until = now + self.parameters.newcomer_for
-                self._step_overlays(overlay.Joined(node))
+                self._joining.add(node)
+                self._see_joined(node)
             case Measured(node, seconds):
                 self._step_overlays(overlay.Measured(node, seconds))
             case Switch(topology):
                 self._switch(topology)
-            case view.Leave():
+            case view.Leave() if not self.view.left:
                 self._step_overlays(overlay.Leave())
                 self._step_view(event)
+                self._joining.clear()
             case _:
                 self._step_view(event)
         self._see_who_hears()
@@ -286,7 +236,7 @@ class PeerService:
                 case view.Forget(node):
                     self._drop_link(node)
                 case view.Contact(node, addresses):
-                    self._effects.append(Connect(node, addresses))
+                    self._ask(node, addresses)
                     self._set_unwanted(node)
                 case _:
                     self._effects.append(effect)
@@ -302,12 +252,17 @@ class PeerService:
     def _no_longer_fresh(self, node: str) -> None:
         self._fresh.discard(node)
         if self._is_wanted(node) and node not in self._links and self.view.table.alive(node):
-            self._effects.append(Connect(node, self._addresses(node)))
+            self._ask(node, self._addresses(node))
 
     def _member_up(self, node: str) -> None:
         record = self.view.table.records.get(node)
         self._step_overlays(overlay.MemberUp(node, record.tag if record is not None else ""))
-        if record is not None and record.topology < self._run.fact.version and node in self._links:
+        fresh = node in self._fresh
+        if not fresh and self._is_wanted(node) and self._asked.get(node) != self._addresses(node):
+            self._ask(node, self._addresses(node))
+        if node in self._held:
+            self._tell_of_link(node)
+        elif record is not None and record.topology < self._run.fact.version and node in self._links:
             self._send_fact(node)
 
     def _view_received(self, node: str, payload: object) -> None:
@@ -316,7 +271,7 @@ class PeerService:
                 self._heard_of_topology(node, _Fact(version, origin, name, parameters))
             case ("unwanted",):
                 if not self._is_wanted(node):
-                    self._effects.append(Disconnect(node))
+                    self._disconnect(node)
             case _:
                 self._step_view(view.ViewReceived(node, payload))
 
@@ -324,50 +279,90 @@ class PeerService:
 
     def _link_up(self, event: view.Event, node: str, bits: int) -> None:
         record = self.view.table.records.get(node)
-        comes_back = record is not None and record.status is Status.DOWN
+        if record is not None and record.status is Status.DOWN:
+            self._joining.add(node)  # two parts of the cluster meet again
         self._links[node] = bits
-        self._sorted = None
+        self._held[node] = []
+        self._links_changed()
         self._failed.discard(node)
         if node in self._fresh:
             self._fresh.discard(node)
             self._effects.append(CancelTimer(("fresh", node)))
         self._step_view(event)
-        if self._links.get(node) != bits:
-            return  # it is no member
-        if self._run.fact.version:
-            self._send_fact(node)
-        self._step_overlays(overlay.LinkUp(node))
-        if comes_back:
-            self._step_overlays(overlay.Joined(node))
-        if not self._is_wanted(node):
+        if node in self._held and self.view.table.alive(node, bits):
+            self._tell_of_link(node)
+        if node in self._links and not self._is_wanted(node):
             self._set_unwanted(node)
+
+    def _tell_of_link(self, node: str) -> None:
+        """The overlays are to know of it: it is to a member."""
+        held = self._held.pop(node)
+        if self._run.fact.version:
+            self._send_fact(node)  # before what only they understand who run the same
+        self._step_overlays(overlay.LinkUp(node))
+        self._see_joined(node)
+        for payload in held:
+            self._overlay_received(node, payload)
+
+    def _see_joined(self, node: str) -> None:
+        if node in self._joining and node in self._links and node not in self._held:
+            self._joining.discard(node)
+            self._step_overlays(overlay.Joined(node))
 
     def _link_down(self, event: view.Event, node: str, bits: int) -> None:
         had_it = self._links.get(node) == bits
-        if had_it:
-            del self._links[node]
-            self._sorted = None
+        told = had_it and self._end_link(node)
         self._step_view(event)
-        if had_it:
+        if told:
             self._step_overlays(overlay.LinkDown(node))
+        if had_it and node in self._asked and not self._is_wanted(node):
+            self._disconnect(node)  # or it would be dialled again
 
     def _drop_link(self, node: str) -> None:
         """The view wants it ended."""
-        if self._links.pop(node, None) is not None:
-            self._sorted = None
+        if self._end_link(node):
             self._step_overlays(overlay.LinkDown(node))
+        self._disconnect(node)
+
+    def _end_link(self, node: str) -> bool:
+        """There is none any more; whether the overlays knew of one."""
+        had_it = self._links.pop(node, None) is not None
+        held = self._held.pop(node, None)
+        self._joining.discard(node)
+        self._links_changed()
+        return had_it and held is None
+
+    def _links_changed(self) -> None:
+        self._sorted = None
+        self._looked = False
+
+    def _unreachable(self, event: view.Event, node: str) -> None:
+        self._step_view(event)
+        if self._is_wanted(node):
+            self._failed.add(node)
+        for run in self._runs():
+            if node in run.wanted:
+                self._step_overlay(run, overlay.Unreachable(node))
+
+    def _ask(self, node: str, addresses: tuple[str, ...]) -> None:
+        self._asked[node] = addresses
+        self._effects.append(Connect(node, addresses))
+
+    def _disconnect(self, node: str) -> None:
+        self._asked.pop(node, None)
         self._effects.append(Disconnect(node))
 
     def _set_unwanted(self, node: str) -> None:
         self._effects.append(SetTimer(("unwanted", node), self.parameters.unwanted_after))
 
     def _unwanted(self, node: str) -> None:
+        """Let go of it, if this side has no use for it, and the other has none either."""
         if self._is_wanted(node):
             return
         if node in self._links:
             self._effects.append(view.SendView((node,), ("unwanted",)))
-        else:
-            self._effects.append(Disconnect(node))
+        elif node in self._asked:
+            self._disconnect(node)
 
     # Overlays
 
@@ -385,6 +380,7 @@ class PeerService:
             self._step_overlay(run, event)
 
     def _step_overlay(self, run: _Run, event: overlay.Event) -> None:
+        self._looked = False
         for effect in run.overlay.step(event, self._now, self._random):
             version = run.fact.version
             match effect:
@@ -396,7 +392,7 @@ class PeerService:
                 case overlay.Disconnect(node):
                     run.wanted.pop(node, None)
                     if not self._is_wanted(node):
-                        self._effects.append(Disconnect(node))
+                        self._disconnect(node)
                 case overlay.SetTimer(key, seconds):
                     self._effects.append(SetTimer(("overlay", (version, key)), seconds))
                 case overlay.CancelTimer(key):
@@ -415,21 +411,24 @@ class PeerService:
             # Again where it is wanted already: it may have moved.
             self._failed.discard(node)
             if node not in self._fresh:
-                self._effects.append(Connect(node, self._addresses(node)))
+                self._ask(node, self._addresses(node))
 
     def _addresses(self, node: str) -> tuple[str, ...]:
         record = self.view.table.records.get(node)
         return record.addresses if record is not None and record.dialable else ()
 
     def _overlay_received(self, node: str, payload: object) -> None:
+        held = self._held.get(node)
         match payload if isinstance(payload, tuple) else None:
-            case (int(version), message) if node in self._links and self.view.table.alive(node):
+            case (int(version), _) if held is not None and len(held) < _HELD:
+                held.append(payload)
+            case (int(version), message) if held is None and self.view.table.alive(node) and node in self._links:
                 for run in self._runs():
                     if run.fact.version == version:
                         self._step_overlay(run, overlay.Message(node, message))
                         return
                 self._refuse("of another overlay")
-            case (_, _):
+            case (int(), _):
                 self._refuse("of a stranger")
             case _:
                 self._refuse("malformed")
@@ -443,6 +442,9 @@ class PeerService:
         return sorted({node for run in self._runs() for node in run.overlay.gossip(links)})
 
     def _see_who_hears(self) -> None:
+        if self._looked:
+            return
+        self._looked = True
         hears = tuple(sorted(self._for_everybody(self.links())))
         if hears != self._gossip:
             self._gossip = hears
@@ -512,9 +514,9 @@ class PeerService:
         if former is None:
             return
         self._effects.append(CancelTimer(("switch", self._run.fact.version)))
+        self._looked = False
         for node in former.wanted:
-            if node not in self._run.wanted:
-                self._effects.append(Disconnect(node))
+            self._unwanted(node)
 
     def _send_fact(self, node: str) -> None:
         self._effects.append(view.SendView((node,), ("topology", *self._run.fact)))

@@ -16,16 +16,19 @@ from partisan_actors.cluster.records import Member, Records, Status
 from partisan_actors.cluster.view_events import Probe
 from partisan_actors.distribution.machine import SetTimer
 
-__all__ = ["REJOIN", "Probing"]
+__all__ = ["REJOIN", "ROUND", "Probing"]
 
 REJOIN = ("rejoin", "")
 """The key of the timer for those that are down."""
+
+ROUND = ("round", "")
+"""The key of the timer for all others."""
 
 
 class Probing:
     """One node's."""
 
-    __slots__ = ("_down", "_first", "_longest", "_pause")
+    __slots__ = ("_down", "_first", "_longest", "_pause", "_round_due")
 
     def __init__(self, first: float, longest: float) -> None:
         """Begin with nobody down.
@@ -35,6 +38,7 @@ class Probing:
         """
         self._first, self._longest = first, longest
         self._pause = first
+        self._round_due: float | None = None
         self._down: list[str] = []  # looked through when it is used
 
     def went_down(self, node: str, random: Random) -> SetTimer:
@@ -46,6 +50,20 @@ class Probing:
     def forget(self) -> None:
         """Try nobody any more."""
         self._down.clear()
+        self._round_due = None
+
+    def set_round(self, interval: float, now: float, random: Random) -> Sequence[SetTimer]:
+        """See that there is a next round, `interval` seconds from now, give or take a quarter."""
+        if self._round_due is not None:
+            return ()
+        seconds = interval * random.uniform(0.75, 1.25)
+        self._round_due = now + seconds
+        return (SetTimer(ROUND, seconds),)
+
+    def round_came(self, now: float) -> float:
+        """It is here; by how many seconds it is late."""
+        due, self._round_due = self._round_due, None
+        return now - due if due is not None else 0.0
 
     def rejoin(self, records: Records, random: Random) -> Sequence[Probe | SetTimer]:
         """The timer is due."""

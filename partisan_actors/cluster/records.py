@@ -204,9 +204,9 @@ class Records:
         return True
 
     def write(self, own: Member) -> None:
-        """Write the own record anew."""
-        self.own = own
-        self._note(own)
+        """Write the own record anew. No version is above those that others take."""
+        self.own = own._replace(version=min(own.version, _MAX_VERSION))
+        self._note(self.own)
 
     def forget(self, node: str) -> None:
         """Drop what is known of another node."""

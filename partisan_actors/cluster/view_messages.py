@@ -18,8 +18,8 @@ member that is down, and of neither tags nor topologies. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeAlias
 
 from partisan_actors.cluster.records import (
     FANOUT,
@@ -34,16 +34,25 @@ from partisan_actors.cluster.records import (
 
 __all__ = [
     "Entry",
+    "EntryOf",
     "SuspicionOf",
+    "answer_branches",
+    "answer_hello",
+    "answer_leaves",
     "as_before_suspicions",
     "differing_branches",
     "differing_leaves",
     "entry_from_term",
     "entry_of",
+    "leaves_from_term",
+    "missing_there",
     "suspicion_from_term",
 ]
 
 _OLD_FIELDS = 7
+
+EntryOf: TypeAlias = Callable[[Member], tuple[object, ...]]
+"""Makes the entry of a record."""
 
 
 class Entry(NamedTuple):
@@ -110,6 +119,33 @@ def differing_leaves(records: Records, theirs: tuple[object, ...]) -> list[int]:
             case _:
                 raise MalformedRecord("digests")
     return different
+
+
+def answer_hello(records: Records, root: int, count: object, small: int, entry: EntryOf) -> tuple[object, ...]:
+    """What one is sent whose digests have this root, over `count` records."""
+    if root == records.root:
+        return ("view", ())
+    if len(records) <= small or type(count) is not int or count <= small:
+        return ("view", tuple(map(entry, records.all())))
+    return ("branches", records.branches())
+
+
+def answer_branches(records: Records, theirs: tuple[object, ...]) -> tuple[object, ...]:
+    """The digests below those that differ. Raises MalformedRecord."""
+    branches = differing_branches(records, theirs)
+    return ("leaves", tuple((branch, records.leaves_below(branch)) for branch in branches))
+
+
+def answer_leaves(records: Records, theirs: tuple[object, ...], entry: EntryOf) -> tuple[object, ...]:
+    """All that is in those that differ. Raises MalformedRecord."""
+    leaves = differing_leaves(records, theirs)
+    return ("records", tuple(leaves), tuple(map(entry, records.in_leaves(leaves))))
+
+
+def missing_there(entries: Iterable[tuple[Any, ...]], theirs: tuple[Any, ...]) -> tuple[tuple[object, ...], ...]:
+    """Those of `entries` that are not among what the other side sent."""
+    sent = {term[0]: term for term in theirs if type(term) is tuple and term and type(term[0]) is str}
+    return tuple(entry for entry in entries if sent.get(entry[0]) != entry)
 
 
 def leaves_from_term(term: tuple[object, ...]) -> list[int]:

@@ -33,6 +33,9 @@ class MembershipParameters:
     stall: float = 1.0
     """A timer so late says that this node was stopped."""
 
+    excuse: float = 300.0
+    """How long one that refuted a suspicion of this node is not suspected by it again, while it stays out of reach."""
+
     suspicion: SuspicionParameters = field(default_factory=SuspicionParameters)
 
     limits: RecordLimits = field(default_factory=RecordLimits)
@@ -44,6 +47,7 @@ class MembershipParameters:
             "0 < rejoin_first <= rejoin_longest": 0 < self.rejoin_first <= self.rejoin_longest,
             "0 < stall": self.stall > 0,
             "0 <= small": self.small >= 0,
+            "0 <= excuse": self.excuse >= 0,
         }
         for relation, holds in relations.items():
             if not holds:
