@@ -20,7 +20,7 @@ up long ago, is ignored).
 
 Races absorbed here are told where they are. Not known: addresses, dialling, sockets, what signals are. Pure.
 
-Effects: `Deliver`, `Write`, `Room`, `Silent`, `Disconnect`, `Ended`, `SetTimer`, `CancelTimer`.
+Effects: `Deliver`, `Pass`, `Write`, `Room`, `Silent`, `Disconnect`, `Ended`, `SetTimer`, `CancelTimer`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ from partisan_actors.wire.frames import (
     LAST_FRAMES,
     OPEN_STREAM,
     REFUSAL,
+    RELAY,
+    ROUTE,
     BrokenFrame,
     Frame,
     encode_extension,
@@ -68,6 +70,7 @@ __all__ = [
     "Effect",
     "Ended",
     "OpenStream",
+    "Pass",
     "Phase",
     "Room",
     "SessionMachine",
@@ -145,6 +148,10 @@ class SessionParameters:
             raise ValueError(f"broken_envelopes ({self.broken_envelopes}) must be above 0")
 
 
+class Pass(NamedTuple):
+    """Hand the frame that was just taken to what relays: it is of no stream of this session."""
+
+
 class Silent(NamedTuple):
     """Nothing came from the peer for too long."""
 
@@ -171,9 +178,12 @@ class Ended(NamedTuple):
     reason: str
 
 
-Effect = Deliver | DeliverWhole | Write | Room | Silent | Disconnect | OpenStream | Ended | SetTimer | CancelTimer
+Effect = (
+    Deliver | DeliverWhole | Pass | Write | Room | Silent | Disconnect | OpenStream | Ended | SetTimer | CancelTimer
+)
 
 _NOTHING: Sequence[Effect] = ()
+_PASS: Sequence[Effect] = (Pass(),)
 
 
 class Phase(enum.Enum):
@@ -333,8 +343,11 @@ class SessionMachine:
         if self.phase is not Phase.CONNECTED:
             return _NOTHING
         try:
-            if frame.header.kind == DATA:
+            kind = frame.header.kind
+            if kind == DATA:
                 return self.carrier.data(frame)
+            if kind in (RELAY, ROUTE):
+                return _PASS
             return self._control(frame, now)
         except (BrokenFrame, BadAcknowledgement) as broken:
             return self.broken_envelope(str(broken), now)
