@@ -159,6 +159,11 @@ class Acknowledging:
         """That of the outboxes."""
         return self._boxes.identity
 
+    def has_open(self, node: str) -> bool:
+        """Whether anything waits for that node, or to be acknowledged by it."""
+        box = self._boxes.get(node)
+        return box is not None and len(box) > 0
+
     def wait_for_room(self, sender: Process, node: str, nosuspend: bool) -> bool:
         """Wait while the outbox for a node is full; whether it had to. Raises WouldBlock."""
         box = self._boxes.get(node)

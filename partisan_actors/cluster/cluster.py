@@ -260,6 +260,17 @@ class Cluster:
         self._step_view(view.SessionStarted(peer.node, peer.epoch, peer.bits, session.hello.addresses))
         self._step_overlay(overlay.LinkUp(peer.node))
 
+    def linked(self, session: Session) -> None:
+        """On a full mesh every session has a link."""
+
+    def unlinked(self, node: str, bits: int, reason: str) -> None:
+        """On a full mesh a node without a link is down."""
+        self.peers.down(node, reason)
+
+    def keeps(self, session: Session) -> bool:
+        """Whether a process, or an outbox, needs the session."""
+        return self.remote.keeps(session)
+
     def received(self, session: Session, body: memoryview | bytes, outgoing: Outgoing) -> None:
         """Signals for processes go to them, the others to the machines."""
         try:
@@ -277,6 +288,7 @@ class Cluster:
             attempt.lost(session.node)
         if self._parting.pop(session.node, None) is not None:
             self._parting_timers.cancel(session.node)
+            self.peers.forget(session.node)
         self._step_view(view.PeerLost(session.node, session.peer.bits, reason))
         self._step_overlay(overlay.LinkDown(session.node))
 
@@ -369,14 +381,17 @@ class Cluster:
                     self._overlay_timers.cancel(key)
 
     def _disconnect(self, node: str) -> None:
-        self.peers.forget(node)
         session = self.peers.session(node)
         view = self._view
-        if session is None or view is None or node in self._parting:
+        if session is None or view is None:
+            self.peers.forget(node)
             return
+        if node in self._parting:
+            return  # forgotten when that is over
         if view.left:
             # Said of oneself: the peer takes it for this node's end as a member.
             session.leave("leave")
+            self.peers.forget(node)
             return
         record = view.record(node)
         if record is not None and record.status is Status.LEFT and session.connected:
@@ -385,6 +400,7 @@ class Cluster:
             self._parting_timers.set(node, LAST_WORDS)
             return
         session.leave("forgotten")
+        self.peers.forget(node)
 
     def _end_parting(self, event: TimerFired) -> None:
         session = self._parting.get(str(event.key))

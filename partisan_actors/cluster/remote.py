@@ -115,6 +115,13 @@ class RemoteProcesses:
         self.acknowledging.session_ended(ties)
         self.causality.post.session_ended(ties)
 
+    def keeps(self, session: Session) -> bool:
+        """Whether anything hangs on a session: a link, a monitor, a request, a message in an outbox."""
+        ties = self._ties.get(session)
+        if ties is None:
+            return False
+        return ties.hold or self.acknowledging.has_open(session.node) or self.causality.post.has_open(session.node)
+
     def sessions(self) -> list[Session]:
         """Those that ties can hang on."""
         return list(self._ties)

@@ -23,7 +23,7 @@ what it has and answers, and both close. What was not acknowledged then is writt
 
 Races absorbed here are told where they are. Not known: addresses, dialling, sockets, what signals are. Pure.
 
-Effects: `Deliver`, `Write`, `Room`, `Silent`, `Disconnect`, `Unlinked`, `Ended`, `SetTimer`, `CancelTimer`.
+Effects: `Deliver`, `Pass`, `Write`, `Room`, `Silent`, `Disconnect`, `Unlinked`, `Ended`, `SetTimer`, `CancelTimer`.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ from partisan_actors.wire.frames import (
     OPEN_STREAM,
     OPTIONAL,
     REFUSAL,
+    RELAY,
+    ROUTE,
     UNLINK,
     BrokenFrame,
     Frame,
@@ -72,6 +74,7 @@ __all__ = [
     "Effect",
     "Ended",
     "OpenStream",
+    "Pass",
     "Phase",
     "Room",
     "SessionMachine",
@@ -95,6 +98,10 @@ _TOKEN_SIZE = 8
 _MAX_REASON = 1024
 # RFC 6298: the weight of a new round-trip time in the smoothed one.
 _ROUND_TRIP_GAIN = 1 / 8
+
+
+class Pass(NamedTuple):
+    """Hand the frame that was just taken to what relays: it is of no stream of this session."""
 
 
 class Silent(NamedTuple):
@@ -133,10 +140,22 @@ class Ended(NamedTuple):
 
 
 Effect = (
-    Deliver | DeliverWhole | Write | Room | Silent | Disconnect | Unlinked | OpenStream | Ended | SetTimer | CancelTimer
+    Deliver
+    | DeliverWhole
+    | Pass
+    | Write
+    | Room
+    | Silent
+    | Disconnect
+    | Unlinked
+    | OpenStream
+    | Ended
+    | SetTimer
+    | CancelTimer
 )
 
 _NOTHING: Sequence[Effect] = ()
+_PASS: Sequence[Effect] = (Pass(),)
 
 
 class Phase(enum.Enum):
@@ -317,8 +336,11 @@ class SessionMachine:
         if self.phase is not Phase.CONNECTED:
             return _NOTHING
         try:
-            if frame.header.kind == DATA:
+            kind = frame.header.kind
+            if kind == DATA:
                 return self.carrier.data(frame)
+            if kind in (RELAY, ROUTE):
+                return _PASS
             return self._control(frame, now)
         except (BrokenFrame, BadAcknowledgement) as broken:
             return self.broken_envelope(str(broken), now)

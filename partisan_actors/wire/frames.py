@@ -10,6 +10,8 @@ The format, big-endian, stable for ever:
   HEARTBEAT_REPLY echoes. CLOSE: the reason, utf-8, at most 1 KiB. OPEN_STREAM, optional: whoever can dial is to
   make a connection for that channel and stream. UNLINK, optional: the session goes on without this connection, and
   the answer, another one, is the last frame on it. HELLO, PROOF and REFUSAL: see `wire.handshake`.
+- RELAY and ROUTE, optional: what goes to nodes that no connection leads to, and how the way there is found; see
+  `wire.relays`. `number` is the source's of that RELAY.
 - The flag FRAGMENT, of DATA: the body is a piece of a signal that is too large for a joined write. Extension type 3
   says of which, a number that the sender gives, where the piece belongs, and how long the signal is: three u32.
 - The flag COMPRESSED, of DATA: the body is a zstd frame that says what it expands to.
@@ -50,6 +52,8 @@ __all__ = [
     "OPTIONAL",
     "PROOF",
     "REFUSAL",
+    "RELAY",
+    "ROUTE",
     "TLS_KINDS",
     "TLS_MAJOR",
     "TLS_RECORD",
@@ -73,11 +77,13 @@ HEARTBEAT = 3
 HEARTBEAT_REPLY = 4
 CLOSE = 5
 OPEN_STREAM = 6
-UNLINK = 7
+RELAY = 7
+ROUTE = 8
+UNLINK = 9
 HELLO = 16
 PROOF = 17
 REFUSAL = 18
-KINDS = frozenset({DATA, ACK, HEARTBEAT, HEARTBEAT_REPLY, CLOSE, OPEN_STREAM, UNLINK, HELLO, PROOF, REFUSAL})
+KINDS = frozenset({*range(DATA, UNLINK + 1), HELLO, PROOF, REFUSAL})
 
 OPTIONAL = 0x01
 FRAGMENT = 0x02

@@ -114,7 +114,7 @@ def test_a_peer_that_cannot_be_dialled_gets_five_seconds_to_come_back(world: Wor
     took = world.clock.until(lambda: one.told("ended"), 6.0)
     assert 4.5 < took <= 5.0
     assert one.told("ended") == ["unreachable"]
-    assert one.peers._diallers == {}
+    assert one.peers._reaching.diallers == {}
 
 
 def test_a_peer_that_is_started_again_is_a_new_life(world: World):
@@ -197,7 +197,7 @@ def test_who_forgets_a_peer_as_it_leaves_does_not_dial_it_again(world: World):
     one.peers.leave("leave")
     world.clock.run(30.0)
     assert dials == []
-    assert other.peers._diallers == {}
+    assert other.peers._reaching.diallers == {}
 
 
 def test_a_wanted_peer_that_ended_the_session_is_connected_again_soon(world: World):
@@ -220,7 +220,7 @@ def test_a_forgotten_peer_stays_connected_until_the_connection_breaks(world: Wor
     assert len(one.log) == 1, "the session still has its time"
     world.kill(other)
     world.clock.until(lambda: one.told("ended"), 2.0)
-    assert one.peers._diallers == {} and one.peers.sessions() == []
+    assert one.peers._reaching.diallers == {} and one.peers.sessions() == []
 
 
 def test_after_close_nothing_runs_any_more(world: World):
@@ -289,4 +289,4 @@ def test_oneself_is_not_connected(world: World):
     one = world.node("a")
     one.peers.connect("a", one.listening)
     world.clock.run(10.0)
-    assert one.log == [] and one.peers._diallers == {}
+    assert one.log == [] and one.peers._reaching.diallers == {}
