@@ -33,7 +33,7 @@ from partisan_actors.distribution.stream import Signal
 from partisan_actors.distribution.stream_connections import StreamConnections, StreamConnectionsOwner
 from partisan_actors.distribution.streams import Stream, StreamId, Streams
 from partisan_actors.processes.identity import Life
-from partisan_actors.wire.frames import OPEN_STREAM, OPTIONAL, UNLINK, BrokenFrame, Frame, encode_frame
+from partisan_actors.wire.frames import OPEN_STREAM, OPTIONAL, UNLINK, UNLINKED, BrokenFrame, Frame, encode_frame
 from partisan_actors.wire.handshake import Hello
 
 if TYPE_CHECKING:
@@ -348,7 +348,7 @@ class Session:
             elif kind is Silent:
                 self._silent()
             elif kind is Unlinked:
-                self._unlinked(effect.answer)
+                self._unlinked(effect)
             else:
                 assert type(effect) is Ended
                 self._over(effect.reason)
@@ -392,14 +392,16 @@ class Session:
         link.close(effect.reason)
         self.link_lost(effect.reason)
 
-    def _unlinked(self, answer: bool) -> None:
+    def _unlinked(self, effect: Unlinked) -> None:
         if not self.direct:
             return
-        if answer:
+        if effect.answer:
             self.connections.leave()
             self.first.write_frames(everything=True)
             self.perform(self.machine.carrier.pay())
-            self.first.write(Write(encode_frame(UNLINK, flags=OPTIONAL)))
+            self.first.write(Write(encode_frame(UNLINK, flags=OPTIONAL, body_buffers=(UNLINKED,))))
+        if not effect.close:
+            return
         link = self.first.detach()
         self.perform(self.machine.disconnected())
         if link is not None:

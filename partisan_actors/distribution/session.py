@@ -119,12 +119,14 @@ class Disconnect(NamedTuple):
 
 
 class Unlinked(NamedTuple):
-    """Close the present connection: one of the two sides has given it up, and the session goes on without.
+    """One of the two sides has given the present connection up, and the session goes on without.
 
-    `answer`: write what is queued and owed before, and say that this is all.
+    `answer`: write what is queued and owed, and say that this was all.
+    `close`: close it then. When both sides give it up at once, each answers, and waits for the other's answer.
     """
 
     answer: bool
+    close: bool
 
 
 class OpenStream(NamedTuple):
@@ -356,7 +358,8 @@ class SessionMachine:
         if kind == CLOSE:
             return self._closed(frame)
         if kind == UNLINK:
-            return (Unlinked(answer=not self.unlinking),)
+            answered = bool(body)
+            return (Unlinked(answer=not answered, close=answered or not self.unlinking),)
         if kind == OPEN_STREAM:
             return self._open_stream(frame.header.channel, frame.header.stream)
         if kind == REFUSAL:
@@ -421,7 +424,7 @@ class SessionMachine:
         if event.key == ACKNOWLEDGE:
             return self.carrier.pay()
         if event.key == _UNLINK:
-            return (Unlinked(answer=False),)
+            return (Unlinked(answer=False, close=True),)
         return self._check(now, random)
 
     def _check(self, now: float, random: Random) -> Sequence[Effect]:

@@ -8,8 +8,8 @@ The format, big-endian, stable for ever:
 - DATA is numbered on its stream; its body is one joined write, a run of signals. All other kinds are unnumbered.
 - ACK: `number` is the cumulative number received on that channel and stream. HEARTBEAT: 8 bytes that
   HEARTBEAT_REPLY echoes. CLOSE: the reason, utf-8, at most 1 KiB. OPEN_STREAM, optional: whoever can dial is to
-  make a connection for that channel and stream. UNLINK, optional: the session goes on without this connection, and
-  the answer, another one, is the last frame on it. HELLO, PROOF and REFUSAL: see `wire.handshake`.
+  make a connection for that channel and stream. UNLINK, optional, without a body: the session is to go on without this
+  connection; with one of one byte, UNLINKED: the answer, and the last frame on it. HELLO, PROOF and REFUSAL: see `wire.handshake`.
 - RELAY and ROUTE, optional: what goes to nodes that no connection leads to, and how the way there is found; see
   `wire.relays`. `number` is the source's of that RELAY.
 - The flag FRAGMENT, of DATA: the body is a piece of a signal that is too large for a joined write. Extension type 3
@@ -58,6 +58,7 @@ __all__ = [
     "TLS_MAJOR",
     "TLS_RECORD",
     "UNLINK",
+    "UNLINKED",
     "BrokenFrame",
     "Fragment",
     "Frame",
@@ -84,6 +85,8 @@ HELLO = 16
 PROOF = 17
 REFUSAL = 18
 KINDS = frozenset({*range(DATA, UNLINK + 1), HELLO, PROOF, REFUSAL})
+
+UNLINKED = b"\x01"
 
 OPTIONAL = 0x01
 FRAGMENT = 0x02

@@ -137,7 +137,7 @@ def test_one_that_is_started_again_while_the_old_connection_hangs(world: World):
     again = world.node("b", epoch=2)
     result = world.join(again, one.address)
     assert isinstance(result, JoinFailure) and result.reason == "name", "the old life was heard a moment ago"
-    world.clock.run(2.5)
+    world.clock.run(3.1)
     assert isinstance(world.join(again, one.address), Session)
     assert one.told("ended") == ["newer life"]
     assert one.session(again).peer == again.life
@@ -209,10 +209,9 @@ def test_a_wanted_peer_that_ended_the_session_is_connected_again_soon(world: Wor
     assert one.session(other).number == 2
 
 
-def test_a_forgotten_peer_stays_connected_until_the_connection_breaks(world: World):
-    one, other = world.pair()
-    one.peers.forget("b")
-    other.peers.forget("a")
+def test_a_session_that_nobody_wants_has_its_time_when_its_connection_breaks(world: World):
+    one, other = world.node("a"), world.node("b")
+    assert isinstance(world.join(one, other.address), Session)
     world.clock.run(30.0)
     assert connected(one, other)
     cut_all(world)

@@ -76,7 +76,8 @@ class World:
         for address in node.listening:
             self.transport.listeners.pop(address)
         for link in list(node.peers._links):
-            link.connection.cut()  # type: ignore[attr-defined]
+            if not link.routed:
+                link.connection.cut()  # type: ignore[attr-defined]
         node.peers.tell = lambda *arguments: None  # type: ignore[method-assign]
         node.peers._closed = True
         node.peers._reaching.close()
