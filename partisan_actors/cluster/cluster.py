@@ -158,6 +158,7 @@ class Cluster:
         """Leave, and close everything; `gone` is called when the last connection is closed, in 1 s at most."""
         self._fail_joins("the node is stopping")
         self._step_view(view.Leave())
+        self.remote.opening.close()
         self.peers.close("leave", gone)
         for session in list(self.remote.sessions()):
             self.remote.session_ended(session)
@@ -294,6 +295,7 @@ class Cluster:
 
     def unreachable(self, node: str, reason: str) -> None:
         """A member could not be connected in time."""
+        self.remote.unreachable(node)
         self._step_view(view.Unreachable(node))
 
     def _received_other(self, session: Session, signal: Signal) -> None:

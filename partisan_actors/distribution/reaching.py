@@ -115,7 +115,8 @@ class Reaching:
         """Want nobody any more."""
         for dialler in list(self.diallers.values()):
             dialler.feed(Unwanted())
-        self._opening.clear()
+        for node in list(self._opening):
+            self._give_up(node, "leave")
         for route in list(self.routes.values()):
             route.feed(RouteNeedless())
 

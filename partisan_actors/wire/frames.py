@@ -8,8 +8,9 @@ The format, big-endian, stable for ever:
 - DATA is numbered on its stream; its body is one joined write, a run of signals. All other kinds are unnumbered.
 - ACK: `number` is the cumulative number received on that channel and stream. HEARTBEAT: 8 bytes that
   HEARTBEAT_REPLY echoes. CLOSE: the reason, utf-8, at most 1 KiB. OPEN_STREAM, optional: whoever can dial is to
-  make a connection for that channel and stream. UNLINK, optional, without a body: the session is to go on without this
-  connection; with one of one byte, UNLINKED: the answer, and the last frame on it. HELLO, PROOF and REFUSAL: see `wire.handshake`.
+  make a connection for that channel and stream. HELLO, PROOF and REFUSAL: see `wire.handshake`.
+- UNLINK, optional, without a body: the session is to go on without this connection; with the body UNLINKED: the answer,
+  and the last frame on it.
 - RELAY and ROUTE, optional: what goes to nodes that no connection leads to, and how the way there is found; see
   `wire.relays`. `number` is the source's of that RELAY.
 - The flag FRAGMENT, of DATA: the body is a piece of a signal that is too large for a joined write. Extension type 3
