@@ -43,8 +43,9 @@ from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFir
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.peers import LocalIdentity, PeerParameters, Peers
 from partisan_actors.distribution.reaching import IDLE
+from partisan_actors.distribution.routes import Routes
 from partisan_actors.distribution.session_parameters import SessionParameters
-from partisan_actors.processes.identity import Life, Pid
+from partisan_actors.processes.identity import Life, Pid, Remote
 from partisan_actors.processes.messages import NodeDown, NodeUp
 from partisan_actors.processes.requests import Caller, RemoteCaller, Request
 from partisan_actors.processes.runtime import Runtime
@@ -55,6 +56,7 @@ from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.frames import BrokenFrame
 from partisan_actors.wire.handshake import Hello, Keys, Purpose
+from partisan_actors.wire.relays import RELAYS_FEATURE
 from partisan_actors.wire.signals import Signal, encode_signal
 
 __all__ = ["Cluster", "ClusterSettings"]
@@ -106,14 +108,17 @@ class Cluster:
             settings.topology.name,
             settings.channels,
             addresses=lambda: self._advertised,
-            features=STREAMS_FEATURE | signals.ACKNOWLEDGE_FEATURE | VIEW_FEATURE,
+            features=STREAMS_FEATURE | signals.ACKNOWLEDGE_FEATURE | RELAYS_FEATURE | VIEW_FEATURE,
         )
         default = settings.channels[0].stream_parameters
         parameters = PeerParameters(session=SessionParameters(stream=default))
-        self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters)
+        self.routes = Routes(home, runtime.clock)
+        self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters, self.routes.conduits)
+        self.peers.relaying = self.routes.relaying
         self.remote = RemoteProcesses(
             runtime, self.codec, settings.channels, settings.hooks, settings.outbox[1], settings.labels
         )
+        self.remote.opening.is_member, self.remote.opening.open = self._is_member, self.peers.open
         spawning = Spawning(runtime, self.remote, settings.spawnable)
         self._service: PeerService | None = None
         self._timers = KeyedTimers(runtime.clock, self._step)
@@ -172,9 +177,11 @@ class Cluster:
         """Leave, and close everything; `gone` is called when the last connection is closed, in 1 s at most."""
         self._fail_joins("the node is stopping")
         self._step(view.Leave())
+        self.remote.opening.close()
         self.peers.close("leave", gone)
         for session in list(self.remote.sessions()):
             self.remote.session_ended(session)
+        self.routes.close()
         self._close_timers()
 
     def close_outboxes(self) -> None:
@@ -235,6 +242,11 @@ class Cluster:
         self._timers.close()
         self._service = self._make_service()
         return True
+
+    def _is_member(self, node: str, bits: int | None) -> bool:
+        return (
+            self._service is not None and self._service.view.table.alive(node, bits) and node != self._runtime.home.node
+        )
 
     # What is asked of it.
 
@@ -297,6 +309,10 @@ class Cluster:
         else:
             self._step(view.LinkDown(node, bits, reason))
 
+    def keeps(self, session: Session) -> bool:
+        """Whether a process, or an outbox, needs the session."""
+        return self.remote.keeps(session)
+
     def received(self, session: Session, body: memoryview | bytes, outgoing: Outgoing) -> None:
         """Signals for processes go to them, the others to the machines."""
         try:
@@ -314,6 +330,7 @@ class Cluster:
             attempt.lost(session.node)
         if self._parting.pop(session.node, None) is not None:
             self._parting_timers.cancel(session.node)
+            self.peers.forget(session.node)
         node, bits = session.node, session.peer.bits
         if reason == view.LEAVE:
             self._step(view.LinkDown(node, bits, reason))
@@ -324,12 +341,9 @@ class Cluster:
             self.naming.member_down(node, bits)
             self.naming.step(global_names.MemberUp(node, bits))
 
-    def keeps(self, session: Session) -> bool:
-        """Whether anything hangs on a session."""
-        return self.remote.keeps(session)
-
     def unreachable(self, node: str, reason: str) -> None:
         """A member could not be connected in time."""
+        self.remote.unreachable(node)
         self._step(view.Unreachable(node, reason))
 
     def _received_other(self, session: Session, signal: Signal) -> None:
@@ -382,6 +396,8 @@ class Cluster:
                 self._measure(node, addresses)
             case view.Synchronised(node):
                 self._synchronised.add(node)
+            case view.Heard(node, via):
+                self.routes.relaying.learned(node, via)
             case _:
                 self._tell(effect)
 
@@ -399,6 +415,7 @@ class Cluster:
                 _log.info("node_up", node=me, peer=node)
             case view.NodeDown(node, bits, reason):
                 self._end_session(node, bits, reason)
+                self.routes.relaying.member_down(node)
                 self._runtime.tell_node_watchers(NodeDown(node, reason))
                 self.naming.member_down(node, bits)
                 self.remote.causality.member_down(node)
@@ -450,16 +467,20 @@ class Cluster:
             self.peers.down(node, reason)
 
     def _disconnect(self, node: str) -> None:
-        self.peers.forget(node)
         session, peer_service = self.peers.session(node), self._service
-        if session is None or peer_service is None or node in self._parting:
+        if session is None or peer_service is None:
+            self.peers.forget(node)
             return
+        if node in self._parting:
+            return  # forgotten when that is over
         if peer_service.view.left:
             # Said of oneself: the peer takes it for this node's end as a member.
             session.leave("leave")
+            self.peers.forget(node)
             return
         record = peer_service.view.table.records.get(node)
         if record is None or record.status is Status.ALIVE:
+            self.peers.forget(node)
             return
         if record.status is Status.LEFT and session.connected:
             # Heard from others, perhaps: what it told processes before, and that it leaves, is still on its way.
@@ -467,6 +488,7 @@ class Cluster:
             self._parting_timers.set(node, LAST_WORDS)
             return
         session.leave(FORGOTTEN)
+        self.peers.forget(node)
 
     def _end_parting(self, event: TimerFired) -> None:
         session = self._parting.get(str(event.key))
@@ -493,10 +515,28 @@ class Cluster:
     # Names.
 
     def _send_names(self, node: str, payload: Any) -> None:
-        self._send_all((node,), signals.NAMES, payload)
+        self._send_to_member(node, encode_signal(signals.NAMES, payload=self.codec.encode(payload)))
 
     def _broadcast_names(self, payload: Any) -> None:
-        self._send_all([session.node for session in self.peers.sessions()], signals.NAMES, payload)
+        signal = encode_signal(signals.NAMES, payload=self.codec.encode(payload))
+        for node in self.members():
+            if node != self._runtime.home.node:
+                self._send_to_member(node, signal)
+
+    def _send_to_member(self, node: str, signal: Any) -> None:
+        """Send to a member, with a session or when there is one."""
+        session = self.peers.session(node)
+        if session is not None:
+            session.system.send(signal)
+        elif not self.remote.opening.hold(
+            None, Remote("names", node), len(signal), partial(self._sent_now, node, signal)
+        ):
+            self._sent_now(node, signal)
+
+    def _sent_now(self, node: str, signal: Any) -> None:
+        session = self.peers.session(node)
+        if session is not None:
+            session.system.send(signal)
 
     def _life_of(self, node: str, bits: int) -> Life:
         known = self.peers.known_life(node)

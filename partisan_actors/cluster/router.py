@@ -7,6 +7,7 @@ from collections.abc import Callable
 from partisan_actors.cluster.naming import Naming
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.spawning import Spawning
+from partisan_actors.cluster.tying import Tying
 
 __all__ = ["ClusterRouter"]
 
@@ -22,12 +23,13 @@ class ClusterRouter:
         self.send_acknowledged = remote.posting.send_acknowledged
         self.send_causal = remote.posting.send_causal
         self.request = remote.request
-        self.exit = remote.exit
-        self.link = remote.link
-        self.unlink = remote.unlink
-        self.link_exit = remote.link_exit
-        self.monitor = remote.monitor
-        self.demonitor = remote.demonitor
+        tying = Tying(remote)
+        self.exit = tying.exit
+        self.link = tying.link
+        self.unlink = tying.unlink
+        self.link_exit = tying.link_exit
+        self.monitor = tying.monitor
+        self.demonitor = tying.demonitor
         self.spawn = spawning.spawn
         self.register_global = naming.register
         self.unregister_global = naming.unregister

@@ -106,9 +106,11 @@ class Ties:
         self.callers: dict[int, RemoteCaller] = {}  # their requests to ours, unanswered, by their number
 
     @property
-    def any(self) -> bool:
-        """Whether there are any, in either direction."""
-        return bool(self.watches or self.links or self.remote_watches or self.callers)
+    def hold(self) -> bool:
+        """Whether anything hangs on the session, at either of its ends, that its end would be the end of."""
+        credit = self.credit
+        ours = self.watches or self.links or credit.full
+        return bool(ours or self.remote_watches or self.callers or credit.holds_up)
 
     def called(self, caller: RemoteCaller) -> bool:
         """Keep a request of theirs until it is answered; False for one too many."""

@@ -345,9 +345,9 @@ class Conduits:
             # Of one that has ended, or of an earlier life of this node.
             self.transmit(source, (encode_control(RESET, segment.conduit),))
 
-    def undeliverable(self, destination: str, body: Buffer) -> None:
+    def undeliverable(self, destination: str, body: Sequence[Buffer | bytearray]) -> None:
         """Nobody knew a way for that frame of ours. One that is open goes on trying, one that is to be not for long."""
-        segment = decode_segment(body)
+        segment = decode_segment(b"".join(body))
         connection = self._conduits.get((destination, segment.conduit)) if segment is not None else None
         if connection is None or connection.dial is None:
             return

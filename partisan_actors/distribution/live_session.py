@@ -22,6 +22,7 @@ from partisan_actors.distribution.session import (
     Disconnect,
     Ended,
     OpenStream,
+    Pass,
     SessionMachine,
     SessionParameters,
     Silent,
@@ -32,7 +33,7 @@ from partisan_actors.distribution.stream import Signal
 from partisan_actors.distribution.stream_connections import StreamConnections, StreamConnectionsOwner
 from partisan_actors.distribution.streams import Stream, StreamId, Streams
 from partisan_actors.processes.identity import Life
-from partisan_actors.wire.frames import OPEN_STREAM, OPTIONAL, UNLINK, Frame, encode_frame
+from partisan_actors.wire.frames import OPEN_STREAM, OPTIONAL, UNLINK, UNLINKED, BrokenFrame, Frame, encode_frame
 from partisan_actors.wire.handshake import Hello
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class SessionOwner(StreamConnectionsOwner, Protocol):
 
     def session_received(self, session: Session, body: bytes | memoryview, outgoing: Outgoing) -> None:
         """The body of one DATA frame came, on the stream that `outgoing` is the other direction of."""
+
+    def session_passes(self, session: Session, frame: Frame) -> None:
+        """A frame came over its link that is relayed, or about the ways of what is. Raises BrokenFrame."""
 
     def session_lost(self, session: Session, reason: str, routed: bool) -> None:
         """Its first connection is gone, which was by a route, or a link."""
@@ -324,6 +328,9 @@ class Session:
             if kind is Deliver:
                 assert frame is not None
                 self.deliver(frame)
+            elif kind is Pass:
+                assert frame is not None
+                self._pass(frame)
             elif kind is DeliverWhole:
                 self.deliver_body(effect.stream.id, effect.body)
             elif kind is Write:
@@ -341,7 +348,7 @@ class Session:
             elif kind is Silent:
                 self._silent()
             elif kind is Unlinked:
-                self._unlinked(effect.answer)
+                self._unlinked(effect)
             else:
                 assert type(effect) is Ended
                 self._over(effect.reason)
@@ -364,6 +371,14 @@ class Session:
 
     # Private
 
+    def _pass(self, frame: Frame) -> None:
+        if not self.direct:
+            return  # what relays goes over links alone; over a route it could go round for ever
+        try:
+            self._owner.session_passes(self, frame)
+        except BrokenFrame as broken:
+            self.link_broken(broken.reason)
+
     def _timer_fired(self, event: TimerFired) -> None:
         clock = self._owner.clock
         self.perform(self.machine.step(event, clock.now(), clock.random))
@@ -377,14 +392,16 @@ class Session:
         link.close(effect.reason)
         self.link_lost(effect.reason)
 
-    def _unlinked(self, answer: bool) -> None:
+    def _unlinked(self, effect: Unlinked) -> None:
         if not self.direct:
             return
-        if answer:
+        if effect.answer:
             self.connections.leave()
             self.first.write_frames(everything=True)
             self.perform(self.machine.carrier.pay())
-            self.first.write(Write(encode_frame(UNLINK, flags=OPTIONAL)))
+            self.first.write(Write(encode_frame(UNLINK, flags=OPTIONAL, body_buffers=(UNLINKED,))))
+        if not effect.close:
+            return
         link = self.first.detach()
         self.perform(self.machine.disconnected())
         if link is not None:

@@ -41,19 +41,15 @@ from partisan_actors.distribution.ports import LocalIdentity, PeerEvents, PeerPa
 from partisan_actors.distribution.probe import Probe, ProbeDone
 from partisan_actors.distribution.reaching import Reaching
 from partisan_actors.distribution.refusals import Refusals
+from partisan_actors.distribution.relaying import Relaying
 from partisan_actors.distribution.spare_buffers import SpareBuffers
 from partisan_actors.distribution.strangers import Strangers, host_of
 from partisan_actors.distribution.streams import SYSTEM, StreamId
 from partisan_actors.processes.clock import Clock
 from partisan_actors.processes.identity import Life
 from partisan_actors.transport import OTHER_USER, Connection, Listener, Transport
-from partisan_actors.wire.handshake import (
-    Hello,
-    Keys,
-    Purpose,
-    Refusal,
-    RefusalCode,
-)
+from partisan_actors.wire.frames import Frame
+from partisan_actors.wire.handshake import Hello, Keys, Purpose, Refusal, RefusalCode
 
 __all__ = ["LocalIdentity", "PeerEvents", "PeerParameters", "Peers"]
 
@@ -91,6 +87,8 @@ class Peers:
         self.counters = Counters()
         self.spares = SpareBuffers()
         self.dirty: list[Bearer] = []  # those that `flush` has to look at; the same list for ever
+        # Takes the frames that are relayed, and is told of links; without it those are dropped. Set before any link is.
+        self.relaying: Relaying | None = None
         self.acquaintances = Acquaintances(self.parameters.acquaintances)
         self._events = events
         self._closed = False
@@ -440,6 +438,11 @@ class Peers:
             self._events.received(session, body, outgoing)
         except Exception as error:
             _log.error("received_frame_failed", **self._context(session), reason=repr(error), exc_info=error)
+
+    def session_passes(self, session: Session, frame: Frame) -> None:
+        """A frame came that is relayed, or about the ways of what is. Raises BrokenFrame."""
+        if self.relaying is not None:
+            self.relaying.frame_received(session, frame)
 
     def session_lost(self, session: Session, reason: str, routed: bool) -> None:
         """Its connection broke: dial, or wait for the peer to."""

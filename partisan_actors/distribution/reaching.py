@@ -29,6 +29,7 @@ from partisan_actors.distribution.link import Link
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.machine import TimerFired
 from partisan_actors.distribution.ports import LocalIdentity, PeerEvents, PeerParameters
+from partisan_actors.distribution.relaying import Relaying
 from partisan_actors.distribution.route_dialler import RouteDialler
 from partisan_actors.distribution.route_dialling import RouteNeeded, RouteNeedless
 
@@ -39,6 +40,9 @@ _log = structlog.get_logger("partisan_actors")
 IDLE = "idle"
 """Why a session ended that nobody needed."""
 
+LINK_BREAK = 0.5
+"""Seconds that a link which broke is still one to relay over: one that is made anew at once changes no way."""
+
 NO_WAY = "there is no link, and this node knows no routes"
 
 
@@ -47,6 +51,8 @@ class ReachingOwner(DiallerOwner, Protocol):
 
     identity: LocalIdentity
     parameters: PeerParameters
+    relaying: Relaying | None
+    """Is told of links as they are right now, verdict or not: what is relayed must not wait for one that is gone."""
     routes: bool
     """Whether there are routes at all."""
 
@@ -68,6 +74,8 @@ class Reaching:
         # Names that a session was asked for with, and why the link that was wanted could not be made, if so.
         self._opening: dict[str, str | None] = {}
         self._timers = KeyedTimers(owner.clock, self._idle_for_long)  # of sessions without a link, by name
+        self._relays: dict[str, Session] = {}  # with a link, by name: those that what relays was told of
+        self._broken = KeyedTimers(owner.clock, self._link_stays_down)  # of them, those that have lost it, by name
 
     # What is wanted
 
@@ -107,13 +115,15 @@ class Reaching:
         """Want nobody any more."""
         for dialler in list(self.diallers.values()):
             dialler.feed(Unwanted())
-        self._opening.clear()
+        for node in list(self._opening):
+            self._give_up(node, "leave")
         for route in list(self.routes.values()):
             route.feed(RouteNeedless())
 
     def close(self) -> None:
         """Stop without a word."""
         self._timers.close()
+        self._broken.close()
         for dialler in list(self.diallers.values()):
             dialler.close()
         for route in list(self.routes.values()):
@@ -132,7 +142,9 @@ class Reaching:
         if not link.routed:
             self._timers.cancel(node)
             self._dialler(node).established(session.hello.addresses, link.attempt)
+            self._link_is_up(session)
             return
+        self._link_is_down(node)
         # A route takes the place of a link that has not been heard for a while, which may be dialled anew.
         if had_link:
             self._dialler(node).feed(Lost())
@@ -150,6 +162,7 @@ class Reaching:
     def lost(self, session: Session, routed: bool) -> None:
         """Its first connection broke: dial, or wait for the peer to."""
         if not routed:
+            self._broken.set(session.node, LINK_BREAK)
             self._dialler(session.node).feed(Lost())
         self.look(session)
 
@@ -179,6 +192,7 @@ class Reaching:
     def over(self, session: Session) -> None:
         """It has ended, and that was not told yet."""
         self._timers.cancel(session.node)
+        self._link_is_down(session.node)
         route = self.routes.get(session.node)
         if route is not None:
             route.feed(RouteNeedless())
@@ -224,10 +238,27 @@ class Reaching:
         if route.node in self._opening:
             self._give_up(route.node, reason)
 
+    # Of links, for what relays
+
+    def _link_is_up(self, session: Session) -> None:
+        self._broken.cancel(session.node)
+        if self._owner.relaying is not None and self._relays.get(session.node) is not session:
+            self._relays[session.node] = session
+            self._owner.relaying.linked(session)
+
+    def _link_is_down(self, node: str) -> None:
+        self._broken.cancel(node)
+        if self._relays.pop(node, None) is not None and self._owner.relaying is not None:
+            self._owner.relaying.unlinked(node)
+
+    def _link_stays_down(self, event: TimerFired) -> None:
+        self._link_is_down(str(event.key))
+
     # Private
 
     def _tell_unlinked(self, session: Session, reason: str) -> None:
         session.linked = False
+        self._link_is_down(session.node)
         session.connections.ride_first()
         self._watch_idle(session)
         _log.info("unlinked", node=self._owner.identity.life.node, peer=session.node, reason=reason)

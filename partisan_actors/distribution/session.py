@@ -23,7 +23,7 @@ what it has and answers, and both close. What was not acknowledged then is writt
 
 Races absorbed here are told where they are. Not known: addresses, dialling, sockets, what signals are. Pure.
 
-Effects: `Deliver`, `Write`, `Room`, `Silent`, `Disconnect`, `Unlinked`, `Ended`, `SetTimer`, `CancelTimer`.
+Effects: `Deliver`, `Pass`, `Write`, `Room`, `Silent`, `Disconnect`, `Unlinked`, `Ended`, `SetTimer`, `CancelTimer`.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ from partisan_actors.wire.frames import (
     OPEN_STREAM,
     OPTIONAL,
     REFUSAL,
+    RELAY,
+    ROUTE,
     UNLINK,
     BrokenFrame,
     Frame,
@@ -72,6 +74,7 @@ __all__ = [
     "Effect",
     "Ended",
     "OpenStream",
+    "Pass",
     "Phase",
     "Room",
     "SessionMachine",
@@ -97,6 +100,10 @@ _MAX_REASON = 1024
 _ROUND_TRIP_GAIN = 1 / 8
 
 
+class Pass(NamedTuple):
+    """Hand the frame that was just taken to what relays: it is of no stream of this session."""
+
+
 class Silent(NamedTuple):
     """Nothing came from the peer for too long."""
 
@@ -112,12 +119,14 @@ class Disconnect(NamedTuple):
 
 
 class Unlinked(NamedTuple):
-    """Close the present connection: one of the two sides has given it up, and the session goes on without.
+    """One of the two sides has given the present connection up, and the session goes on without.
 
-    `answer`: write what is queued and owed before, and say that this is all.
+    `answer`: write what is queued and owed, and say that this was all.
+    `close`: close it then. When both sides give it up at once, each answers, and waits for the other's answer.
     """
 
     answer: bool
+    close: bool
 
 
 class OpenStream(NamedTuple):
@@ -133,10 +142,22 @@ class Ended(NamedTuple):
 
 
 Effect = (
-    Deliver | DeliverWhole | Write | Room | Silent | Disconnect | Unlinked | OpenStream | Ended | SetTimer | CancelTimer
+    Deliver
+    | DeliverWhole
+    | Pass
+    | Write
+    | Room
+    | Silent
+    | Disconnect
+    | Unlinked
+    | OpenStream
+    | Ended
+    | SetTimer
+    | CancelTimer
 )
 
 _NOTHING: Sequence[Effect] = ()
+_PASS: Sequence[Effect] = (Pass(),)
 
 
 class Phase(enum.Enum):
@@ -317,8 +338,11 @@ class SessionMachine:
         if self.phase is not Phase.CONNECTED:
             return _NOTHING
         try:
-            if frame.header.kind == DATA:
+            kind = frame.header.kind
+            if kind == DATA:
                 return self.carrier.data(frame)
+            if kind in (RELAY, ROUTE):
+                return _PASS
             return self._control(frame, now)
         except (BrokenFrame, BadAcknowledgement) as broken:
             return self.broken_envelope(str(broken), now)
@@ -334,7 +358,8 @@ class SessionMachine:
         if kind == CLOSE:
             return self._closed(frame)
         if kind == UNLINK:
-            return (Unlinked(answer=not self.unlinking),)
+            answered = bool(body)
+            return (Unlinked(answer=not answered, close=answered or not self.unlinking),)
         if kind == OPEN_STREAM:
             return self._open_stream(frame.header.channel, frame.header.stream)
         if kind == REFUSAL:
@@ -399,7 +424,7 @@ class SessionMachine:
         if event.key == ACKNOWLEDGE:
             return self.carrier.pay()
         if event.key == _UNLINK:
-            return (Unlinked(answer=False),)
+            return (Unlinked(answer=False, close=True),)
         return self._check(now, random)
 
     def _check(self, now: float, random: Random) -> Sequence[Effect]:

@@ -63,5 +63,7 @@ class SessionParameters:
         times = (self.last_call, self.stall, self.acknowledge_after, self.probe_interval, self.last_words)
         if min(*times, self.broken_within, self.frame_within, self.piece_within) <= 0:
             raise ValueError("all times must be above 0")
+        if self.idle <= 0:
+            raise ValueError(f"idle ({self.idle}) must be above 0")
         if self.broken_envelopes < 1:
             raise ValueError(f"broken_envelopes ({self.broken_envelopes}) must be above 0")

@@ -291,7 +291,7 @@ def test_one_that_does_not_want_it_refuses():
 
 def test_a_dial_that_no_way_is_known_for_fails_soon():
     pair = Pair()
-    pair.network.drops = lambda source, destination, body: bool(pair.a.undeliverable(destination, body)) or True
+    pair.network.drops = lambda source, destination, body: bool(pair.a.undeliverable(destination, (body,))) or True
     pair.dial()
     assert pair.clock.until(lambda: pair.failures, 5.0) < 1.0
     assert pair.failures == ["unreachable: no way is known"]
