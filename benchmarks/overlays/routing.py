@@ -41,7 +41,7 @@ from partisan_actors.distribution.routing_events import (
 )
 from partisan_actors.wire.relays import ANNOUNCE, ANSWER, LOOK_UP, NO_ROUTE
 
-__all__ = ["LATENCIES", "OVERLAYS", "RoutedOverlay", "Round", "experiment", "main"]
+__all__ = ["LATENCIES", "OVERLAYS", "Round", "RoutedOverlay", "experiment", "main"]
 
 Latency = Callable[[int, int], float]
 
@@ -304,9 +304,7 @@ def main() -> int:
     gc.set_threshold(100_000, 50, 1000)  # millions of small objects that live as long as the run
     rows: list[dict[str, Any]] = []
     for latency in LATENCIES if options.latency == "both" else (options.latency,):
-        rows += experiment(
-            options.overlay, latency, options.nodes, options.destinations, options.sources, options.seed
-        )
+        rows += experiment(options.overlay, latency, options.nodes, options.destinations, options.sources, options.seed)
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     if options.json is not None:
         with options.json.open("a") as file:

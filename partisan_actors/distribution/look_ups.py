@@ -80,6 +80,10 @@ class LookUps:
             look_up = self._by_destination[destination] = LookUp(destination)
         return look_up
 
+    def paused(self) -> list[LookUp]:
+        """Those for which nobody is asked now."""
+        return [look_up for look_up in self._by_destination.values() if not look_up.asking]
+
     def add(self, look_up: LookUp, waiting: Waiting) -> bool:
         """Let a frame wait; whether there was room."""
         parameters = self._parameters

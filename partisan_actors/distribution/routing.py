@@ -248,6 +248,12 @@ class Routing:
         if before is None and event.node != self._node:
             self._neighbours[event.node] = Neighbour(event.node, self._hop_cost)
             self._settle(event.node)
+            for look_up in self._look_ups.paused():
+                # What nobody answered so far, somebody may answer now.
+                look_up.pause, look_up.not_before = 0.0, self._now
+                if look_up.waiting:
+                    seconds = self._random.uniform(0.0, self.parameters.first_pause)
+                    self._effects.append(SetTimer(look_up.destination, seconds))
 
     def _link_down(self, event: LinkDown) -> None:
         neighbour = self._neighbours.pop(event.node, None)

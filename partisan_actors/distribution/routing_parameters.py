@@ -43,7 +43,7 @@ class RoutingParameters:
     """How long a frame waits for a way."""
 
     first_pause: float = 0.5
-    longest_pause: float = 60.0
+    longest_pause: float = 20.0
     """Between two look-ups for one destination; doubled with each that follows within `calm`."""
 
     calm: float = 60.0
