@@ -51,11 +51,12 @@ class RelayingWorld(World):
         names: Iterable[str],
         seed: int = 1,
         capacity: int = 4096,
+        jitter: float = 0.0,
         most_waiting: int = 1 << 20,
         parameters: RoutingParameters | None = None,
         old: Iterable[str] = (),
     ) -> None:
-        super().__init__(seed, capacity=capacity)
+        super().__init__(seed, capacity=capacity, jitter=jitter)
         self.relays = {name: Relays(self.node(name), most_waiting, parameters, name in set(old)) for name in names}
 
     def __getitem__(self, name: str) -> Relays:
