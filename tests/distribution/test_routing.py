@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from random import Random
 
 import pytest
@@ -420,6 +421,34 @@ def test_as_many_destinations_as_there_is_place_for_are_looked_up():
     assert told(one.step(Send("z", (b"",)))) == [("a", LOOK_UP)]
 
 
+def test_only_so_many_look_ups_ask_everybody_at_once_and_all_get_their_turn():
+    names = [f"n{number:02}" for number in range(40)]
+    world = RoutingWorld(names, parameters=RoutingParameters(most_floods=3, announce_after=1000))
+    for name in names[10:]:
+        world.link("n09", name)
+    for one, other in itertools.pairwise(names[:10]):
+        world.link(one, other)
+    for name in names[10:]:
+        world.send("n00", name)
+    floods = []
+    for _ in range(1000):
+        world.run(0.01)
+        floods.append(len(world.machines["n00"]._look_ups.floods))
+    assert max(floods) == 3
+    assert floods[-1] == 0
+    assert len(world.arrived) == 30
+
+
+def test_everybody_is_asked_only_for_what_waits():
+    one = One("a")
+    one.relay("a", "me", "x", hops=2)
+    one.route("a", NO_ROUTE, "me", "x")
+    for _ in range(5):
+        one.now += 1.0
+        one.step(TimerFired("x"))
+    assert one.counters.look_ups == len(PARAMETERS.rings)
+
+
 def test_a_new_link_to_the_destination_lets_go_what_waits():
     one = One("a")
     one.asks()
@@ -480,7 +509,7 @@ def test_a_relay_finds_a_way_round_close_by_and_loses_nothing():
 
 
 def test_what_is_relayed_waits_no_longer_than_what_is_its_own():
-    one = One("a", parameters=RoutingParameters(repair_rings=0, wait=1.0))
+    one = One("a", parameters=RoutingParameters(repair_rings=1, wait=1.0))
     effects = one.relay("a", "x", "source")
     assert told(effects) == [("a", LOOK_UP)]
     one.now += 2.0
@@ -624,7 +653,9 @@ def test_an_answer_that_was_not_asked_for_is_learned_and_nothing_else():
         ("hop_limit", 256),
         ("rings", (4, 2)),
         ("rings", (0,)),
-        ("repair_rings", 3),
+        ("repair_rings", 0),
+        ("repair_rings", 4),
+        ("most_floods", 0),
         ("hop_cost", 0.0),
         ("shortest_wait", 5.0),
         ("most_waiting", 0),
