@@ -209,7 +209,8 @@ class RoutedOverlay:
 
     def _feed(self, node: int, event: Any) -> None:
         name, latency = self._names[node], self._latency[node]
-        for effect in self._machines[node].step(event, self.now, self._random):
+        effects: Sequence[Any] = self._machines[node].step(event, self.now, self._random)
+        for effect in effects:
             kind = type(effect)
             if kind is SendRoute:
                 to, message = effect

@@ -121,6 +121,10 @@ class Routing:
         self._handlers[type(event)](event)
         return effects
 
+    def count_from(self, number: int) -> None:
+        """Give no number below this one any more."""
+        self._number = max(self._number, number)
+
     # What others ask
 
     def neighbours(self) -> list[str]:
@@ -261,7 +265,7 @@ class Routing:
 
     def _measured(self, event: Measured) -> None:
         neighbour = self._neighbours.get(event.node)
-        if neighbour is not None and 0 <= event.seconds < self.parameters.forget:
+        if neighbour is not None and 0 <= event.seconds < MOST_COST / _MICROSECONDS:
             neighbour.cost = max(round(event.seconds / 2 * _MICROSECONDS), self._hop_cost)
 
     def _member_down(self, event: MemberDown) -> None:

@@ -25,10 +25,22 @@ class Relays:
         self.answers: dict[bytes, bytes] = {}  # to what is answered as it arrives, and how
         if not old:
             node.peers.identity = replace(node.peers.identity, features=node.peers.identity.features | RELAYS_FEATURE)
-        self.relaying = Relaying(
-            node.name, node.clock, self._arrived, self._undeliverable, parameters=parameters, most_waiting=most_waiting
+        self._parameters = parameters
+        self._most_waiting = most_waiting
+        self.relaying: Relaying
+        self.begin(epoch=1)
+
+    def begin(self, epoch: int) -> None:
+        """A life begins."""
+        self.relaying = self.node.peers.relaying = Relaying(
+            self.node.name,
+            self.node.clock,
+            self._arrived,
+            self._undeliverable,
+            epoch=epoch,
+            parameters=self._parameters,
+            most_waiting=self._most_waiting,
         )
-        node.peers.relaying = self.relaying
 
     def _arrived(self, source: str, body: bytes | memoryview) -> None:
         body = bytes(body)

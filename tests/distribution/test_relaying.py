@@ -193,6 +193,23 @@ def test_a_callback_that_fails_is_logged_and_what_comes_after_it_arrives():
     world.clock.until(lambda: world["b"].arrived, 5.0)
 
 
+def test_a_later_life_is_not_taken_for_what_an_earlier_one_sent():
+    world = RelayingWorld("abc")
+    world.line()
+    for _ in range(20):
+        world["a"].send("c", b"first life")
+    world.clock.until(lambda: len(world["c"].arrived) == 20, 5.0)
+    world["a"].relaying.close()
+    world["a"].begin(epoch=2)
+    world["a"].relaying.linked(world["a"].node.session(world["b"].node))
+    world["a"].send("c", b"second life")
+    world.clock.until(lambda: ("a", b"second life") in world["c"].arrived, 5.0)
+    world["a"].relaying.rise(epoch=5)
+    world["a"].send("c", b"the same, risen")
+    world.clock.until(lambda: ("a", b"the same, risen") in world["c"].arrived, 5.0)
+    assert world["a"].relaying.machine._number > 5 << 16
+
+
 def test_nothing_is_told_and_no_timer_runs_after_the_close():
     world = RelayingWorld("ab")
     world.line()
