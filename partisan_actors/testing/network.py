@@ -187,9 +187,7 @@ class Network:
         self.faithful = True  # whether links keep their promise
         self.disturb(self.loss, self.duplication, self.reordering, self.late)
 
-    def disturb(
-        self, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0, late: float = 0.05
-    ) -> None:
+    def disturb(self, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0, late: float = 0.05) -> None:
         """Break the promise of links from now on, by these shares; without arguments: keep it again."""
         for name, share in (("loss", loss), ("duplication", duplication), ("reordering", reordering)):
             _check(0.0 <= share <= 1.0, name, "from 0 to 1")

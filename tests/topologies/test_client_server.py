@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -236,7 +237,8 @@ def test_news_reach_clients_through_their_servers_and_servers_by_few():
 def test_a_client_costs_a_server_the_same_whether_there_are_a_hundred_or_ten_thousand():
     def seconds(clients: int) -> float:
         machine, _ = server(*servers_up("s1@h"))
-        random, events = Random(1), []
+        random = Random(1)
+        events: list[Any] = []
         for number in range(clients):
             name = f"c{number}@h"
             events += [MemberUp(name, CLIENT), LinkUp(name), Message(name, ATTACH)]
