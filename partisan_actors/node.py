@@ -49,7 +49,7 @@ from partisan_actors.processes.runtime import Runtime, process_of_greenlet
 from partisan_actors.processes.scheduler import EXITED
 from partisan_actors.processes.stopping import stop_processes
 from partisan_actors.processes.switch_interval import switch_interval as process_wide_switch_interval
-from partisan_actors.topologies import FullMesh
+from partisan_actors.topologies import FullMesh, Topology
 from partisan_actors.transport import TLS, SocketTransport, choose_advertised, problem_with
 from partisan_actors.wire.handshake import Keys
 from partisan_actors.wire.message_types import register_message_class
@@ -97,7 +97,7 @@ class Node:
         listen: str | Sequence[str] | None = "127.0.0.1:0",
         advertise: str | None = None,
         cookie: str | bytes | tuple[str | bytes, ...] | None = None,
-        topology: FullMesh | None = None,
+        topology: Topology | None = None,
         channels: tuple[Channel, ...] = (Channel("default"),),
         causal_labels: tuple[CausalLabel, ...] = (),
         tls: TLS | None = None,
