@@ -271,11 +271,12 @@ def _for_all(strategy: Callable[[], SearchStrategy[Case]], hold: Callable[[Case]
         from hypothesis import given, settings
     except ImportError as error:
         raise ImportError("the overlay contract needs hypothesis: pip install 'partisan_actors[testing]'") from error
-    settings(deadline=None)(given(strategy())(hold))()
+    settings(deadline=None, report_multiple_bugs=False)(given(strategy())(hold))()
 
 
 def _digest_elsewhere(contract: type[OverlayContract], hash_seed: str) -> str:
     """What `digest` gives in another interpreter, with that PYTHONHASHSEED."""
+    assert "<locals>" not in contract.__qualname__, f"{contract.__qualname__} has to stand at the top of a module"
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", __name__, inspect.getfile(contract), contract.__qualname__]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
