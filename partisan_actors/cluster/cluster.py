@@ -239,6 +239,7 @@ class Cluster:
             return False
         home.epoch = epoch + 1
         self.remote.causality.renew()
+        self.routes.relaying.rise(home.epoch)
         self._timers.close()
         self._service = self._make_service()
         return True

@@ -15,9 +15,6 @@ from partisan_actors.wire.relays import Buffer
 
 __all__ = ["Routes"]
 
-# A life's first number: its epoch counts milliseconds, and nobody sends four million frames in one.
-_NUMBERS_OF_A_MILLISECOND = 22
-
 
 class Routes:
     """Both, each given to the other."""
@@ -25,10 +22,8 @@ class Routes:
     def __init__(self, life: Life, clock: Clock) -> None:
         """Make them for one life of a node; nothing happens yet."""
         self.conduits = Conduits(clock, self._send)
-        first = (life.epoch << _NUMBERS_OF_A_MILLISECOND) & ((1 << 63) - 1)
-        self.relaying = Relaying(
-            life.node, clock, self.conduits.arrived, self.conduits.undeliverable, first_number=first
-        )
+        arrived, undeliverable = self.conduits.arrived, self.conduits.undeliverable
+        self.relaying = Relaying(life.node, clock, arrived, undeliverable, epoch=life.epoch)
 
     def close(self) -> None:
         """End all conduits, and relay nothing any more."""
