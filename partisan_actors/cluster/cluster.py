@@ -464,31 +464,25 @@ class Cluster:
     def _end_session(self, node: str, bits: int, reason: str) -> None:
         """A node is down: what hangs on its session ends first. One that left may have said more before."""
         session = self.peers.session(node)
-        if session is not None and session.peer.bits == bits and reason != view.LEAVE:
-            self.peers.down(node, reason)
-
-    def _disconnect(self, node: str) -> None:
-        session, peer_service = self.peers.session(node), self._service
-        if session is None or peer_service is None:
-            self.peers.forget(node)
+        if session is None or session.peer.bits != bits or node in self._parting:
             return
-        if node in self._parting:
-            return  # forgotten when that is over
-        if peer_service.view.left:
-            # Said of oneself: the peer takes it for this node's end as a member.
-            session.leave("leave")
-            self.peers.forget(node)
-            return
-        record = peer_service.view.table.records.get(node)
-        if record is None or record.status is Status.ALIVE:
-            self.peers.forget(node)
-            return
-        if record.status is Status.LEFT and session.connected:
+        if reason == view.LEAVE and session.connected:
             # Heard from others, perhaps: what it told processes before, and that it leaves, is still on its way.
             self._parting[node] = session
             self._parting_timers.set(node, LAST_WORDS)
-            return
-        session.leave(FORGOTTEN)
+        else:
+            self.peers.down(node, reason)
+
+    def _disconnect(self, node: str) -> None:
+        if node in self._parting:
+            return  # forgotten when that is over
+        session, peer_service = self.peers.session(node), self._service
+        if session is not None and peer_service is not None:
+            if peer_service.view.left:
+                # Said of oneself: the peer takes it for this node's end as a member.
+                session.leave("leave")
+            elif not peer_service.view.table.alive(node):
+                session.leave(FORGOTTEN)
         self.peers.forget(node)
 
     def _end_parting(self, event: TimerFired) -> None:
