@@ -108,7 +108,7 @@ class Membership:
             case view.Join() if self.left:
                 self.left = False
                 self._write(self._records.own._replace(status=Status.ALIVE))
-        effects += self._news.due(now, self._hearers, self._records, self._entry)
+        effects += self._news.due(now, lambda: self._gossip(self.table.links), self._records, self._entry)
         return effects
 
     # Links
@@ -170,9 +170,8 @@ class Membership:
 
     def _unreachable(self, node: str, reason: str) -> None:
         known = self.table.get(node)
-        if known is None or known.linked is not None or self._now < known.excused_until:
-            return
-        if self.table.record_of(known).dialable:
+        may = known is not None and known.linked is None and self._now >= known.excused_until
+        if known is not None and may and self.table.record_of(known).dialable:
             self._suspect(known, self._records.own.node, reason)
 
     def _probed(self, node: str, bits: int | None, reason: str) -> None:
@@ -187,6 +186,7 @@ class Membership:
                 self._unreachable(node, view.REFUSED)  # another life answers in its place
             else:
                 known.excused_until = self._now
+                self._probing.answered()
         elif bits is not None and record.status is Status.DOWN:
             self._effects.append(view.Contact(node, record.addresses))
 
@@ -306,7 +306,7 @@ class Membership:
         """Take in what the other side has where the two differ, and give what is here."""
         mine = self._records.in_leaves(leaves)
         self._take(node, "view", entries)
-        missing = messages.missing_there(self._entries(mine), entries)
+        missing = messages.missing_there(map(self._entry, mine), entries)
         self._send(node, ("view", missing))
         self._effects.append(view.Synchronised(node))
 
@@ -363,6 +363,7 @@ class Membership:
             # It takes back what was said of it.
             if known.linked is None and self._records.own.node in known.suspicion.suspectors:
                 known.excused_until = self._now + self.parameters.excuse
+                self._probing.was_wrong()
             self._end_suspicion(known)
         if before is not None and before.life != member.life:
             known.excused_until = self._now
@@ -382,21 +383,15 @@ class Membership:
 
     # What is sent
 
-    def _hearers(self) -> Sequence[str]:
-        return self._gossip(self.table.links)
-
     def _hello(self, node: str) -> view.SendView:
         return view.SendView((node,), ("hello", self._entry(self._records.own), self._records.root, len(self._records)))
 
     def _send_records(self, nodes: Sequence[str], records: Iterable[Member]) -> None:
         if nodes:
-            self._effects.append(view.SendView(tuple(nodes), ("news", self._entries(records), ())))
+            self._effects.append(view.SendView(tuple(nodes), ("news", tuple(map(self._entry, records)), ())))
 
     def _send(self, node: str, payload: tuple[object, ...]) -> None:
         self._effects.append(view.SendView((node,), payload))
-
-    def _entries(self, records: Iterable[Member]) -> tuple[tuple[object, ...], ...]:
-        return tuple(map(self._entry, records))
 
     def _entry(self, record: Member) -> tuple[object, ...]:
         return messages.entry_of(record, self.table.gone_for(record, self._now))
@@ -473,7 +468,7 @@ class Membership:
         self.table.forget(self._now - self.parameters.forget_after)
         if self.table.links:
             self._effects.append(self._hello(self._random.choice(self.table.links)))
-        self._look_around(1)
+        self._look_around(self._probing.in_this_round())
         self._set_round()
 
     def _look_around(self, most: int) -> None:
