@@ -47,7 +47,6 @@ from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFir
 
 __all__ = ["Membership", "MembershipParameters"]
 
-_NEWS = ("news", "")
 _DOWN = "down"
 _DISPUTED = "does not refute"
 
@@ -75,9 +74,8 @@ class Membership:
         self._probing = Probing(self.parameters.rejoin_first, self.parameters.rejoin_longest)
         self._gossip = gossip if gossip is not None else list
         self._conflict = own.life  # the latest life of the own name
-        self._news = News()
-        self._flushed = float("-inf")
-        self._flush_set = False
+        self._news = News(self.parameters.news_delay)
+        self._suspecting: dict[str, None] = {}  # those that this node suspects itself
         self._now = 0.0
         self._random: Random
         self._effects: list[view.Effect]
@@ -110,7 +108,7 @@ class Membership:
             case view.Join() if self.left:
                 self.left = False
                 self._write(self._records.own._replace(status=Status.ALIVE))
-        self._see_to_news()
+        effects += self._news.due(now, lambda: self._gossip(self.table.links), self._records, self._entry)
         return effects
 
     # Links
@@ -121,15 +119,16 @@ class Membership:
             # A former member that has not heard of our leave. It takes a view.Join to let anybody in.
             self._send_records((node,), [self._records.own])
         known = None if self.left else self._meet(event)
-        if known is None or self.table.record_of(known).bits != event.bits:
+        record = None if known is None else self.table.record_of(known)
+        if known is None or record is None or record.bits != event.bits:
             # Or the news of a later life were faster than the end of this one.
             self._effects.append(view.Forget(node))
             return
-        record = self.table.record_of(known)
         self.table.link(known, event.bits)
         known.excused_until = self._now
         self._end_suspicion(known)
         self._effects.append(self._hello(node))
+        self._tell_suspicions(node)
         if record.status is Status.LEFT:
             self._send_records((node,), [record])  # its hello says whether it is back
         elif known.up != record.bits or record.status is Status.DOWN:
@@ -155,11 +154,9 @@ class Membership:
 
     def _link_down(self, node: str, bits: int, reason: str) -> None:
         known = self.table.get(node)
-        if known is None:
-            return
         had_it = self.table.unlink(node, bits)
-        record = self.table.record_of(known)
-        if record.bits != bits or record.status is Status.LEFT:
+        record = None if known is None else self.table.record_of(known)
+        if known is None or record is None or record.bits != bits or record.status is Status.LEFT:
             return
         if record.status is Status.DOWN:
             self._settle(known, reason)
@@ -173,9 +170,8 @@ class Membership:
 
     def _unreachable(self, node: str, reason: str) -> None:
         known = self.table.get(node)
-        if known is None or known.linked is not None or self._now < known.excused_until:
-            return
-        if self.table.record_of(known).dialable:
+        may = known is not None and known.linked is None and self._now >= known.excused_until
+        if known is not None and may and self.table.record_of(known).dialable:
             self._suspect(known, self._records.own.node, reason)
 
     def _probed(self, node: str, bits: int | None, reason: str) -> None:
@@ -190,10 +186,22 @@ class Membership:
                 self._unreachable(node, view.REFUSED)  # another life answers in its place
             else:
                 known.excused_until = self._now
+                self._probing.answered()
         elif bits is not None and record.status is Status.DOWN:
             self._effects.append(view.Contact(node, record.addresses))
 
     # Suspicion
+
+    def _tell_suspicions(self, node: str) -> None:
+        """Those of this node, which may not have got to the suspects: there may have been no link to go over."""
+        if self._suspecting:
+            suspects = map(self.table.make, self._suspecting)
+            words = tuple(tuple(self._word(known, self._records.own.node, False)) for known in suspects)
+            self._send(node, ("news", (), words))
+
+    def _word(self, known: Known, by: str, refused: bool) -> messages.SuspicionOf:
+        node, epoch, bits, _, _, version, *_ = self.table.record_of(known)
+        return messages.SuspicionOf(node, epoch, bits, version, by, refused)
 
     def _suspect(self, known: Known, by: str, reason: str, source: str = "") -> None:
         """Somebody cannot reach a member."""
@@ -206,8 +214,9 @@ class Membership:
             suspicion.reason = reason
         refused = reason == view.REFUSED
         if suspicion.add(by, refused):
-            life = (record.node, record.epoch, record.bits, record.version)
-            self._news.suspicion(messages.SuspicionOf(*life, by, refused), source)
+            if by == self._records.own.node:
+                self._suspecting[known.node] = None
+            self._news.suspicion(self._word(known, by, refused), source)
             self._judge(known, suspicion)
 
     def _judge(self, known: Known, suspicion: Suspicion) -> None:
@@ -215,10 +224,10 @@ class Membership:
         if known.linked is not None:
             return
         suspicion.due = suspicion.when_down(self.table.ups - 1, self.health.score)
-        if suspicion.due <= self._now:
-            self._declare_down(known, suspicion)
-        else:
+        if suspicion.due - self._now > 1e-6:
             self._effects.append(SetTimer(("suspicion", known.node), suspicion.due - self._now))
+        else:
+            self._declare_down(known, suspicion)
 
     def _declare_down(self, known: Known, suspicion: Suspicion) -> None:
         record = self.table.record_of(known)
@@ -227,10 +236,13 @@ class Membership:
         self._records.merge(record._replace(status=Status.DOWN))
         self._news.record(known.node)
         self._settle(known, suspicion.reason)
+        if self._records.own.node in suspicion.suspectors:
+            self._look_around(self.parameters.look_around)
 
     def _end_suspicion(self, known: Known) -> None:
         if known.suspicion is not None:
             known.suspicion = None
+            self._suspecting.pop(known.node, None)
             self._effects.append(CancelTimer(("suspicion", known.node)))
 
     def _suspected(self, source: str, word: messages.SuspicionOf) -> None:
@@ -284,7 +296,8 @@ class Membership:
             self._refuse(node, [str(fault)])
 
     def _answer_hello(self, known: Known, root: int, count: object) -> None:
-        self._send(known.node, messages.answer_hello(self._records, root, count, self.parameters.small, self._entry))
+        small = self.parameters.small
+        self._send(known.node, messages.answer_hello(self._records, root, count, small, self._entry))
         if self.table.record_of(known).status is Status.LEFT:
             # It does not say that it is back, and has been told that it left.
             self._settle(known, view.LEAVE)
@@ -293,7 +306,7 @@ class Membership:
         """Take in what the other side has where the two differ, and give what is here."""
         mine = self._records.in_leaves(leaves)
         self._take(node, "view", entries)
-        missing = messages.missing_there(self._entries(mine), entries)
+        missing = messages.missing_there(map(self._entry, mine), entries)
         self._send(node, ("view", missing))
         self._effects.append(view.Synchronised(node))
 
@@ -350,6 +363,7 @@ class Membership:
             # It takes back what was said of it.
             if known.linked is None and self._records.own.node in known.suspicion.suspectors:
                 known.excused_until = self._now + self.parameters.excuse
+                self._probing.was_wrong()
             self._end_suspicion(known)
         if before is not None and before.life != member.life:
             known.excused_until = self._now
@@ -367,34 +381,17 @@ class Membership:
         self._records.write(own._replace(version=own.version + 1))
         self._news.record(own.node)
 
-    # News
-
-    def _see_to_news(self) -> None:
-        if not self._news or self._flush_set:
-            return
-        wait = self._flushed + self.parameters.news_delay - self._now
-        if wait <= 0:
-            self._flush()
-        else:
-            self._flush_set = True
-            self._effects.append(SetTimer(_NEWS, wait))
-
-    def _flush(self) -> None:
-        self._flushed = self._now
-        self._effects += self._news.flush(self._gossip(self.table.links), self._records, self._entry)
+    # What is sent
 
     def _hello(self, node: str) -> view.SendView:
         return view.SendView((node,), ("hello", self._entry(self._records.own), self._records.root, len(self._records)))
 
     def _send_records(self, nodes: Sequence[str], records: Iterable[Member]) -> None:
         if nodes:
-            self._effects.append(view.SendView(tuple(nodes), ("news", self._entries(records), ())))
+            self._effects.append(view.SendView(tuple(nodes), ("news", tuple(map(self._entry, records)), ())))
 
     def _send(self, node: str, payload: tuple[object, ...]) -> None:
         self._effects.append(view.SendView((node,), payload))
-
-    def _entries(self, records: Iterable[Member]) -> tuple[tuple[object, ...], ...]:
-        return tuple(map(self._entry, records))
 
     def _entry(self, record: Member) -> tuple[object, ...]:
         return messages.entry_of(record, self.table.gone_for(record, self._now))
@@ -442,8 +439,7 @@ class Membership:
     def _timer_fired(self, key: object) -> None:
         match key:
             case ("news", _):
-                self._flush_set = False
-                self._flush()
+                self._news.timer_fired()
             case ("round", _):
                 self._round()
             case ("rejoin", _):
@@ -461,10 +457,8 @@ class Membership:
         if self._now - suspicion.due > self.parameters.stall:
             # It is we who were stopped: what refutes it may be waiting to be read.
             self.health.worse()
-            suspicion.due = self._now + self.parameters.suspicion.shortest
-            self._effects.append(SetTimer(("suspicion", known.node), self.parameters.suspicion.shortest))
-            return
-        self._declare_down(known, suspicion)
+            suspicion.not_before = self._now + self.parameters.suspicion.shortest
+        self._judge(known, suspicion)
 
     def _round(self) -> None:
         if self._probing.round_came(self._now) > self.parameters.stall:
@@ -474,10 +468,14 @@ class Membership:
         self.table.forget(self._now - self.parameters.forget_after)
         if self.table.links:
             self._effects.append(self._hello(self._random.choice(self.table.links)))
-        others = self.table.without_link()
-        if others:
-            self._effects += self._probing.probe(self._records.get(self._random.choice(others)))
+        self._look_around(self._probing.in_this_round())
         self._set_round()
+
+    def _look_around(self, most: int) -> None:
+        """See whether so many members, chosen by chance, answer, of those that nothing would be heard of otherwise."""
+        others = self.table.without_link()
+        for node in self._random.sample(others, min(most, len(others))):
+            self._effects += self._probing.probe(self._records.get(node))
 
     def _set_round(self) -> None:
         if self.table:

@@ -172,13 +172,17 @@ class PeerService:
             self._sorted = sorted(self._links)
         return self._sorted
 
+    def wanted(self) -> list[str]:
+        """Those that the overlays want a link to, sorted."""
+        return sorted({node for run in self._runs() for node in run.wanted})
+
     def neighbours(self) -> list[str]:
-        """Those that the overlays want a link to, and that there is one to, sorted."""
-        return sorted(node for node in self._wanted() if node in self._links)
+        """Those of them that there is one to."""
+        return [node for node in self.wanted() if node in self._links]
 
     def undecided(self) -> list[str]:
-        """Those that the overlays want a link to and that were neither reached nor given up so far, sorted."""
-        return sorted(node for node in self._wanted() if node not in self._links and node not in self._failed)
+        """Those of them that were neither reached nor given up so far."""
+        return [node for node in self.wanted() if node not in self._links and node not in self._failed]
 
     def step(self, event: Event, now: float, random: Random) -> list[Any]:
         """Take one event in; what is to be done, in order. `now` in seconds, monotonic."""
@@ -368,9 +372,6 @@ class PeerService:
 
     def _runs(self) -> Sequence[_Run]:
         return (self._run,) if self._former is None else (self._run, self._former)
-
-    def _wanted(self) -> set[str]:
-        return {node for run in self._runs() for node in run.wanted}
 
     def _is_wanted(self, node: str) -> bool:
         return any(node in run.wanted for run in self._runs())

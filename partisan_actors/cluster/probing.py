@@ -24,11 +24,13 @@ REJOIN = ("rejoin", "")
 ROUND = ("round", "")
 """The key of the timer for all others."""
 
+_MOST_WRONG = 6  # so one in 64 rounds at least
+
 
 class Probing:
     """One node's."""
 
-    __slots__ = ("_down", "_first", "_longest", "_pause", "_round_due")
+    __slots__ = ("_down", "_first", "_longest", "_pause", "_round_due", "_rounds", "_wrong")
 
     def __init__(self, first: float, longest: float) -> None:
         """Begin with nobody down.
@@ -39,6 +41,8 @@ class Probing:
         self._first, self._longest = first, longest
         self._pause = first
         self._round_due: float | None = None
+        self._rounds = 0
+        self._wrong = 0  # how often it was lately, more or less
         self._down: list[str] = []  # looked through when it is used
 
     def went_down(self, node: str, random: Random) -> SetTimer:
@@ -64,6 +68,19 @@ class Probing:
         """It is here; by how many seconds it is late."""
         due, self._round_due = self._round_due, None
         return now - due if due is not None else 0.0
+
+    def in_this_round(self) -> int:
+        """How many are to be looked after: one, or none in most rounds at a node that was often wrong."""
+        self._rounds += 1
+        return int(self._rounds % (1 << self._wrong) == 0)
+
+    def was_wrong(self) -> None:
+        """One that did not answer lives: there are members that this node cannot reach, and it asks in vain."""
+        self._wrong = min(self._wrong + 2, _MOST_WRONG)
+
+    def answered(self) -> None:
+        """One did."""
+        self._wrong = max(self._wrong - 1, 0)
 
     def rejoin(self, records: Records, random: Random) -> Sequence[Probe | SetTimer]:
         """The timer is due."""

@@ -66,13 +66,14 @@ class LocalHealth:
 class Suspicion:
     """Of one version of one life of a member."""
 
-    __slots__ = ("_began", "_parameters", "due", "reason", "refused", "suspectors", "version")
+    __slots__ = ("_began", "_parameters", "due", "not_before", "reason", "refused", "suspectors", "version")
 
     def __init__(self, version: int, began: float, parameters: SuspicionParameters) -> None:
         self.version = version
         self.suspectors: set[str] = set()
         self.refused = False  # by its machine
         self.reason = ""  # of the first of them
+        self.not_before = began  # is it down
         self.due = began  # when it is down, as it was last reckoned
         self._began = began
         self._parameters = parameters
@@ -101,4 +102,4 @@ class Suspicion:
         shortest = parameters.refused if self.refused else parameters.shortest
         longest = shortest if self.refused else parameters.longest
         seconds = longest - (longest - shortest) * log(confirmed + 1) / log(wanted + 1)
-        return self._began + seconds * (1 + health)
+        return max(self._began + seconds * (1 + health), self.not_before)

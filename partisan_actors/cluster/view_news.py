@@ -1,30 +1,35 @@
 """What is new in a cluster view and has not been told yet: collected for a moment, then sent once to each neighbour.
 
-Not known here: what is news, and when it goes. Pure.
+Not known here: what is news, and who hears of everything. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from partisan_actors.cluster.records import Member, Records
 from partisan_actors.cluster.view_events import SendView
 from partisan_actors.cluster.view_messages import SuspicionOf
+from partisan_actors.distribution.machine import SetTimer
 
-__all__ = ["News"]
+__all__ = ["NEWS", "News"]
+
+NEWS = ("news", "")
+"""The key of the timer for what waits."""
 
 
 class News:
     """Records and suspicions that are to be passed on, but not to where they came from."""
 
-    __slots__ = ("_records", "_suspicions")
+    __slots__ = ("_delay", "_flushed", "_records", "_suspicions", "_waits")
 
-    def __init__(self) -> None:
+    def __init__(self, delay: float) -> None:
+        """Begin with none; `delay`: seconds from one time that some go to the next, at least."""
+        self._delay = delay
+        self._flushed = float("-inf")
+        self._waits = False  # for its timer
         self._records: dict[str, str] = {}  # whose, and who told it; "" for nobody
         self._suspicions: list[tuple[SuspicionOf, str]] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._records or self._suspicions)
 
     def record(self, node: str, source: str = "") -> None:
         """The record of `node` has changed, by the word of `source`."""
@@ -39,10 +44,30 @@ class News:
         self._records.clear()
         self._suspicions.clear()
 
-    def flush(
+    def timer_fired(self) -> None:
+        """They have waited long enough."""
+        self._waits = False
+
+    def due(
+        self,
+        now: float,
+        peers: Callable[[], Sequence[str]],
+        records: Records,
+        entry: Callable[[Member], tuple[object, ...]],
+    ) -> Iterable[SendView | SetTimer]:
+        """All of it for each of `peers()`, if it is time; then there is none."""
+        if self._waits or not (self._records or self._suspicions):
+            return ()
+        wait = self._flushed + self._delay - now
+        if wait > 1e-9:
+            self._waits = True
+            return (SetTimer(NEWS, wait),)
+        self._flushed = now
+        return self._flush(peers(), records, entry)
+
+    def _flush(
         self, peers: Sequence[str], records: Records, entry: Callable[[Member], tuple[object, ...]]
     ) -> Iterator[SendView]:
-        """All of it, for each of `peers`; then there is none."""
         entries = [
             (source, entry(record))
             for node, source in self._records.items()

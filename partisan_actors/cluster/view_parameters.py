@@ -27,6 +27,10 @@ class MembershipParameters:
     rejoin_longest: float = 5.0
     """How often one of those that are down is tried: soon after one went down, and then more and more rarely."""
 
+    look_around: int = 4
+    """How many others a node looks after at once when one that it could not reach is down: who is cut off finds
+    that of all of them so; with one a round it would take hours."""
+
     small: int = 32
     """Tables of so few records are sent whole rather than compared."""
 
@@ -46,6 +50,7 @@ class MembershipParameters:
             "digest_interval < forget_after": self.digest_interval < self.forget_after,
             "0 < rejoin_first <= rejoin_longest": 0 < self.rejoin_first <= self.rejoin_longest,
             "0 < stall": self.stall > 0,
+            "0 <= look_around": self.look_around >= 0,
             "0 <= small": self.small >= 0,
             "0 <= excuse": self.excuse >= 0,
         }
