@@ -438,7 +438,7 @@ def test_all_that_is_written_is_read_once_and_in_order(
 def test_nothing_that_arrives_raises(bodies: list[bytes]):
     clock = VirtualClock()
     sent: list[bytes] = []
-    conduits = Conduits(clock, lambda node, buffers: sent.append(b"".join(buffers)))
+    conduits = Conduits("b", clock, lambda node, buffers: sent.append(b"".join(buffers)))
     ends: list[End] = []
 
     def accept(connection: Connection) -> End:
