@@ -62,6 +62,8 @@ PURE = (
     *(f"distribution.rout{name}" for name in ("ing", "ing_events", "ing_parameters", "e_table")),
     *(f"distribution.{name}" for name in ("look_ups", "behind")),
     *(f"distribution.{name}" for name in ("carrier", "streams", "flows", "assembly", "stream_dialling", "channels")),
+    *(f"testing.{name}" for name in ("virtual_time", "network", "trace", "layers", "links")),
+    *(f"testing.{name}" for name in ("members", "simulated_node", "protocols", "churn")),
 )
 
 

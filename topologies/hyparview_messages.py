@@ -6,7 +6,7 @@ the relation quotes it, so that one of an earlier relation with the same node is
     ("join", nonce, neighbours)               I come through you; with neighbours: and bring these of another part
     ("forward_join", node, ttl, merging)      let this one in, after so many more steps
     ("neighbor", nonce, priority)             be my neighbour; "low": if you have room, "high": I have nobody,
-                                              "merge": I am of another part
+                                              "merge": I am of another part, "offer": I have enough, but do you
     ("accepted", yours, nonce)                the answer to the nonce of a join or neighbor; or
     ("rejected", yours, instead)              and that; instead: this one looks for a neighbour, too
     ("disconnect", yours, instead, staying)   you are my neighbour no more; these look for one; do I stay a member
@@ -20,13 +20,13 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["HIGH", "LOW", "MERGE", "NONCE_BITS", "Limits", "is_nonce", "names_fault"]
+__all__ = ["HIGH", "LOW", "MERGE", "NONCE_BITS", "OFFER", "Limits", "is_nonce", "names_fault"]
 
-LOW, HIGH, MERGE = "low", "high", "merge"
+LOW, HIGH, MERGE, OFFER = "low", "high", "merge", "offer"
 NONCE_BITS = 48
 
 _MAX_NAME = 255  # characters, as a node's name in the handshake
-_PRIORITIES = (LOW, HIGH, MERGE)
+_PRIORITIES = (LOW, HIGH, MERGE, OFFER)
 _TEXT = {str}
 
 

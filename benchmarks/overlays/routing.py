@@ -31,6 +31,7 @@ from partisan_actors.distribution.routing import Routing, RoutingParameters
 from partisan_actors.distribution.routing_events import (
     Arrived,
     Forward,
+    LinkDown,
     LinkUp,
     Measured,
     RelayReceived,
@@ -41,7 +42,7 @@ from partisan_actors.distribution.routing_events import (
 )
 from partisan_actors.wire.relays import ANNOUNCE, ANSWER, LOOK_UP, NO_ROUTE
 
-__all__ = ["LATENCIES", "OVERLAYS", "RoutedOverlay", "Round", "experiment", "main"]
+__all__ = ["LATENCIES", "OVERLAYS", "Round", "RoutedOverlay", "experiment", "main"]
 
 Latency = Callable[[int, int], float]
 
@@ -151,12 +152,21 @@ class RoutedOverlay:
         self._order = 0
         self._sent: dict[bytes, tuple[float, float, int]] = {}  # when it was sent; the fastest and the shortest way
         self._left: dict[bytes, float] = {}  # and when it left
-        self._answers = False
         for node, view in enumerate(graph):
             self._latency.append({self._names[peer]: latency(node, peer) for peer in view})
             for name, seconds in self._latency[node].items():
                 self._machines[node].step(LinkUp(name), 0.0, random)
                 self._machines[node].step(Measured(name, 2 * seconds), 0.0, random)
+
+    def kill(self, dead: Sequence[int]) -> None:
+        """These die; whoever had a link to one notices."""
+        for node in dead:
+            for peer in self.graph[node]:
+                self.graph[peer].remove(node)
+                self._latency[peer].pop(self._names[node])
+                self._machines[peer].step(LinkDown(self._names[node]), self.now, self._random)
+            self.graph[node] = []
+            self._latency[node] = {}
 
     def begin(self) -> Round:
         """Count from here on."""
@@ -166,6 +176,16 @@ class RoutedOverlay:
     def send(self, source: int, destination: int, way: tuple[float, int]) -> None:
         """Send a frame, and let it be answered. `way`: seconds and links of the best one."""
         self._start(source, destination, way, b"?")
+
+    def exchange(
+        self, counted: Round, destination: int, sources: Sequence[int], ways: Sequence[tuple[float, int]]
+    ) -> None:
+        """Let each source send to the destination, in its turn, and wait for all of it."""
+        self.round = counted
+        for source in sources:
+            self.send(source, destination, ways[source])
+            self.run(1.0)
+        self.run(15.0)
 
     def _start(self, source: int, destination: int, way: tuple[float, int], mark: bytes) -> None:
         self.round.sent += 1
@@ -189,7 +209,8 @@ class RoutedOverlay:
 
     def _feed(self, node: int, event: Any) -> None:
         name, latency = self._names[node], self._latency[node]
-        for effect in self._machines[node].step(event, self.now, self._random):
+        effects: Sequence[Any] = self._machines[node].step(event, self.now, self._random)
+        for effect in effects:
             kind = type(effect)
             if kind is SendRoute:
                 to, message = effect
@@ -212,8 +233,7 @@ class RoutedOverlay:
 
     def _arrived(self, node: int, effect: Arrived) -> None:
         body = bytes(effect.body[0])
-        sent, fastest, shortest = self._sent.pop(body)
-        left, round_ = self._left.pop(body), self.round
+        (sent, fastest, shortest), left, round_ = self._sent.pop(body), self._left.pop(body), self.round
         round_.arrived += 1
         round_.hops += effect.hops
         round_.shortest += shortest
@@ -256,25 +276,30 @@ def best_ways(graph: Graph, latency: Latency, source: int) -> list[tuple[float, 
 def experiment(
     overlay: str, latency: str, nodes: int, destinations: int, sources: int, seed: int, most_routes: int = 1024
 ) -> list[dict[str, Any]]:
-    """Both rounds for all destinations, as rows."""
+    """The rounds, as rows."""
     random = Random(seed)
     graph = OVERLAYS[overlay](nodes, random)
     takes = LATENCIES[latency](nodes, random)
     world = RoutedOverlay(graph, takes, random, RoutingParameters(most_routes=most_routes))
-    names = ("first", "quiet")
-    rounds = {name: world.begin() for name in names}
+    rounds = {name: world.begin() for name in ("first", "quiet", "broken", "mended")}
+    pairs = []
     for destination in random.sample(range(nodes), destinations):
         ways = best_ways(graph, takes, destination)
         others = [node for node in range(nodes) if node != destination and ways[node][1] > 0]
-        chosen = random.sample(others, sources)
-        for name in names:
-            world.round = rounds[name]
-            for source in chosen:
-                world.send(source, destination, ways[source])
-                world.run(1.0)
-            world.run(5.0)
+        pairs.append((destination, random.sample(others, sources)))
+        for name in ("first", "quiet"):
+            world.exchange(rounds[name], *pairs[-1], ways)
+    dead = random.sample(range(nodes), nodes // 10)
+    world.kill(dead)
+    gone = set(dead)
+    for destination, chosen in pairs[-20:]:
+        if destination not in gone:
+            ways = best_ways(world.graph, takes, destination)
+            living = [node for node in chosen if ways[node][1] > 0]
+            for name in ("broken", "mended"):
+                world.exchange(rounds[name], destination, living, ways)
     about = {"overlay": overlay, "latency": latency, "nodes": nodes, "destinations": destinations, "sources": sources}
-    return [{**about, "seed": seed, "round": name, **rounds[name].row()} for name in names]
+    return [{**about, "seed": seed, "round": name, **counted.row()} for name, counted in rounds.items()]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -282,7 +307,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     made = Table(title="Routing: every message arrives, paths at most 1.3 times the best, 1.05 frames a hop")
     columns = ["overlay", "latency", "nodes", "round", "sent", "arrived", "mean_hops", "hops_stretch"]
     columns += ["latency_stretch", "frames_per_hop", "mean_wait_ms", "look_up_messages", "answer_messages"]
-    columns.append("announce_messages")
+    columns += ["announce_messages", "no_route_messages"]
     for column in columns:
         made.add_column(column.removesuffix("_messages").replace("_", " "), justify="right")
     for row in rows:
@@ -304,9 +329,7 @@ def main() -> int:
     gc.set_threshold(100_000, 50, 1000)  # millions of small objects that live as long as the run
     rows: list[dict[str, Any]] = []
     for latency in LATENCIES if options.latency == "both" else (options.latency,):
-        rows += experiment(
-            options.overlay, latency, options.nodes, options.destinations, options.sources, options.seed
-        )
+        rows += experiment(options.overlay, latency, options.nodes, options.destinations, options.sources, options.seed)
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     if options.json is not None:
         with options.json.open("a") as file:

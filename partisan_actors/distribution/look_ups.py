@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
+from partisan_actors.distribution.machine import SetTimer
 from partisan_actors.distribution.routing_parameters import RoutingParameters
 from partisan_actors.wire.relays import Buffer, Relay
 
-__all__ = ["LookUp", "LookUps", "Waiting"]
+__all__ = ["LookUp", "LookUps", "Renown", "Waiting"]
 
 
 class Waiting(NamedTuple):
@@ -48,23 +49,17 @@ class LookUp:
         """Whether answers are waited for."""
         return self.ring >= 0
 
-    def over(self, now: float, random: Random, parameters: RoutingParameters) -> None:
-        """It has come to its end, well or not: begin the pause."""
-        self.ring = -1
-        calm = now - self.not_before > parameters.calm
-        self.pause = parameters.first_pause if calm or not self.pause else min(self.pause * 2, parameters.longest_pause)
-        self.not_before = now + self.pause * random.uniform(0.75, 1.25)
-
 
 class LookUps:
     """Those of one node."""
 
-    __slots__ = ("_by_destination", "_parameters", "get", "size")
+    __slots__ = ("_by_destination", "_parameters", "floods", "get", "size")
 
     def __init__(self, parameters: RoutingParameters) -> None:
         self._by_destination: dict[str, LookUp] = {}
         self._parameters = parameters
         self.size = 0  # bytes that wait
+        self.floods: dict[str, None] = {}  # those that ask everybody
         self.get = self._by_destination.get
 
     def __contains__(self, destination: str) -> bool:
@@ -79,6 +74,17 @@ class LookUps:
         if look_up is None and self._has_place():
             look_up = self._by_destination[destination] = LookUp(destination)
         return look_up
+
+    def end_pauses(self, now: float, random: Random) -> list[SetTimer]:
+        """Let all look-ups that are paused begin again, where something waits: the timers, by destination."""
+        timers = []
+        for look_up in self._by_destination.values():
+            if not look_up.asking:
+                look_up.pause, look_up.not_before = 0.0, now
+                if look_up.waiting:
+                    seconds = random.uniform(0.0, self._parameters.first_pause)
+                    timers.append(SetTimer(look_up.destination, seconds))
+        return timers
 
     def add(self, look_up: LookUp, waiting: Waiting) -> bool:
         """Let a frame wait; whether there was room."""
@@ -106,8 +112,26 @@ class LookUps:
         self.size -= size
         return taken
 
+    def may_flood(self, look_up: LookUp) -> bool:
+        """Whether it may ask everybody now, which counts until it is `over`."""
+        if len(self.floods) >= self._parameters.most_floods:
+            return False
+        self.floods[look_up.destination] = None
+        return True
+
+    def over(self, look_up: LookUp, now: float, random: Random) -> None:
+        """It has come to its end, well or not: begin the pause."""
+        parameters = self._parameters
+        self.floods.pop(look_up.destination, None)
+        look_up.ring = -1
+        calm = now - look_up.not_before > parameters.calm
+        again = look_up.pause and not calm
+        look_up.pause = min(look_up.pause * 2, parameters.longest_pause) if again else parameters.first_pause
+        look_up.not_before = now + look_up.pause * random.uniform(0.75, 1.25)
+
     def forget(self, destination: str) -> LookUp | None:
         """Know nothing of it any more; what that was."""
+        self.floods.pop(destination, None)
         return self._by_destination.pop(destination, None)
 
     def _has_place(self) -> bool:
@@ -118,4 +142,26 @@ class LookUps:
         if idle is None:
             return False
         del known[idle]
+        return True
+
+
+class Renown:
+    """How often one node was looked up from afar, and whether it is time to make itself known to everybody."""
+
+    __slots__ = ("_announced", "_asked", "_parameters")
+
+    def __init__(self, parameters: RoutingParameters) -> None:
+        self._parameters = parameters
+        self._asked: deque[float] = deque(maxlen=parameters.announce_after)  # when it was, the last few times
+        self._announced = -parameters.announce_interval
+
+    def asked(self, now: float) -> bool:
+        """It was, once more; whether it is time."""
+        parameters = self._parameters
+        self._asked.append(now)
+        often = len(self._asked) == parameters.announce_after and now - self._asked[0] < parameters.announce_within
+        if not often or now - self._announced < parameters.announce_interval:
+            return False
+        self._asked.clear()
+        self._announced = now
         return True

@@ -40,7 +40,15 @@ from partisan_actors.distribution.routing_events import (
 )
 from partisan_actors.processes.clock import Clock
 from partisan_actors.wire.frames import RELAY, Frame
-from partisan_actors.wire.relays import RELAYS_FEATURE, Buffer, decode_relay, decode_route, encode_relay, encode_route
+from partisan_actors.wire.relays import (
+    RELAYS_FEATURE,
+    Buffer,
+    decode_relay,
+    decode_route,
+    encode_relay,
+    encode_route,
+    first_number,
+)
 
 if TYPE_CHECKING:
     from partisan_actors.distribution.live_session import Session
@@ -71,7 +79,7 @@ class Relaying:
 
     Args:
         node: this node's name.
-        first_number: where its numbers begin: above all that an earlier life of that name gave.
+        epoch: of this life; its numbers begin above all that an earlier life of that name gave.
         arrived: called with the source's name and the body of each frame to this node.
         undeliverable: called with the destination's name and the buffers that were sent, for what no way was found.
         most_waiting: bytes of relayed frames that wait for one link.
@@ -84,11 +92,11 @@ class Relaying:
         arrived: Callable[[str, bytes | memoryview], None],
         undeliverable: Callable[[str, Sequence[Buffer]], None],
         *,
-        first_number: int = 0,
+        epoch: int = 0,
         parameters: RoutingParameters | None = None,
         most_waiting: int = MOST_WAITING,
     ) -> None:
-        self.machine = Routing(node, parameters, first_number)
+        self.machine = Routing(node, parameters, first_number(epoch))
         self.dropped_frames = self.dropped_bytes = 0  # that a full link did not take
         self.relayed_bytes = 0  # of bodies that were given to a link
         self._node = node
@@ -138,6 +146,10 @@ class Relaying:
     def learned(self, node: str, via: str, hops: int = 1) -> None:
         """What `node` said of itself came in first over the link to `via`, after so many links, as far as is known."""
         self._feed(Learned(node, via, hops))
+
+    def rise(self, epoch: int) -> None:
+        """This life has taken a higher epoch."""
+        self.machine.count_from(first_number(epoch))
 
     def is_linked(self, node: str) -> bool:
         """Whether there is a link to that node that takes what is relayed."""

@@ -119,7 +119,7 @@ class RouteTable:
         elif number == route.heard and cost < route.heard_cost:
             route.heard_cost = cost
         if takes:
-            if route.via is not via and route.via.up and route.cost - route.via.cost <= cost:
+            if route.via is not via and route.via.up and route.number and route.cost - route.via.cost <= cost:
                 route.other = (route.via, route.hops, route.cost, route.number)
             elif route.other is not None and route.other[0] is via:
                 route.other = None
@@ -133,8 +133,8 @@ class RouteTable:
     def _takes(self, route: Route, via: Neighbour, cost: int, number: int, now: float) -> bool:
         if not route.via.up:
             return number > route.heard or (number == route.heard and cost - via.cost <= route.heard_cost)
-        if number < route.number:
-            return False
+        if number < route.number or not route.number:
+            return not route.number
         if route.via is via:
             return number > route.number or cost < route.cost
         return cost < route.cost or now - route.when > self._stale

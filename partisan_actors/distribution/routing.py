@@ -32,7 +32,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from partisan_actors.distribution.look_ups import LookUp, LookUps, Waiting
+from partisan_actors.distribution.look_ups import LookUp, LookUps, Renown, Waiting
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.distribution.route_table import Neighbour, RouteTable, Seen
 from partisan_actors.distribution.routing_events import (
@@ -92,8 +92,7 @@ class Routing:
         self._told = Seen(1024, parameters.tell_interval)  # (source, destination) of NO_ROUTE
         self._hop_cost = round(parameters.hop_cost * _MICROSECONDS)
         self._hop_time = parameters.hop_time
-        self._asked: list[float] = []  # when look-ups for this node came from afar
-        self._announced = -parameters.announce_interval
+        self._renown = Renown(parameters)
         self._now = 0.0
         self._random: Random
         self._effects: list[Effect] = []
@@ -121,6 +120,10 @@ class Routing:
         effects = self._effects = []
         self._handlers[type(event)](event)
         return effects
+
+    def count_from(self, number: int) -> None:
+        """Give no number below this one any more."""
+        self._number = max(self._number, number)
 
     # What others ask
 
@@ -212,6 +215,10 @@ class Routing:
         if look_up is None or not self._look_ups.add(look_up, waiting):
             self._let_go(destination, [waiting], "queue full")
             return
+        if waiting.relay is not None and look_up.not_before - self._now > 2 * self.parameters.first_pause:
+            # Nobody has answered lately. The source is to know at once, not when the pause is over.
+            self._let_go(destination, self._look_ups.take(look_up, self._now, relays=True), "no way")
+            return
         idle = len(look_up.waiting) == 1 and not look_up.asking
         if waiting.relay is None or idle:
             look_up.repair = waiting.relay is not None
@@ -248,6 +255,8 @@ class Routing:
         if before is None and event.node != self._node:
             self._neighbours[event.node] = Neighbour(event.node, self._hop_cost)
             self._settle(event.node)
+            # What nobody answered so far, somebody may answer now.
+            self._effects += self._look_ups.end_pauses(self._now, self._random)
 
     def _link_down(self, event: LinkDown) -> None:
         neighbour = self._neighbours.pop(event.node, None)
@@ -256,7 +265,7 @@ class Routing:
 
     def _measured(self, event: Measured) -> None:
         neighbour = self._neighbours.get(event.node)
-        if neighbour is not None and 0 <= event.seconds < self.parameters.forget:
+        if neighbour is not None and 0 <= event.seconds < MOST_COST / _MICROSECONDS:
             neighbour.cost = max(round(event.seconds / 2 * _MICROSECONDS), self._hop_cost)
 
     def _member_down(self, event: MemberDown) -> None:
@@ -287,13 +296,21 @@ class Routing:
 
     def _begin(self, look_up: LookUp) -> None:
         if self._now >= look_up.not_before:
-            look_up.ring = 0
-            self._ask(look_up)
+            self._ask_farther(look_up)
         else:
             self._pause(look_up)
 
+    def _ask_farther(self, look_up: LookUp) -> None:
+        """Ask the next ring, or wait for the turn to ask everybody."""
+        if look_up.ring + 1 < len(self.parameters.rings) or self._look_ups.may_flood(look_up):
+            look_up.ring += 1
+            self._ask(look_up)
+        else:
+            seconds = self.parameters.shortest_wait * self._random.uniform(1.0, 2.0)
+            self._effects.append(SetTimer(look_up.destination, seconds))
+
     def _ask(self, look_up: LookUp) -> None:
-        """Ask the next ring."""
+        """Ask the ring."""
         parameters, destination = self.parameters, look_up.destination
         self.counters.look_ups += 1
         rings = parameters.rings
@@ -321,11 +338,12 @@ class Routing:
         parameters = self.parameters
         self._let_go(look_up.destination, self._look_ups.take(look_up, self._now), "too late")
         if look_up.asking:
-            look_up.ring += 1
-            if look_up.ring < (parameters.repair_rings if look_up.repair else len(parameters.rings) + 1):
-                self._ask(look_up)
+            # Everybody is asked only for what waits, and not for what somebody said that there is no way to.
+            all_rings = len(parameters.rings) + bool(look_up.waiting)
+            if look_up.ring + 1 < (parameters.repair_rings if look_up.repair else all_rings):
+                self._ask_farther(look_up)
                 return
-            look_up.over(self._now, self._random, parameters)
+            self._look_ups.over(look_up, self._now, self._random)
             self.counters.look_ups_failed += 1
             # A source knows better whether it is still worth the while, and asks everybody.
             self._let_go(look_up.destination, self._look_ups.take(look_up, self._now, relays=True), "no way")
@@ -341,7 +359,7 @@ class Routing:
         via = self._way(destination)
         if via is None:
             return
-        look_up.over(self._now, self._random, self.parameters)
+        self._look_ups.over(look_up, self._now, self._random)
         self._effects.append(CancelTimer(destination))
         for waiting in self._look_ups.take(look_up):
             relay = waiting.relay
@@ -380,8 +398,8 @@ class Routing:
             if before is None or cost < before:
                 self._seen_messages.put(key, cost, self._now)
                 self._answer(neighbour, message, 0, 0, self._next_number())
-            if before is None and hops >= self.parameters.afar:
-                self._asked_for_from_afar()
+            if before is None and hops >= self.parameters.afar and self._renown.asked(self._now):
+                self._announce()
             return
         if before is not None:
             return
@@ -455,16 +473,9 @@ class Routing:
             if ttl and hops < MOST_HOPS:
                 self._tell_all(message._replace(hops=hops + 1, ttl=ttl - 1, cost=min(cost, MOST_COST)), neighbour)
 
-    def _asked_for_from_afar(self) -> None:
-        parameters, now = self.parameters, self._now
-        self._asked = [when for when in self._asked if now - when < parameters.announce_within]
-        self._asked.append(now)
-        if len(self._asked) < parameters.announce_after or now - self._announced < parameters.announce_interval:
-            return
-        self._asked.clear()
-        self._announced = now
+    def _announce(self) -> None:
         self.counters.announcements += 1
-        node, ttl = self._node, parameters.hop_limit - 1
+        node, ttl = self._node, self.parameters.hop_limit - 1
         self._tell_all(RouteMessage(ANNOUNCE, node, node, self._next_number(), 1, ttl, 0), None)
 
     def _pass_on(self, to: Neighbour, message: RouteMessage, cost: int) -> None:

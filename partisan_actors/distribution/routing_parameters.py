@@ -43,13 +43,16 @@ class RoutingParameters:
     """How long a frame waits for a way."""
 
     first_pause: float = 0.5
-    longest_pause: float = 60.0
+    longest_pause: float = 20.0
     """Between two look-ups for one destination; doubled with each that follows within `calm`."""
 
     calm: float = 60.0
 
-    most_look_ups: int = 1024
+    most_look_ups: int = 16_384
     """Destinations that are looked up, or were lately."""
+
+    most_floods: int = 16
+    """Look-ups that ask everybody at once. Who calls all members of a large cluster gets through them in turn."""
 
     most_routes: int = 16_384
     fresh: float = 60.0
@@ -82,7 +85,7 @@ class RoutingParameters:
         relations = {
             f"1 <= hop_limit <= {MOST_HOPS}": 1 <= self.hop_limit <= MOST_HOPS,
             "0 < rings, rising": list(self.rings) == sorted({*self.rings}) and min(self.rings, default=1) > 0,
-            "0 <= repair_rings <= len(rings)": 0 <= self.repair_rings <= len(self.rings),
+            "1 <= repair_rings <= len(rings) + 1": 1 <= self.repair_rings <= len(self.rings) + 1,
             "0 < hop_cost": self.hop_cost > 0,
             "0 < hop_time": self.hop_time > 0,
             "0 < shortest_wait <= longest_wait": 0 < self.shortest_wait <= self.longest_wait,
@@ -91,6 +94,7 @@ class RoutingParameters:
             "0 < first_pause <= longest_pause": 0 < self.first_pause <= self.longest_pause,
             "0 < calm": self.calm > 0,
             "1 <= most_look_ups": self.most_look_ups >= 1,
+            "1 <= most_floods": self.most_floods >= 1,
             "1 <= most_routes": self.most_routes >= 1,
             "0 < fresh <= stale": 0 < self.fresh <= self.stale,
             "0 < forget": self.forget > 0,

@@ -47,6 +47,7 @@ __all__ = [
     "decode_route",
     "encode_relay",
     "encode_route",
+    "first_number",
     "names_of",
 ]
 
@@ -100,6 +101,11 @@ class RouteMessage(NamedTuple):
     cost: int
     known: int = 0
     bound: int = 0
+
+
+def first_number(epoch: int) -> int:
+    """Where the numbers of a life begin: its epoch is in milliseconds, and it gives fewer than 65,536 in each."""
+    return epoch << 16
 
 
 def names_of(destination: str, source: str) -> bytes:

@@ -25,10 +25,22 @@ class Relays:
         self.answers: dict[bytes, bytes] = {}  # to what is answered as it arrives, and how
         if not old:
             node.peers.identity = replace(node.peers.identity, features=node.peers.identity.features | RELAYS_FEATURE)
-        self.relaying = Relaying(
-            node.name, node.clock, self._arrived, self._undeliverable, parameters=parameters, most_waiting=most_waiting
+        self._parameters = parameters
+        self._most_waiting = most_waiting
+        self.relaying: Relaying
+        self.begin(epoch=1)
+
+    def begin(self, epoch: int) -> None:
+        """A life begins."""
+        self.relaying = self.node.peers.relaying = Relaying(
+            self.node.name,
+            self.node.clock,
+            self._arrived,
+            self._undeliverable,
+            epoch=epoch,
+            parameters=self._parameters,
+            most_waiting=self._most_waiting,
         )
-        node.peers.relaying = self.relaying
 
     def _arrived(self, source: str, body: bytes | memoryview) -> None:
         body = bytes(body)
@@ -51,11 +63,12 @@ class RelayingWorld(World):
         names: Iterable[str],
         seed: int = 1,
         capacity: int = 4096,
+        jitter: float = 0.0,
         most_waiting: int = 1 << 20,
         parameters: RoutingParameters | None = None,
         old: Iterable[str] = (),
     ) -> None:
-        super().__init__(seed, capacity=capacity)
+        super().__init__(seed, capacity=capacity, jitter=jitter)
         self.relays = {name: Relays(self.node(name), most_waiting, parameters, name in set(old)) for name in names}
 
     def __getitem__(self, name: str) -> Relays:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from random import Random
@@ -64,7 +65,7 @@ class RoutingWorld:
     def line(self, latency: float = 0.01) -> None:
         """Link each to the next."""
         names = list(self.machines)
-        for one, other in zip(names, names[1:], strict=False):
+        for one, other in itertools.pairwise(names):
             self.link(one, other, latency)
 
     def cut(self, one: str, other: str) -> None:
