@@ -9,7 +9,8 @@ It is TCP's, with what later RFCs have taught: segments are acknowledged cumulat
 trips are measured on every transmission that is echoed, and the time to repeat comes from them (RFC 6298, with a
 shorter minimum, as the peer's acknowledgements wait for no more than `acknowledge_after`). What is passed by three
 later transmissions is lost and goes again at once (RFC 5681, RFC 9002: by the order sent, so that a repeated segment
-can be found lost again). The window begins small, doubles each round trip until a loss, and is halved by one.
+can be found lost again); where nothing later could pass it, the last one is sent again as a probe (RFC 8985). The
+window begins small, doubles each round trip until a loss, and is halved by one.
 
 A relay drops what it has no room for, and says nothing; the window is how a sender finds out how much there is.
 
@@ -117,16 +118,17 @@ class Conduit:
         "_flying",
         "_flying_bytes",
         "_highest",
+        "_highest_sent",
         "_last",
         "_lost",
         "_opener",
         "_order",
         "_parameters",
+        "_probed",
         "_progress",
         "_queue",
         "_reading",
         "_recovery",
-        "_taken",
         "_timed",
         "_timer_due",
         "_written",
@@ -163,16 +165,17 @@ class Conduit:
         self._lost: deque[_Flying] = deque()
         self._order = 0  # the last one given
         self._highest = 0  # the highest that is known to have arrived
-        self._taken = 0  # what the other end has acknowledged
+        self._highest_sent = 0.0  # and when that was sent
         self._recovery = 0  # until this order has arrived, losses belong to one that was answered
         self._progress = 0.0  # when something was last acknowledged, or the first of what flies was sent
-        self._deadline = 0.0  # when the time to repeat is over
+        self._probed = False  # since then, the last segment was sent again
+        self._deadline = 0.0  # when the time to probe, or to repeat, is over
         self._timed = False  # its timer runs; it may be due earlier than that
         self._timer_due = 0.0
         self._reading = Reading(parameters.largest_window, parameters.owed)
 
     def __repr__(self) -> str:
-        return f"<Conduit {self.number:016x}, {self._taken} of {self._written + self.unsent} bytes taken>"
+        return f"<Conduit {self.number:016x}>"
 
     @property
     def idle(self) -> bool:
@@ -290,7 +293,6 @@ class Conduit:
                 break
             del flying[first.offset]
             taken += self._arrived(first, segment.echo, now)
-            self._taken = first.end
         for start, end in segment.ranges:
             for flier in flying.values():
                 if flier.offset >= end:
@@ -299,9 +301,10 @@ class Conduit:
                     taken += self._arrived(flier, segment.echo, now)
         if taken:
             self.pace.repeats = 0
+            self._probed = False
             self._progress = now
             if flying:
-                self._expect_until(now + self.pace.time_to_repeat(), now, effects)
+                self._expect_until(now + self._patience(), now, effects)
             self._look_for_lost()
             # What a window holds is not known while it is not used (RFC 7661); and a loss is dealt with first.
             if self._highest >= self._recovery and before >= self.pace.window // 2:
@@ -326,18 +329,21 @@ class Conduit:
             self.pace.measure(now - flier.sent)
         # Of one that was repeated it is not known which transmission arrived, but for the one that is echoed.
         if (flier.order == echo or not flier.repeated) and flier.order > self._highest:
-            self._highest = flier.order
+            self._highest, self._highest_sent = flier.order, flier.sent
         return max(flier.size, 1)
 
     def _look_for_lost(self) -> None:
         limit = self._highest - PASSED_BY
+        # What was sent a round trip before one that arrived, and did not, is lost too (RFC 8985): so is what a probe
+        # at the end shows, which no three can have passed.
+        long_ago = self._highest_sent - (self.pace.round_trip or 0.0)
         congested = False
         for flier in self._flying.values():
-            if flier.order > limit:
+            if flier.order > self._highest:
                 if flier.repeated:
                     continue
                 break  # those behind it were sent later
-            if not flier.there and not flier.lost:
+            if not flier.there and not flier.lost and (flier.order <= limit or flier.sent < long_ago):
                 congested = congested or flier.order > self._recovery
                 self._lose(flier)
         if congested:
@@ -355,7 +361,9 @@ class Conduit:
     def _send(self, now: float, effects: list[Effect]) -> None:
         if not self.opened or self._ended:
             return
-        window, parameters, flying = self.pace.window, self._parameters, self._flying
+        parameters, flying = self._parameters, self._flying
+        # Not all that the window holds in one burst, which no relay has room for: as what was sent is acknowledged.
+        window = min(self.pace.window, self._flying_bytes + parameters.first_window)
         while self._lost and self._flying_bytes < window:
             flier = self._lost.popleft()
             if flier.lost and not flier.there:
@@ -408,7 +416,10 @@ class Conduit:
     def _expect(self, now: float, effects: list[Effect]) -> None:
         """Something was sent: look after the time to repeat whether it arrived."""
         if not self._timed or len(self._flying) == 1:
-            self._expect_until(now + self.pace.time_to_repeat(), now, effects)
+            self._expect_until(now + self._patience(), now, effects)
+
+    def _patience(self) -> float:
+        return self.pace.time_to_repeat() if self._probed else self.pace.time_to_probe()
 
     def _expect_until(self, deadline: float, now: float, effects: list[Effect]) -> None:
         self._deadline = deadline = min(deadline, max(self._progress + self._parameters.give_up, now + 0.01))
@@ -445,6 +456,9 @@ class Conduit:
             return effects
         if now - self._progress >= parameters.give_up:
             return (Transmit((encode_control(RESET, self.number),)), *self._end("timeout"))
+        if self.opened and not self._probed:
+            self._probe(now, effects)
+            return effects
         self.pace.repeats += 1
         self._expect_until(now + self.pace.time_to_repeat(), now, effects)
         if not self.opened:
@@ -453,6 +467,17 @@ class Conduit:
         self._all_lost()
         self._send(now, effects)
         return effects
+
+    def _probe(self, now: float, effects: list[Effect]) -> None:
+        """Send the last one again: its acknowledgement shows what is missing, long before all would go again."""
+        self._probed = True
+        last = next(flier for flier in reversed(self._flying.values()) if not flier.there)
+        if not last.lost:
+            self._flying_bytes -= last.size
+        last.lost, last.repeated = False, True
+        self.repeated += 1
+        self._transmit(last, now, effects)
+        self._expect_until(now + self.pace.time_to_repeat(), now, effects)
 
     def _all_lost(self) -> None:
         """Nothing was acknowledged for long: begin again with a small window (RFC 5681, section 3.1, equation 4)."""

@@ -12,6 +12,8 @@ __all__ = ["PASSED_BY", "ConduitParameters", "Pace"]
 # RFC 6298, section 2: the weights of a new round trip in the smoothed one and in its variation.
 _GAIN = 1 / 8
 _VARIATION_GAIN = 1 / 4
+# Seconds that a timer of the other end, and ours, may be late.
+_LATE = 0.01
 # RFC 5681, section 3.2; RFC 9002, section 6.1.1.
 PASSED_BY = 3
 """So many later segments that arrived say that one is lost."""
@@ -97,6 +99,13 @@ class Pace:
         else:
             seconds = max(self.round_trip + 4 * self._variation, parameters.shortest_repeat)
         return min(seconds * 2.0 ** min(self.repeats, 10), parameters.longest_repeat)
+
+    def time_to_probe(self) -> float:
+        """Seconds after which the last segment is sent again, to hear what is missing; never above `time_to_repeat`."""
+        if self.round_trip is None:
+            return self.time_to_repeat()
+        # RFC 8985, section 7.2: two round trips, and what an acknowledgement may wait for.
+        return min(2 * self.round_trip + self._parameters.acknowledge_after + _LATE, self.time_to_repeat())
 
     def grow(self, taken: int) -> None:
         """So many bytes arrived, and the window was used."""

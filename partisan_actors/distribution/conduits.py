@@ -277,6 +277,7 @@ class Conduits:
 
     def __init__(
         self,
+        node: str,
         clock: Clock,
         send: Callable[[str, Sequence[Buffer]], object],
         parameters: ConduitParameters | None = None,
@@ -284,10 +285,12 @@ class Conduits:
         """Begin with none.
 
         Args:
+            node: this node's name.
             send: relays the body of a frame, given as buffers, to a node. It may get lost, come twice, or late; it must
                 not call back from within.
         """
         self.clock = clock
+        self._node = node
         self.parameters = parameters if parameters is not None else ConduitParameters()
         self.accepted: Callable[[Connection], Receiver | None] | None = None  # who takes those that others open
         self.bad = 0  # bodies that are no segments
@@ -311,7 +314,8 @@ class Conduits:
         """Open a conduit to the node of `address`; as `Transport.dial`."""
         dial = ConduitDial(self.clock, timeout, connected, failed)
         node = address.removeprefix(ROUTE)
-        number = self.clock.random.getrandbits(64)
+        # The last bit says which of the two opens it, so that two that open at once never draw the same number.
+        number = self.clock.random.getrandbits(63) << 1 | (self._node < node)
         connection = self._made(node, Conduit(number, True, self.parameters))
         connection.dial, dial.connection = dial, connection
         # In a step of its own: what it sends may have an effect, and that may call back.

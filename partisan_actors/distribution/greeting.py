@@ -135,6 +135,9 @@ class Greeter:
         if link.stream == SYSTEM:
             return judge(self._grounds(link, peer), link.mine, peer)
         session = self._owner.session(peer.node)
+        if session is not None and not session.linked:
+            # It is late, of a link that was given up meanwhile: by a route there is one connection.
+            return Refusal(RefusalCode.SIMULTANEOUS, text="the session has no link")
         has_it = session is not None and session.machine.streams.get(link.stream) is not None
         return judge_stream(self._grounds(link, peer), link.mine, peer, has_it)
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
+from partisan_actors.distribution.machine import SetTimer
 from partisan_actors.distribution.routing_parameters import RoutingParameters
 from partisan_actors.wire.relays import Buffer, Relay
 
@@ -74,9 +75,16 @@ class LookUps:
             look_up = self._by_destination[destination] = LookUp(destination)
         return look_up
 
-    def paused(self) -> list[LookUp]:
-        """Those for which nobody is asked now."""
-        return [look_up for look_up in self._by_destination.values() if not look_up.asking]
+    def end_pauses(self, now: float, random: Random) -> list[SetTimer]:
+        """Let all look-ups that are paused begin again, where something waits: the timers, by destination."""
+        timers = []
+        for look_up in self._by_destination.values():
+            if not look_up.asking:
+                look_up.pause, look_up.not_before = 0.0, now
+                if look_up.waiting:
+                    seconds = random.uniform(0.0, self._parameters.first_pause)
+                    timers.append(SetTimer(look_up.destination, seconds))
+        return timers
 
     def add(self, look_up: LookUp, waiting: Waiting) -> bool:
         """Let a frame wait; whether there was room."""

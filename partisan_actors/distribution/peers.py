@@ -419,6 +419,8 @@ class Peers:
         self.counters.closed += 1
         self._no_stranger(link)
         self._links.pop(link, None)
+        if self._closed and self._conduits is not None and not any(not other.routed for other in self._links):
+            self._conduits.close()  # nobody is left who could carry an answer
         if self._gone is not None and not self._links:
             self._gone()
 

@@ -215,6 +215,10 @@ class Routing:
         if look_up is None or not self._look_ups.add(look_up, waiting):
             self._let_go(destination, [waiting], "queue full")
             return
+        if waiting.relay is not None and look_up.not_before - self._now > 2 * self.parameters.first_pause:
+            # Nobody has answered lately. The source is to know at once, not when the pause is over.
+            self._let_go(destination, self._look_ups.take(look_up, self._now, relays=True), "no way")
+            return
         idle = len(look_up.waiting) == 1 and not look_up.asking
         if waiting.relay is None or idle:
             look_up.repair = waiting.relay is not None
@@ -251,12 +255,8 @@ class Routing:
         if before is None and event.node != self._node:
             self._neighbours[event.node] = Neighbour(event.node, self._hop_cost)
             self._settle(event.node)
-            for look_up in self._look_ups.paused():
-                # What nobody answered so far, somebody may answer now.
-                look_up.pause, look_up.not_before = 0.0, self._now
-                if look_up.waiting:
-                    seconds = self._random.uniform(0.0, self.parameters.first_pause)
-                    self._effects.append(SetTimer(look_up.destination, seconds))
+            # What nobody answered so far, somebody may answer now.
+            self._effects += self._look_ups.end_pauses(self._now, self._random)
 
     def _link_down(self, event: LinkDown) -> None:
         neighbour = self._neighbours.pop(event.node, None)

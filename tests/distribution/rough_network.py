@@ -44,7 +44,7 @@ class RoughNetwork:
         def send(destination: str, buffers: Sequence[bytes | memoryview]) -> None:
             self._send(node, destination, b"".join(buffers))
 
-        made = self._nodes[node] = Conduits(self.clock, send, **options)  # type: ignore[arg-type]
+        made = self._nodes[node] = Conduits(node, self.clock, send, **options)  # type: ignore[arg-type]
         return made
 
     def forget(self, node: str) -> None:

@@ -38,7 +38,7 @@ class RoutedWorld(World):
             assert relaying is not None
             relaying.send(destination, buffers)
 
-        conduits = Conduits(self.clock, send)
+        conduits = Conduits(name, self.clock, send)
         options.setdefault("parameters", PeerParameters(session=SessionParameters(idle=60.0)))
         node = super().node(name, conduits=conduits, **options)
         holder.append(node)

@@ -401,3 +401,32 @@ def test_parameters_are_checked():
     with pytest.raises(ValueError, match="idle"):
         SessionParameters(idle=0.0)
     assert PeerParameters(session=SessionParameters(idle=1.0)).session.idle == 1.0
+
+
+def test_a_node_that_goes_by_routes_stops_without_waiting_for_answers_that_cannot_come(line: RoutedWorld):
+    line.open("a", "c")
+    line["a"].session(line["c"]).send(b"last words")
+    gone: list[float] = []
+    line["a"].peers.close("stop", lambda: gone.append(line.clock.now()))
+    began = line.clock.now()
+    line.clock.until(lambda: gone, 2.0)
+    assert gone[0] - began < 0.5
+    line.clock.run(1.0)
+    assert line["c"].bodies == [b"last words"]
+    assert line["c"].told("ended") == ["stop"]
+    assert line["a"].peers.open_connections == 0
+
+
+def test_a_stream_s_connection_that_comes_when_the_link_is_given_up_is_refused():
+    world = RoutedWorld()
+    channels = (Channel("bulk"),)
+    world.by_name = {name: world.node(name, channels=channels) for name in "ab"}
+    world.link("a", "b")
+    a, b = world["a"], world["b"]
+    number = a.session(b).channels["bulk"].number
+    a.session(b).linked = False  # as it is from the moment on that it was given up
+    b.session(a).outgoing((number, 0)).send(b"x")
+    world.clock.run(0.3)
+    assert len(a.session(b).connections) == len(b.session(a).connections) == 0
+    world.clock.run(3.0)
+    assert a.bodies == [b"x"], "it rides the first connection"

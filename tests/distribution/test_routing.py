@@ -518,6 +518,21 @@ def test_what_is_relayed_waits_no_longer_than_what_is_its_own():
     assert told(effects) == [("a", NO_ROUTE)]
 
 
+def test_a_relay_that_has_asked_in_vain_tells_the_next_source_at_once():
+    one = One("a", "b")
+    one.relay("a", "x", "source")
+    for number in range(9):
+        while one.machine.waiting_bytes:
+            one.now += 0.5
+            one.step(TimerFired("x"))
+        one.now += 0.6
+        effects = one.relay("a", "x", f"source{number}")
+        if not one.machine.waiting_bytes:
+            break
+    assert told(effects) == [("a", NO_ROUTE)]
+    assert one.counters.look_ups <= 4 * PARAMETERS.repair_rings
+
+
 def test_no_route_forgets_the_way_and_looks_up_again():
     one = One("a", "b")
     one.relay("a", "me", "x", number=4, hops=2)
