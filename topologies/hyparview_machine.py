@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, ClassVar
 
-from partisan_actors.topologies.hyparview_messages import HIGH, LOW, MERGE, NONCE_BITS, OFFER, Limits
+from partisan_actors.topologies.hyparview_messages import LOW, MERGE, NONCE_BITS, OFFER, SPLIT, Limits
 from partisan_actors.topologies.hyparview_neighbourhood import RETRIES, Neighbourhood
 from partisan_actors.topologies.hyparview_parameters import HyParViewParameters
 from partisan_actors.topologies.hyparview_views import Attempt, shuffled
@@ -62,7 +62,7 @@ SHUFFLE = "shuffle"  # the only timer's key
 class HyParViewOverlay(Neighbourhood):
     """The machine of one life of one node; see the module."""
 
-    __slots__ = ("_limits", "_name", "_number", "_seeker", "_sent", "_ticking")
+    __slots__ = ("_limits", "_name", "_number", "_seeker", "_sent", "_short", "_ticking")
 
     def __init__(self, node: str, parameters: HyParViewParameters, name: str = "hyparview") -> None:
         super().__init__(node, parameters)
@@ -70,6 +70,7 @@ class HyParViewOverlay(Neighbourhood):
         # What others may name: a view of theirs, or a path.
         self._limits = Limits(1 + parameters.active_size + parameters.passive_size, parameters.arwl)
         self._ticking = False
+        self._short = False  # whether two slots were free at the last tick
         self._seeker = ""  # who was rejected last
         self._number = 0  # of the last shuffle
         self._sent: list[str] = []  # the passive names that it took along
@@ -236,10 +237,11 @@ class HyParViewOverlay(Neighbourhood):
             self._effects.append(Send(peer, ("forward_join", walker, self.parameters.arwl, bool(neighbours))))
 
     def _on_neighbor(self, node: str, nonce: int, priority: str) -> None:
+        # High, merge and split push a neighbour out; that is told of the node, which has a slot for it but for merge.
         if priority == OFFER and self.parameters.active_size - len(self._active) < 2 and node not in self._active:
             self._effects.append(Send(node, ("rejected", nonce, ())))
         else:
-            self._admit(node, nonce, forced=priority in (HIGH, MERGE))
+            self._admit(node, nonce, forced=priority not in (LOW, OFFER))
 
     def _admit(self, node: str, nonce: int, *, forced: bool) -> bool:
         """Answer a join or neighbor; whether it was accepted."""
@@ -347,6 +349,7 @@ class HyParViewOverlay(Neighbourhood):
         self._searched = False
         self._losses = 0
         self._budget = max(self._budget, RETRIES)
+        self._ask_to_split()
         self._refill()
         if self._free() > 0 and not self._searched and not self._candidate():
             # All names were tried. In a small cluster, and on an island, those that are missing are known elsewhere.
@@ -355,11 +358,20 @@ class HyParViewOverlay(Neighbourhood):
         self._start_shuffle()
         self._set_tick(self._random.uniform(0.75, 1.25))
 
+    def _ask_to_split(self) -> None:
+        """With two slots free since the last tick: ask a node that may be full to let us into one of its links."""
+        short = self._free() >= 2 and bool(self._active)
+        if short and self._short:
+            name = self._candidate()
+            if name:
+                self._try(name, SPLIT, forced=False)
+        self._short = short
+
     def _give_up_silent(self) -> None:
         """Those who have a link and do not answer, and those that neither got a link nor were found unreachable."""
         parameters = self.parameters
         for node, attempt in list(self._pending.items()):
-            patience = parameters.answer_timeout if attempt.asked else 6 * parameters.shuffle_interval
+            patience = parameters.answer_timeout if attempt.asked else 3 * parameters.shuffle_interval
             if self._now - attempt.since > patience:
                 self._give_up(node)
                 self._passive.remove(node)
