@@ -56,6 +56,8 @@ PURE = (
     *(f"distribution.{name}" for name in ("outbox", "outbox_events", "outboxes", "inbox", "log_batches")),
     *(f"distribution.causal{name}" for name in ("", "_label", "_stamps", "_log", "_channels", "_events")),
     *(f"distribution.{name}" for name in ("carrier", "streams", "flows", "assembly", "stream_dialling", "channels")),
+    *(f"testing.{name}" for name in ("virtual_time", "network", "trace", "layers", "links")),
+    *(f"testing.{name}" for name in ("members", "simulated_node", "protocols", "churn")),
 )
 
 
