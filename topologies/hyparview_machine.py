@@ -1,0 +1,592 @@
+"""HyParView (Leitão, Pereira, Rodrigues, DSN 2007): a small symmetric active view, a larger passive one for repair.
+
+Promised:
+
+- at most `active_size` neighbours, and both ends of a link agree: an entry is of one link, goes with it, and was
+  agreed on over it. A side that finds that the other does not share its view of that says so (`_disclaim`), and each
+  step of a shuffle asks, so that no one-way entry lasts;
+- a neighbour that fails is out at once, and the passive view's names are tried for its place, several side by side;
+  the unreachable are forgotten, so that after a mass failure one pass over the passive view finds who is left;
+- a node without a neighbour and without a name to try asks the cluster view for members;
+- with nothing to do: one shuffle in each interval, of at most `arwl` frames there and as many back.
+
+Where the paper is silent, or its messages would need connections to strangers:
+
+- Messages go over links only, so the answer to a shuffle goes back to the originator along the path of the walk.
+- Who is dropped for a newcomer is told its name, and asks it first: the newcomer goes into a link rather than at the
+  end of one, and nobody is left with a free slot. Who leaves names its neighbours to each other. This, not luck, keeps
+  a storm of joins through one contact in one piece.
+- A walk's end makes room for a newcomer only when that has agreed: with a full view, nobody is dropped in vain.
+- A join by a node that has neighbours is that of another part of the cluster: its neighbours' names walk too, and they
+  make room, so that several links join the two parts.
+
+Not promised: that the overlay is connected. It is so with high probability; islands are the cluster view's to find.
+Not known: who is a member. A name that is none costs one Connect. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from random import Random
+from typing import Any, ClassVar
+
+from partisan_actors.topologies.hyparview_messages import HIGH, LOW, MERGE, NONCE_BITS, Limits
+from partisan_actors.topologies.hyparview_parameters import HyParViewParameters
+from partisan_actors.topologies.hyparview_views import Attempt, Bond, PassiveView, shuffled
+from partisan_actors.topologies.overlay import (
+    CancelTimer,
+    Connect,
+    Disconnect,
+    Effect,
+    Event,
+    FindMembers,
+    Joined,
+    Leave,
+    LinkDown,
+    LinkUp,
+    MemberDown,
+    MembersFound,
+    MemberUp,
+    Message,
+    Send,
+    SetTimer,
+    TimerFired,
+    Unreachable,
+)
+
+__all__ = ["SHUFFLE", "HyParViewOverlay"]
+
+SHUFFLE = "shuffle"  # the only timer's key
+_RETRIES = 3  # how many candidates that may refuse are asked in an interval in which nothing was lost
+
+
+class HyParViewOverlay:
+    """The machine of one life of one node; see the module.
+
+    `refused` counts what others sent and was not taken in, by reason.
+    """
+
+    __slots__ = (
+        "_active",
+        "_budget",
+        "_effects",
+        "_left",
+        "_limits",
+        "_linked",
+        "_name",
+        "_node",
+        "_now",
+        "_number",
+        "_passive",
+        "_pending",
+        "_random",
+        "_reserved",
+        "_searched",
+        "_seeker",
+        "_sent",
+        "_tags",
+        "_ticking",
+        "_tried",
+        "parameters",
+        "refused",
+    )
+
+    def __init__(self, node: str, parameters: HyParViewParameters, name: str = "hyparview") -> None:
+        self.parameters = parameters
+        self.refused: dict[str, int] = {}
+        self._node = node
+        self._name = name
+        self._active: dict[str, Bond] = {}
+        self._pending: dict[str, Attempt] = {}
+        self._passive = PassiveView(parameters.passive_size)
+        self._linked: set[str] = set()
+        self._reserved = parameters.slots
+        self._tags: dict[str, str] = {}  # of members whose tag has slots
+        self._limits = Limits(1 + parameters.active_size + parameters.passive_size, parameters.arwl)
+        self._tried: dict[str, str] = {}  # who refused since the last tick, and at which priority
+        self._budget = _RETRIES  # how many more may refuse until the next tick
+        self._searched = False  # whether the cluster view was asked since the last tick
+        self._seeker = ""  # who was rejected last
+        self._number = 0  # of the last shuffle
+        self._sent: list[str] = []  # the passive names that it took along
+        self._left = False
+        self._ticking = False
+        self._now = 0.0
+        self._random: Random
+        self._effects: list[Effect]
+
+    # What others ask
+
+    @property
+    def name(self) -> str:
+        """What the handshake says."""
+        return self._name
+
+    @property
+    def active(self) -> Sequence[str]:
+        """The active view: the neighbours that have agreed, sorted."""
+        return sorted(self._active)
+
+    @property
+    def passive(self) -> Sequence[str]:
+        """The passive view, sorted."""
+        return sorted(self._passive.names)
+
+    def neighbours(self) -> list[str]:
+        """The active view, and those that are asked to be in it."""
+        return sorted([*self._active, *self._pending])
+
+    def gossip(self, linked: Sequence[str]) -> Sequence[str]:
+        """The active view: symmetrical, and connected as long as the overlay is."""
+        return [node for node in linked if node in self._active]
+
+    def step(self, event: Event, now: float, random: Random) -> Sequence[Effect]:
+        """Take one event in; see `overlay`."""
+        self._now, self._random = now, random
+        effects = self._effects = []
+        if not self._ticking and not self._left:
+            self._ticking = True
+            self._set_tick(random.random())
+        if type(event) is Message:
+            if not self._left:
+                self._message(event.node, event.payload)
+        else:
+            self._happened(event)
+        return effects
+
+    def _happened(self, event: Event) -> None:
+        """Any event but a message."""
+        match event:
+            case LinkUp(node):
+                self._link_up(node)
+            case LinkDown(node):
+                self._link_down(node)
+            case Unreachable(node):
+                self._unreachable(node)
+            case TimerFired(key):
+                self._timer_fired(key)
+            case MemberUp(node, tag):
+                self._member_up(node, tag)
+            case MemberDown(node):
+                self._member_down(node)
+            case Joined(node):
+                self._joined(node)
+            case MembersFound(nodes):
+                self._members_found(nodes)
+            case Leave():
+                self._leave()
+
+    # Links, members, and the own will
+
+    def _link_up(self, node: str) -> None:
+        self._linked.add(node)
+        attempt = self._pending.get(node)
+        if attempt is not None and not attempt.asked:
+            self._ask(node, attempt)
+
+    def _link_down(self, node: str) -> None:
+        self._linked.discard(node)
+        attempt = self._pending.get(node)
+        if node in self._active:
+            # At once: an entry that is dead would refuse a survivor who asks for its place (papers: 52 % instead of
+            # 100 % reliability after 80 % failed).
+            self._drop(node)
+            self._lost()
+        elif attempt is not None and attempt.asked:
+            if attempt.retried:
+                self._give_up(node)
+                self._refill()
+            else:  # its last link, perhaps, which it closed before it had heard of our question
+                attempt.asked, attempt.retried = False, True
+                self._effects.append(Connect(node))
+
+    def _unreachable(self, node: str) -> None:
+        attempt = self._pending.get(node)
+        if attempt is not None and not attempt.asked:
+            self._give_up(node)
+            self._passive.remove(node)
+            self._refill()
+
+    def _member_up(self, node: str, tag: str) -> None:
+        if any(tag == reserved for reserved, _ in self._reserved):
+            self._tags[node] = tag
+        else:
+            self._tags.pop(node, None)
+
+    def _member_down(self, node: str) -> None:
+        self._tags.pop(node, None)
+        self._tried.pop(node, None)
+        self._passive.remove(node)
+        if node in self._active:
+            self._drop(node)
+            self._lost()
+        elif node in self._pending:
+            self._give_up(node)
+            self._refill()
+
+    def _joined(self, node: str) -> None:
+        self._left = False
+        if not self._ticking:
+            self._ticking = True
+            self._set_tick(self._random.random())
+        self._budget = self.parameters.passive_size
+        if node == self._node or node in self._active:
+            return
+        attempt = self._pending[node] = Attempt(MERGE, True, self._now)
+        attempt.asked, attempt.nonce = True, self._random.getrandbits(NONCE_BITS)
+        self._linked.add(node)
+        self._effects += (Connect(node), Send(node, ("join", attempt.nonce, tuple(self._active))))
+
+    def _members_found(self, nodes: tuple[str, ...]) -> None:
+        if not self._left:
+            self._remember(nodes, [])
+            self._refill()
+
+    def _leave(self) -> None:
+        """Name the neighbours to each other round a ring, so that they keep as many as they have."""
+        peers = shuffled(list(self._active), len(self._active), self._random)
+        for place, peer in enumerate(peers):
+            following = peers[(place + 1) % len(peers)]
+            instead = (following,) if following != peer else ()
+            self._effects.append(Send(peer, ("disconnect", self._active[peer].theirs, instead, False)))
+        for peer in peers:
+            self._drop(peer)
+        for peer in list(self._pending):
+            self._give_up(peer)
+        self._passive.clear()
+        self._left, self._ticking = True, False
+        self._effects.append(CancelTimer(SHUFFLE))
+
+    # Candidates
+
+    def _lost(self) -> None:
+        """Refill after a loss: whoever is in the passive view may be asked."""
+        self._budget = self.parameters.passive_size
+        self._refill()
+
+    def _refill(self, first: Iterable[str] = ()) -> None:
+        """Ask so many candidates side by side as there are free slots, those of `first` before others."""
+        if self._left:
+            return
+        preferred = [name for name in first if self._askable(name)]
+        free = self._free()
+        while free > 0 and (self._budget > 0 or not self._active):
+            name = preferred.pop(0) if preferred else self._candidate()
+            if not name:
+                break
+            self._try(name, "", forced=False)
+            free -= 1
+        if not self._active and not self._pending and not self._searched:
+            self._searched = True
+            self._effects.append(FindMembers(self.parameters.passive_size))
+
+    def _free(self) -> int:
+        """How many more neighbours may be asked for."""
+        return self.parameters.active_size - len(self._active) - len(self._pending)
+
+    def _candidate(self) -> str:
+        names = [name for name in self._passive.names if self._askable(name)]
+        return names[int(self._random.random() * len(names))] if names else ""
+
+    def _askable(self, name: str) -> bool:
+        if name == self._node or name in self._pending or name in self._active:
+            return False
+        refused = self._tried.get(name)
+        if refused is not None and (self._active or refused != LOW):
+            return False
+        return not self._reserved or self._has_room(name)
+
+    def _try(self, node: str, priority: str, *, forced: bool) -> None:
+        attempt = self._pending[node] = Attempt(priority, forced, self._now)
+        self._effects.append(Connect(node))
+        if node in self._linked:
+            self._ask(node, attempt)
+
+    def _ask(self, node: str, attempt: Attempt) -> None:
+        priority = attempt.priority
+        if not priority:
+            # One at a time may push another node's neighbour out: those that follow find the view no longer empty.
+            others = self._pending.values()
+            alone = not self._active and not any(other.asked and other.priority == HIGH for other in others)
+            priority = attempt.priority = HIGH if alone else LOW
+        attempt.asked, attempt.nonce, attempt.since = True, self._random.getrandbits(NONCE_BITS), self._now
+        self._effects.append(Send(node, ("neighbor", attempt.nonce, priority)))
+
+    def _give_up(self, node: str) -> None:
+        """Ask no longer."""
+        del self._pending[node]
+        self._close(node)
+
+    def _close(self, node: str) -> None:
+        """Want its link no more."""
+        self._linked.discard(node)
+        self._effects.append(Disconnect(node))
+
+    def _remember(self, names: Iterable[str], sent: list[str]) -> None:
+        for name in names:
+            if name != self._node and name not in self._active:
+                self._passive.add(name, self._random, sent)
+
+    # Slots
+
+    def _has_room(self, node: str) -> bool:
+        """Whether there is a slot for this member; free ones that are reserved are for their tags only."""
+        free = self.parameters.active_size - len(self._active)
+        if free <= 0 or not self._reserved:
+            return free > 0
+        tag = self._tags.get(node, "")
+        for reserved, slots in self._reserved:
+            missing = slots - self._held(reserved)
+            if missing > 0:
+                if reserved == tag:
+                    return True
+                free -= missing
+        return free > 0
+
+    def _held(self, tag: str) -> int:
+        return sum(self._tags.get(node) == tag for node in self._active)
+
+    def _make_room(self, node: str) -> bool:
+        """See that there is a slot for this member: if need be some neighbour goes, but none in a reserved slot."""
+        if self._has_room(node):
+            return True
+        victims = list(self._active)
+        for tag, slots in self._reserved:
+            if self._held(tag) <= slots:
+                victims = [victim for victim in victims if self._tags.get(victim) != tag]
+        if not victims:
+            return False
+        self._dismiss(victims[int(self._random.random() * len(victims))], (node,))
+        return self._has_room(node)
+
+    def _dismiss(self, node: str, instead: tuple[str, ...]) -> None:
+        """End it with a neighbour, and tell it who looks for one."""
+        self._effects.append(Send(node, ("disconnect", self._active[node].theirs, instead, True)))
+        self._drop(node)
+        self._passive.add(node, self._random, [])
+
+    def _drop(self, node: str) -> None:
+        del self._active[node]
+        self._close(node)
+
+    def _adopt(self, node: str, mine: int, theirs: int) -> None:
+        self._active[node] = Bond(mine, theirs)
+        self._passive.remove(node)
+
+    # What others send
+
+    def _message(self, node: str, payload: Any) -> None:
+        if type(payload) is not tuple or not payload or type(payload[0]) is not str:
+            self._refuse("shape")
+            return
+        kind = payload[0]
+        if kind == "shuffle":
+            self._shuffle(node, payload)
+        elif kind == "shuffle_reply":
+            self._shuffle_reply(node, payload)
+        else:
+            fault = self._limits.fault(payload)
+            if fault:
+                self._refuse(fault)
+            else:
+                self._HANDLERS[kind](self, node, *payload[1:])
+
+    def _refuse(self, reason: str) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def _disclaim(self, node: str, theirs: int) -> None:
+        """Tell a node that it is no neighbour in the way that it thinks; it drops us if it still thinks so."""
+        self._refuse("stale")
+        self._effects.append(Send(node, ("disconnect", theirs, (), True)))
+
+    def _on_join(self, node: str, nonce: int, neighbours: tuple[str, ...]) -> None:
+        if not self._admit(node, nonce, forced=True):
+            return
+        walkers = [node, *(name for name in neighbours if name != self._node)]
+        others = [peer for peer in self._active if peer != node]
+        for place, peer in enumerate(others):
+            walker = walkers[place % len(walkers)]
+            self._effects.append(Send(peer, ("forward_join", walker, self.parameters.arwl, bool(neighbours))))
+
+    def _on_neighbor(self, node: str, nonce: int, priority: str) -> None:
+        self._admit(node, nonce, forced=priority != LOW)
+
+    def _admit(self, node: str, nonce: int, *, forced: bool) -> bool:
+        """Answer a join or neighbor; whether it was accepted."""
+        bond = self._active.get(node)
+        if bond is not None:
+            bond.theirs = nonce  # it asked as we did, or has lost its half
+            self._effects.append(Send(node, ("accepted", nonce, bond.mine)))
+            return True
+        attempt = self._pending.pop(node, None)
+        forced = forced or (attempt is not None and attempt.forced)
+        if not (self._make_room(node) if forced else self._has_room(node)):
+            # Those who ask in vain are told of each other: so two nodes with a free slot each find one another.
+            instead = (self._seeker,) if self._seeker and self._seeker != node else ()
+            self._seeker = node
+            self._effects.append(Send(node, ("rejected", nonce, instead)))
+            if attempt is not None:
+                self._close(node)  # it may have accepted: then it drops us with the link
+            return False
+        asked = attempt is not None and attempt.asked
+        mine = attempt.nonce if attempt is not None and asked else self._random.getrandbits(NONCE_BITS)
+        self._adopt(node, mine, nonce)
+        self._effects += (Connect(node), Send(node, ("accepted", nonce, mine)))
+        return True
+
+    def _on_accepted(self, node: str, mine: int, theirs: int) -> None:
+        attempt = self._pending.get(node)
+        bond = self._active.get(node)
+        if attempt is not None and attempt.asked and attempt.nonce == mine:
+            del self._pending[node]
+            if self._make_room(node) if attempt.forced else self._has_room(node):
+                self._adopt(node, mine, theirs)
+            else:
+                self._effects.append(Send(node, ("disconnect", theirs, (), True)))
+                self._close(node)
+            self._refill()
+        elif bond is None or bond.mine != mine:
+            self._disclaim(node, theirs)
+
+    def _on_rejected(self, node: str, mine: int, instead: tuple[str, ...]) -> None:
+        attempt = self._pending.get(node)
+        bond = self._active.get(node)
+        if attempt is not None and attempt.asked and attempt.nonce == mine:
+            self._tried[node] = attempt.priority
+            self._budget -= 1
+            self._give_up(node)
+            self._remember(instead, [])
+            self._refill(instead)
+        elif bond is not None and bond.mine == mine:
+            # Both asked at once, and between our answer and its own it ran out of room.
+            self._on_disconnect(node, mine, instead, True)
+        else:
+            self._refuse("stale")
+
+    def _on_disconnect(self, node: str, mine: int, instead: tuple[str, ...], staying: bool) -> None:
+        bond = self._active.get(node)
+        if bond is None or bond.mine != mine:
+            self._refuse("stale")
+            return
+        self._drop(node)
+        if staying:
+            self._remember((node,), [])
+            self._tried[node] = LOW  # it has just had to choose
+        else:
+            self._passive.remove(node)
+        self._remember(instead, [])
+        self._budget = self.parameters.passive_size
+        self._refill(instead)
+
+    def _on_forward_join(self, sender: str, node: str, ttl: int, merging: bool) -> None:
+        if sender not in self._active:
+            self._refuse("stranger")
+            return
+        others = [peer for peer in self._active if peer not in (sender, node)]
+        if ttl > 0 and others:
+            if ttl == self.parameters.prwl:
+                self._remember((node,), [])
+                self._refill((node,))
+            peer = others[int(self._random.random() * len(others))]
+            self._effects.append(Send(peer, ("forward_join", node, ttl - 1, merging)))
+        elif node != self._node and node not in self._active and node not in self._pending:
+            # Bounded: names cost the sender nothing.
+            if len(self._pending) < self.parameters.passive_size:
+                self._try(node, MERGE if merging else LOW, forced=True)
+
+    _HANDLERS: ClassVar[dict[str, Any]] = {
+        "join": _on_join,
+        "neighbor": _on_neighbor,
+        "accepted": _on_accepted,
+        "rejected": _on_rejected,
+        "disconnect": _on_disconnect,
+        "forward_join": _on_forward_join,
+    }
+
+    # Shuffles
+
+    def _timer_fired(self, key: object) -> None:
+        if key == SHUFFLE and not self._left:
+            self._tick()
+
+    def _set_tick(self, share: float) -> None:
+        self._effects.append(SetTimer(SHUFFLE, self.parameters.shuffle_interval * share))
+
+    def _tick(self) -> None:
+        self._give_up_silent()
+        self._tried.clear()
+        self._searched = False
+        self._budget = max(self._budget, _RETRIES)
+        self._refill()
+        if self._free() > 0 and not self._searched and not self._candidate():
+            # All names were tried. In a small cluster, and on an island, those that are missing are known elsewhere.
+            self._searched = True
+            self._effects.append(FindMembers(self.parameters.active_size))
+        self._start_shuffle()
+        self._set_tick(self._random.uniform(0.75, 1.25))
+
+    def _give_up_silent(self) -> None:
+        """Those who have a link and do not answer, and those that neither got a link nor were found unreachable."""
+        parameters = self.parameters
+        for node, attempt in list(self._pending.items()):
+            patience = parameters.answer_timeout if attempt.asked else 6 * parameters.shuffle_interval
+            if self._now - attempt.since > patience:
+                self._give_up(node)
+                self._passive.remove(node)
+
+    def _start_shuffle(self) -> None:
+        if not self._active:
+            return
+        parameters, random = self.parameters, self._random
+        peers = shuffled(list(self._active), parameters.shuffle_active, random)
+        target = list(self._active)[int(random.random() * len(self._active))]
+        self._sent = self._passive.sample(parameters.shuffle_passive, random)
+        self._number += 1
+        names = (self._node, *peers, *self._sent)
+        self._pass_shuffle(target, parameters.arwl - 1, self._number, (self._node,), names)
+
+    def _pass_shuffle(self, target: str, ttl: int, number: int, path: tuple[str, ...], names: tuple[str, ...]) -> None:
+        self._effects.append(Send(target, ("shuffle", self._active[target].mine, number, ttl, path, names)))
+
+    def _shuffle(self, sender: str, payload: tuple[Any, ...]) -> None:
+        fault = self._limits.shuffle_fault(payload, sender)
+        if fault:
+            self._refuse(fault)
+            return
+        _, nonce, number, ttl, path, names = payload
+        bond = self._active.get(sender)
+        if bond is None or bond.theirs != nonce:
+            self._disclaim(sender, nonce)
+            return
+        if ttl > 0:
+            # Who has had it is left out, so that the walk gets away, and the way back is no detour.
+            others = [peer for peer in self._active if peer not in path]
+            if others:
+                target = others[int(self._random.random() * len(others))]
+                self._pass_shuffle(target, ttl - 1, number, (*path, self._node), names)
+                return
+        answer = self._passive.sample(len(names), self._random)
+        self._effects.append(Send(sender, ("shuffle_reply", number, path[:-1], tuple(answer))))
+        self._remember(names, answer)
+        self._refill()
+
+    def _shuffle_reply(self, sender: str, payload: tuple[Any, ...]) -> None:
+        fault = self._limits.reply_fault(payload)
+        if fault:
+            self._refuse(fault)
+            return
+        _, number, path, names = payload
+        if sender not in self._active:
+            self._refuse("stranger")
+        elif path:
+            if path[-1] in self._active:
+                self._effects.append(Send(path[-1], ("shuffle_reply", number, path[:-1], names)))
+            else:
+                self._refuse("path")
+        else:
+            if len(names) > 1 + self.parameters.shuffle_active + self.parameters.shuffle_passive:
+                self._refuse("oversized")
+                return
+            sent = self._sent if number == self._number else []
+            self._remember(names, sent)
+            self._refill()
