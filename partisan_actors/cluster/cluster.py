@@ -20,6 +20,7 @@ import structlog
 
 from partisan_actors.cluster import global_names
 from partisan_actors.cluster import view_events as view
+from partisan_actors.cluster.broadcasting import Broadcasting
 from partisan_actors.cluster.global_names import GlobalNames
 from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.joining import JoinAttempt
@@ -116,9 +117,10 @@ class Cluster:
         self.naming = Naming(
             runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
         )
+        self.broadcasting = Broadcasting(runtime, self.codec, self.remote, self._gossip)
         runtime.causal_labels = tuple(settings.labels)
         runtime.channels = {channel.name: channel.monotonic for channel in settings.channels}
-        runtime.router = ClusterRouter(self.remote, spawning, self.naming, self.members)
+        runtime.router = ClusterRouter(self.remote, spawning, self.naming, self.members, self.broadcasting)
         runtime.scheduler.dirty = self.peers.dirty
         runtime.scheduler.flush = self.peers.flush
 
@@ -181,11 +183,13 @@ class Cluster:
         self._overlay_timers.close()
         self._parting_timers.close()
         self.naming.close()
+        self.broadcasting.close()
 
     def leave(self) -> None:
         """Leave the cluster; the others are told."""
         self._fail_joins("the node is leaving")
         self._step_view(view.Leave())
+        self.broadcasting.left()
         self.peers.leave("leave")
 
     def join(self, address: str, timeout: float, done: Callable[[Any, BaseException | None], None]) -> JoinAttempt:
@@ -287,6 +291,9 @@ class Cluster:
     def _received_other(self, session: Session, signal: Signal) -> None:
         if session.node in self._parting:
             return
+        if signal.kind in (signals.BROADCAST, signals.BROADCAST_CONTROL):
+            self.broadcasting.received(session.node, signal)
+            return
         payload = self.codec.decode(signal.payload)
         if signal.kind == signals.MEMBERSHIP:
             self._step_view(view.ViewReceived(session.node, payload))
@@ -324,11 +331,13 @@ class Cluster:
                 self._ups += 1
                 self._runtime.tell_node_watchers(NodeUp(node))
                 self.naming.step(global_names.MemberUp(node, bits))
+                self.broadcasting.member_up(node, bits)
                 _log.info("node_up", node=self._runtime.home.node, peer=node)
             case view.NodeDown(node, bits, reason):
                 self._runtime.tell_node_watchers(NodeDown(node, reason))
                 self.naming.member_down(node, bits)
                 self.remote.causality.member_down(node)
+                self.broadcasting.member_down(node, bits)
                 self._downs += 1
                 _log.info("node_down", node=self._runtime.home.node, peer=node, reason=reason)
             case view.Connect(node, addresses):
@@ -367,6 +376,11 @@ class Cluster:
                     self._overlay_timers.set(key, seconds)
                 case overlay.CancelTimer(key):
                     self._overlay_timers.cancel(key)
+        self.broadcasting.look()
+
+    def _gossip(self) -> list[str]:
+        linked = sorted(session.node for session in self.peers.sessions() if session.node not in self._parting)
+        return list(self._overlay.gossip(linked))
 
     def _disconnect(self, node: str) -> None:
         self.peers.forget(node)

@@ -67,9 +67,7 @@ class Newcomer:
 
     def asked(self, node: str, effects: list[Effect]) -> None:
         """`node` wants to know."""
-        if node not in self._since:
-            return
-        if not self.synchronised:
+        if not self.synchronised and node in self._since:
             self._waiting[node] = None
         self._tell(node, effects)
 
@@ -110,7 +108,8 @@ class Newcomer:
 
     def _tell(self, node: str, effects: list[Effect]) -> None:
         passed_on: dict[Any, list[int]] = {}
-        for kept in self._log.since(self._since[node]):
+        # One to which no link is up here yet has been passed on nothing: what comes now is above these marks.
+        for kept in self._log.since(self._since.get(node, self._log.sequence)):
             passed_on.setdefault(kept.root, []).append(kept.number)
         terms: list[tuple[Any, ...]] = []
         for state in self._roots:
