@@ -246,6 +246,21 @@ def test_a_killed_handlers_process_loses_at_most_what_it_had_at_hand(nodes):  # 
     wait_until(lambda: handler.messages == [1, 2, 3])
 
 
+def test_a_node_stops_whatever_waits_for_its_handlers(nodes):  # noqa: F811
+    a = nodes.start("a")
+
+    class Stuck(BroadcastHandler):
+        def handle(self, message: Any) -> None:
+            sleep(3600.0)
+
+    for number in range(3):
+        a.run(broadcast, number, Stuck)
+    clock = cluster_of(a)._runtime.clock
+    began = clock.now()
+    a.stop()
+    assert clock.now() - began < 2.0
+
+
 def test_a_gap_is_told_to_every_handler(nodes):  # noqa: F811
     a = nodes.start("a")
     (handler,) = registered([a])

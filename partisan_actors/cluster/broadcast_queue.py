@@ -15,7 +15,7 @@ import structlog
 
 from partisan_actors.cluster.broadcast_events import Root
 from partisan_actors.cluster.broadcast_handler import BroadcastHandler, BroadcastId
-from partisan_actors.processes.process import Process
+from partisan_actors.processes.process import Process, is_reason
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.wire.codec import Codec, DecodeError
 
@@ -125,7 +125,8 @@ class HandlerQueue:
     def down(self, reason: Any) -> None:
         """The process has ended; if somebody killed it, what waits is not theirs to lose."""
         self._process = None
-        if self._calls:
+        # A node that stops tells everybody "shutdown", until nobody is left.
+        if self._calls and not is_reason(reason, "shutdown"):
             self._start()
 
     def _run(self) -> None:
