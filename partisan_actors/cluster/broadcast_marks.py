@@ -54,8 +54,13 @@ class Marks:
 
     @property
     def missing(self) -> tuple[tuple[int, int], ...]:
-        """The ranges below `high` that were not seen."""
-        return tuple((first, last) for first, last, _ in self._missing)
+        """The ranges up to `high` that were not seen; those that touch, known at different times, as one."""
+        ranges: list[tuple[int, int]] = []
+        for first, last, _ in self._missing:
+            if ranges and ranges[-1][1] == first - 1:
+                first = ranges.pop()[0]
+            ranges.append((first, last))
+        return tuple(ranges)
 
     @property
     def holes(self) -> int:

@@ -98,7 +98,7 @@ class Plumtree:
         self._announcements = Announcements(parameters)
         self._repair = AntiEntropy(self.root, parameters, self._roots, self._log, self._trees)
         self._number = 0  # of the last broadcast
-        self._times: deque[float] = deque(maxlen=max(parameters.own_tree_after, 1))  # of the last ones
+        self._times: deque[float] = deque(maxlen=parameters.own_tree_after)  # of the last ones
         self._timers: set[tuple[str, str]] = set()  # of those for the whole node, which run
         self._now = 0.0
         self._random: Random
@@ -225,9 +225,11 @@ class Plumtree:
 
     def _has_own_tree(self) -> bool:
         times, after = self._times, self.parameters.own_tree_after
-        recent = len(times) == after and times[0] >= self._now - self.parameters.own_tree_window
+        if not after:
+            return True
+        often = len(times) == after and times[0] >= self._now - self.parameters.own_tree_window
         times.append(self._now)
-        return after == 0 or recent
+        return often
 
     def _take(self, state: RootState, gossip: Gossip, sender: str | None, entry: MissingMessage | None) -> None:
         """Deliver a new message, and pass it on: EagerPush and LazyPush."""

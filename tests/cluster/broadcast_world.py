@@ -152,6 +152,10 @@ class World:
             self.unlink(*link)
         return cut
 
+    def neighbours(self, name: str) -> list[str]:
+        """Those that there is a link to."""
+        return [link[link[0] == name] for link in sorted(self.links) if name in link]
+
     # What they do
 
     def broadcast(self, name: str, payload: bytes = b"x", handler: str = "h") -> tuple[Root, int]:
