@@ -153,11 +153,10 @@ class Plumtree:
         self._now, self._random = now, random
         effects = self._effects = []
         self._repair.turn(now, random, effects)
+        if type(event) is BroadcastReceived:  # hot path: nearly all are; 0.5 us less than by the pattern
+            self._received(event.node, event.message)
+            return effects
         match event:
-            case BroadcastReceived(node, message):
-                self._received(node, message)
-                if self._repair.holes:
-                    self._start(_SWEEP, self.parameters.retention / _SWEEPS)
             case TimerFired((kind, node)):
                 self._timer_fired(str(kind), str(node))
             case Broadcast(handler, payload):
@@ -269,6 +268,8 @@ class Plumtree:
         fault = handle(node, message) if handle is not None else "message"  # type: ignore[arg-type]
         if fault is not None:
             self._refuse(node, fault)
+        if self._repair.holes:
+            self._start(_SWEEP, self.parameters.retention / _SWEEPS)
 
     def _refuse(self, node: str, reason: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1
