@@ -20,6 +20,7 @@ from partisan_actors.cluster.broadcast_events import (
     Refused,
     Root,
     SendBroadcast,
+    Unavailable,
 )
 from partisan_actors.cluster.plumtree import Plumtree
 from partisan_actors.distribution.machine import SetTimer, TimerFired
@@ -376,6 +377,109 @@ def test_a_root_that_is_long_down_is_forgotten_and_not_before():
     node.now += 2.0
     node.fire("exchange")
     assert node.machine.sizes()["roots"] == 0
+
+
+def test_a_new_message_over_a_lazy_link_makes_it_eager():
+    node = Node("a", "b")
+    node.receive("b", ("prune", *R, False))
+    node.gossip("b")
+    assert node.machine.lazy_peers(None) == []
+
+
+def test_nothing_is_announced_to_a_neighbour_that_has_gone():
+    node = Node("a", "b", "c")
+    node.receive("b", ("prune", *R, False))
+    node.gossip("a")
+    node.step(NeighbourDown("b"))
+    assert sent(node.fire("ihave")) == []
+
+
+def test_a_newcomer_is_told_what_was_seen_but_for_what_is_passed_on_to_it():
+    node = Node("a")
+    node.gossip("a", 1)
+    node.gossip("a", 3)
+    node.step(NeighbourUp("new"))
+    node.gossip("a", 4)
+    assert sent(node.receive("new", ("synchronise",))) == [
+        (("new",), ("marks", True, True, (("r", 7, 4, ((2, 2), (4, 4))),)))
+    ]
+    assert sent(node.receive("other", ("synchronise",))) == [
+        (("other",), ("marks", True, True, (("r", 7, 4, ((2, 2),)),)))
+    ]
+    new = Node()
+    new.step(NeighbourUp("me"))
+    new.receive("me", ("marks", True, True, (("r", 7, 4, ((2, 2), (4, 4))),)))
+    assert [new.machine.seen(R, number) for number in (1, 2, 3, 4)] == [True, False, True, False]
+
+
+def test_marks_of_many_roots_come_in_several_frames_and_count_when_all_are_there():
+    node = Node("a")
+    for bits in range(1200):
+        node.gossip("a", root=Root("r", bits))
+    frames = [message for _, message in sent(node.receive("new", ("synchronise",)))]
+    assert [len(frame[3]) for frame in frames] == [500, 500, 200]
+    new = Node()
+    new.step(NeighbourUp("me"))
+    for frame in frames:
+        assert not new.machine.synchronised
+        new.receive("me", frame)
+    assert new.machine.synchronised and new.machine.sizes()["roots"] == 1200
+
+
+def test_a_neighbour_that_is_new_itself_is_believed_only_when_time_is_up():
+    new = Node()
+    assert new.step(NeighbourUp("a"))[:2] == [
+        SendBroadcast(("a",), ("synchronise",), False),
+        SetTimer(("synchronise", ""), 2.0),
+    ]
+    new.receive("a", ("marks", False, True, (("r", 7, 2, ()),)))
+    assert not new.machine.synchronised
+    assert sent(new.receive("a", ("digest", 5))) == []
+    assert sent(new.receive("a", ("synchronise",))) == [(("a",), ("marks", False, True, (("r", 7, 2, ()),)))]
+    assert sent(new.fire("synchronise"))[0][1][:2] == ("marks", True)  # who has asked is told again
+    assert new.machine.synchronised and new.machine.seen(R, 2)
+
+
+def test_what_one_neighbour_was_asked_for_is_not_asked_of_another():
+    node = Node("a", "b")
+    for neighbour in ("a", "b"):
+        node.receive(neighbour, ("summary", True, (), (("r", 7, 3, ()),)))
+    assert sent(node.fire("pull", "a")) == [(("a",), ("pull", (("r", 7, ((1, 3),)),)))]
+    node.receive("b", ("summary", True, (), (("r", 7, 4, ()),)))
+    assert sent(node.fire("pull", "b")) == [(("b",), ("pull", (("r", 7, ((4, 4),)),)))]
+
+
+def test_a_pull_goes_on_until_all_is_served_and_ends_where_nothing_comes():
+    node = Node("a", parameters=PlumtreeParameters(pull_count=2))
+    node.receive("a", ("summary", True, (), (("r", 7, 5, ()),)))
+    assert sent(node.fire("pull", "a")) == [(("a",), ("pull", (("r", 7, ((1, 2),)),)))]
+    node.receive("a", ("answer", *R, 1, 1, False, 0, "h", b"p"))
+    assert sent(node.receive("a", ("served", True, b""))) == [(("a",), ("pull", (("r", 7, ((2, 3),)),)))]
+    assert sent(node.receive("a", ("served", True, b""))) == [(("a",), ("pull", (("r", 7, ((4, 5),)),)))]
+    assert sent(node.receive("a", ("served", False, b""))) == []
+    assert sent(node.receive("a", ("served", False, b""))) == []
+
+
+def test_a_pull_is_served_as_far_as_the_log_goes_and_no_more_than_fits():
+    node = Node("a", parameters=PlumtreeParameters(pull_count=3, retention_count=4))
+    for number in range(1, 7):
+        node.gossip("a", number)  # 1 and 2 are kept no more
+    effects = node.receive("a", ("pull", (("r", 7, ((1, 9),)), ("q", 1, ((1, 1),)))))
+    kinds = [(message[0], message[3] if message[0] == "answer" else message[1]) for _, message in sent(effects)]
+    assert kinds == [("answer", 3), ("answer", 4), ("answer", 5), ("served", True)]
+    assert [effect for effect in effects if isinstance(effect, Unavailable)] == [Unavailable("a", R, 1, 2)]
+
+
+def test_each_branch_that_differs_has_its_turn():
+    node = Node("a")
+    for bits in range(2000):
+        node.gossip("a", root=Root("r", bits))
+    looked = set()
+    for _ in range(40):
+        for _, message in sent(node.receive("a", ("branches", (0,) * 64))):
+            assert message[0] in ("summary", "leaves")
+            looked |= {part - 4096 for part in message[2]} if message[0] == "summary" else {p[0] for p in message[1]}
+    assert looked == set(range(64))
 
 
 @pytest.mark.parametrize(
