@@ -53,6 +53,8 @@ PURE = (
     *(f"cluster.{name}" for name in ("membership", "member_table", "records", "suspicion", "probing", "peer_service")),
     *(f"cluster.view_{name}" for name in ("events", "messages", "news", "parameters")),
     *(f"cluster.{name}" for name in ("global_names", "name_events", "name_table")),
+    *(f"cluster.broadcast_{name}" for name in ("events", "log", "marks", "roots", "terms")),
+    *(f"cluster.plumtree{name}" for name in ("", "_exchange", "_missing", "_newcomer", "_pulls", "_repair", "_trees")),
     *(f"distribution.{name}" for name in ("machine", "session", "stream", "admission", "dialling", "strangers")),
     *(f"distribution.{name}" for name in ("outbox", "outbox_events", "outboxes", "inbox", "log_batches")),
     *(f"distribution.causal{name}" for name in ("", "_label", "_stamps", "_log", "_channels", "_events")),

@@ -23,6 +23,7 @@ import structlog
 from partisan_actors.cluster import global_names
 from partisan_actors.cluster import peer_service as service
 from partisan_actors.cluster import view_events as view
+from partisan_actors.cluster.broadcasting import Broadcasting
 from partisan_actors.cluster.global_names import GlobalNames
 from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.joining import JoinAttempt
@@ -122,6 +123,7 @@ class Cluster:
         spawning = Spawning(runtime, self.remote, settings.spawnable)
         self._service: PeerService | None = None
         self._timers = KeyedTimers(runtime.clock, self._step)
+        self._for_everybody: tuple[str, ...] = ()  # the neighbours that what is for everybody goes to
         self._synchronised: set[str] = set()  # nodes whose view came over the session that they have now
         self._parting: dict[str, Session] = {}  # with nodes that left, and may have said more before
         self._parting_timers = KeyedTimers(runtime.clock, self._end_parting)
@@ -131,9 +133,10 @@ class Cluster:
         self.naming = Naming(
             runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
         )
+        self.broadcasting = Broadcasting(runtime, self.codec, self.remote, lambda: self._for_everybody)
         runtime.causal_labels = tuple(settings.labels)
         runtime.channels = {channel.name: channel.monotonic for channel in settings.channels}
-        runtime.router = ClusterRouter(self.remote, spawning, self.naming, self.members)
+        runtime.router = ClusterRouter(self.remote, spawning, self.naming, self.members, self.broadcasting)
         runtime.scheduler.dirty = self.peers.dirty
         runtime.scheduler.flush = self.peers.flush
 
@@ -201,11 +204,13 @@ class Cluster:
         self._timers.close()
         self._parting_timers.close()
         self.naming.close()
+        self.broadcasting.close()
 
     def leave(self) -> None:
         """Leave the cluster; the others are told."""
         self._fail_joins("the node is leaving")
         self._step(view.Leave())
+        self.broadcasting.left()
         self.peers.leave("leave")
 
     def join(self, address: str, timeout: float, done: Callable[[Any, BaseException | None], None]) -> JoinAttempt:
@@ -350,6 +355,9 @@ class Cluster:
     def _received_other(self, session: Session, signal: Signal) -> None:
         if session.node in self._parting:
             return
+        if signal.kind in (signals.BROADCAST, signals.BROADCAST_CONTROL):
+            self.broadcasting.received(session.node, signal)
+            return
         payload = self.codec.decode(signal.payload)
         if signal.kind == signals.MEMBERSHIP:
             self._step(view.ViewReceived(session.node, payload))
@@ -397,6 +405,9 @@ class Cluster:
                 self._measure(node, addresses)
             case view.Synchronised(node):
                 self._synchronised.add(node)
+            case service.Gossip(nodes):
+                self._for_everybody = nodes
+                self.broadcasting.look()
             case view.Heard(node, via):
                 self.routes.relaying.learned(node, via)
             case _:
@@ -413,6 +424,7 @@ class Cluster:
                 self._ups += 1
                 self._runtime.tell_node_watchers(NodeUp(node))
                 self.naming.step(global_names.MemberUp(node, bits))
+                self.broadcasting.member_up(node, bits)
                 _log.info("node_up", node=me, peer=node)
             case view.NodeDown(node, bits, reason):
                 self._end_session(node, bits, reason)
@@ -420,6 +432,7 @@ class Cluster:
                 self._runtime.tell_node_watchers(NodeDown(node, reason))
                 self.naming.member_down(node, bits)
                 self.remote.causality.member_down(node)
+                self.broadcasting.member_down(node, bits)
                 self._downs += 1
                 _log.info("node_down", node=me, peer=node, reason=reason)
             case view.NameConflict(record):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from partisan_actors.cluster.broadcasting import Broadcasting
 from partisan_actors.cluster.naming import Naming
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.spawning import Spawning
@@ -16,7 +17,12 @@ class ClusterRouter:
     """Bound methods rather than methods that pass on: it is on the path of every remote message."""
 
     def __init__(
-        self, remote: RemoteProcesses, spawning: Spawning, naming: Naming, members: Callable[[], list[str]]
+        self,
+        remote: RemoteProcesses,
+        spawning: Spawning,
+        naming: Naming,
+        members: Callable[[], list[str]],
+        broadcasting: Broadcasting,
     ) -> None:
         self.send = remote.send
         self.check = remote.check
@@ -36,3 +42,4 @@ class ClusterRouter:
         self.whereis_global = naming.whereis
         self.global_names = naming.all
         self.members = members
+        self.broadcasting = broadcasting
