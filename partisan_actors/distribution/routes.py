@@ -21,7 +21,7 @@ class Routes:
 
     def __init__(self, life: Life, clock: Clock) -> None:
         """Make them for one life of a node; nothing happens yet."""
-        self.conduits = Conduits(clock, self._send)
+        self.conduits = Conduits(life.node, clock, self._send)
         arrived, undeliverable = self.conduits.arrived, self.conduits.undeliverable
         self.relaying = Relaying(life.node, clock, arrived, undeliverable, epoch=life.epoch)
 
