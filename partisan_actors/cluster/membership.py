@@ -412,14 +412,14 @@ class Membership:
             self._send_records((known.node,), [record])
             self._effects.append(SetTimer(("disputed", known.node), self.parameters.suspicion.longest))
             return
-        if known.linked is not None and (not alive or known.linked != record.bits):
-            self.table.unlink(known.node, known.linked)
-            self._effects.append(view.Forget(known.node))
         if known.up is not None and (not alive or known.up != record.bits):
             self.table.ups -= 1
             why = view.NEWER_LIFE if alive else view.LEAVE if record.status is Status.LEFT else reason
             self._effects.append(view.NodeDown(known.node, known.up, why))
             known.up = None
+        if known.linked is not None and (not alive or known.linked != record.bits):
+            self.table.unlink(known.node, known.linked)
+            self._effects.append(view.Forget(known.node))
         if not alive:
             if known.gone_since is None:
                 known.gone_since = self._now

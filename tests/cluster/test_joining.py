@@ -262,6 +262,10 @@ class OtherTopology:
     """A topology of another name."""
 
     name = "other_mesh"
+    tag = ""
+
+    def parameters(self) -> dict[str, Any]:
+        return {}
 
     def overlay(self, node: str) -> FullMeshOverlay:
         return FullMeshOverlay(node)

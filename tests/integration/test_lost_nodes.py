@@ -141,7 +141,7 @@ class Silent:
         self.speak = speak
 
 
-def test_a_silent_node_is_down_within_five_seconds(nodes, programs):
+def test_a_silent_node_is_suspected_after_five_seconds_and_down_within_ten(nodes, programs):
     """One that is stopped (SIGSTOP), and one whose cable is out, at the same time."""
     proxy = Proxy()
     stopped, cut_off = programs.start("stopped"), programs.start("cut-off", advertise=proxy.address)
@@ -197,7 +197,7 @@ def find_them_silent(here: Node, other: NodeProgram, silenced: list[Silent]) -> 
         slowest = max(slowest, time.monotonic() - began)
         event = receive((NodeUp, NodeDown), timeout=0.01, default=None)
         events += [event] if event is not None else []
-        assert time.monotonic() - lost_at < 8
+        assert time.monotonic() - lost_at < 10
     assert sorted(events, key=lambda event: event.node) == sorted(
         (NodeDown(node, "silent") for node in names), key=lambda event: event.node
     )
