@@ -558,8 +558,9 @@ def test_d48_a_reserved_slot_is_free_again_when_its_holder_goes():
 
 def test_nobody_is_pushed_out_of_a_reserved_slot():
     one = One(HyParView(active_size=2, shuffle_active=1, reserved={"server": 1}))
-    one(MemberUp(A, "server"))
-    one.befriend(A, B)
+    one(MemberUp(A, "server"), LinkUp(A))
+    one.hears(A, "neighbor", 1, "low")
+    one.befriend(B)
     for number, node in enumerate((C, D, E, F), 10):
         one.hears(node, "neighbor", number, "high")
         assert one.machine.active == [A, node]
