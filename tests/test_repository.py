@@ -40,6 +40,7 @@ CALLS = """
 """.split()
 SURFACE = {
     "partisan_actors": FACE,
+    "partisan_actors.broadcast": ["broadcast", "BroadcastHandler", "register_handler"],
     "partisan_actors.topologies": ["FullMesh"],
     "partisan_actors.behaviours": [*CALLS, "Supervisor", "ChildSpec"],
     "partisan_actors.behaviours.gen_server": [
