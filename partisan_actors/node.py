@@ -97,13 +97,8 @@ class Node:
         *,
         listen: str | Sequence[str] | None = "127.0.0.1:0",
         advertise: str | None = None,
-<<<<<<< HEAD
-        cookie: str | bytes | tuple[str | bytes, ...] | None = None,
-        topology: Topology | None = None,
-=======
         cookie: str | bytes | tuple[str | bytes, ...] | Keys | None = None,
-        topology: FullMesh | None = None,
->>>>>>> simulator
+        topology: Topology | None = None,
         channels: tuple[Channel, ...] = (Channel("default"),),
         causal_labels: tuple[CausalLabel, ...] = (),
         tls: TLS | None = None,
@@ -127,13 +122,8 @@ class Node:
         self._settings = ClusterSettings(
             listen=listening,
             advertise=advertise,
-<<<<<<< HEAD
-            keys=Keys(find_cookies(cookie)),
-            topology=checked_topology(topology) if topology is not None else FullMesh(),
-=======
             keys=cookie if isinstance(cookie, Keys) else Keys(find_cookies(cookie)),
-            topology=topology if topology is not None else FullMesh(),
->>>>>>> simulator
+            topology=checked_topology(topology) if topology is not None else FullMesh(),
             channels=declare_channels(channels),
             spawnable=tuple(spawnable),
             hooks=self.hooks,

@@ -40,12 +40,10 @@ CALLS = """
 """.split()
 SURFACE = {
     "partisan_actors": FACE,
-<<<<<<< HEAD
-    "partisan_actors.topologies": "FullMesh ClientServer Static Scamp find_topology topology_names".split(),
-=======
     "partisan_actors.broadcast": ["broadcast", "BroadcastHandler", "register_handler"],
-    "partisan_actors.topologies": ["FullMesh"],
->>>>>>> plumtree
+    "partisan_actors.topologies": [
+        *"FullMesh ClientServer Static HyParView XBot Scamp find_topology topology_names".split(),
+    ],
     "partisan_actors.behaviours": [*CALLS, "Supervisor", "ChildSpec"],
     "partisan_actors.behaviours.gen_server": [
         *CALLS,
