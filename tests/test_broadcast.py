@@ -156,9 +156,9 @@ def test_what_is_broadcast_while_apart_comes_after_the_heal(nodes):  # noqa: F81
         a.run(broadcast, number, handlers[0])
     b.run(broadcast, "mine", handlers[1])
     for node in (a, b):
-        cluster = cluster_of(node)
-        cluster.broadcasting._gossip = lambda cluster=cluster: cluster._for_everybody
-        cluster_of(node).broadcasting.look()
+        inside = cluster_of(node)
+        inside.broadcasting._gossip = lambda inside=inside: inside._for_everybody
+        inside.broadcasting.look()
     wait_until(lambda: len(handlers[1].messages) == 701 and len(handlers[0].messages) == 701, 10.0)
     assert sorted(handlers[1].messages[1:]) == list(range(700))
     assert handlers[0].messages[-1] == "mine" and not handlers[1].gaps
@@ -283,9 +283,9 @@ def test_a_handler_has_what_the_log_has_no_more(nodes):  # noqa: F811
     log.expire(cluster_of(a)._runtime.clock.now() + 1e6)
     assert len(log) == 0
     for node in (a, b):
-        cluster = cluster_of(node)
-        cluster.broadcasting._gossip = lambda cluster=cluster: cluster._for_everybody
-        cluster_of(node).broadcasting.look()
+        inside = cluster_of(node)
+        inside.broadcasting._gossip = lambda inside=inside: inside._for_everybody
+        inside.broadcasting.look()
     wait_until(lambda: theirs.messages == ["kept"])
 
 
