@@ -403,7 +403,8 @@ class Peers:
     def link_failed(self, link: Link, refusal: Refusal | None, by_us: bool, reason: str) -> None:
         """A handshake came to nothing."""
         attempt = link.attempt
-        if refusal is not None and refusal.code == RefusalCode.PROBED:
+        probing = attempt is not None and attempt.purpose is Purpose.PROBE
+        if probing or (refusal is not None and refusal.code == RefusalCode.PROBED):
             self.counters.probes += 1
         elif refusal is not None:
             key = _CODES.get(refusal.code, "other")
