@@ -20,7 +20,6 @@ from typing import Any
 
 import structlog
 
-from partisan_actors.cluster import global_names
 from partisan_actors.cluster import peer_service as service
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster.broadcasting import Broadcasting
@@ -338,6 +337,7 @@ class Cluster:
             self._parting_timers.cancel(session.node)
             self.peers.forget(session.node)
         node, bits = session.node, session.peer.bits
+        self.naming.session_ended(node)
         if reason == view.LEAVE:
             self._step(view.LinkDown(node, bits, reason))
         elif session.linked:
@@ -345,7 +345,7 @@ class Cluster:
         if reason != IDLE and self._service is not None and self._service.view.table.alive(node, bits):
             # What was under way of the names is lost, and the node is not: begin anew with it.
             self.naming.member_down(node, bits)
-            self.naming.step(global_names.MemberUp(node, bits))
+            self.naming.member_up(node, bits)
 
     def unreachable(self, node: str, reason: str) -> None:
         """A member could not be connected in time."""
@@ -423,7 +423,7 @@ class Cluster:
                 self.remote.causality.member_up(life)
                 self._ups += 1
                 self._runtime.tell_node_watchers(NodeUp(node))
-                self.naming.step(global_names.MemberUp(node, bits))
+                self.naming.member_up(node, bits)
                 self.broadcasting.member_up(node, bits)
                 _log.info("node_up", node=me, peer=node)
             case view.NodeDown(node, bits, reason):

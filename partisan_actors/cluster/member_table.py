@@ -18,11 +18,12 @@ __all__ = ["Known", "MemberTable"]
 class Known:
     """What this node makes of another one, of which it has a record."""
 
-    __slots__ = ("excused_until", "gone_since", "linked", "node", "suspicion", "up")
+    __slots__ = ("excused_until", "gone_since", "linked", "node", "root", "suspicion", "up")
 
     def __init__(self, node: str) -> None:
         self.node = node
         self.linked: int | None = None  # bits of the life that there is a link to
+        self.root: int | None = None  # of the digests in its last hello over the link
         self.up: int | None = None  # bits of the life of the last NodeUp, until its NodeDown
         self.gone_since: float | None = None  # when it was found down, or left
         self.suspicion: Suspicion | None = None
@@ -32,10 +33,11 @@ class Known:
 class MemberTable:
     """All of them."""
 
-    __slots__ = ("_known", "links", "records", "ups")
+    __slots__ = ("_known", "links", "records", "terms", "ups")
 
     def __init__(self, own: Member, limits: RecordLimits) -> None:
         self.records = Records(own, limits)
+        self.terms: dict[str, tuple[object, ...]] = {}  # entries of live members, as they were told last
         self.links: list[str] = []  # those that there is a link to, sorted
         self.ups = 0  # how many others are up
         self._known: dict[str, Known] = {}  # one for each record but the own
@@ -103,6 +105,14 @@ class MemberTable:
         if known.linked is None:
             insort(self.links, known.node)
         known.linked = bits
+        known.root = None
+
+    def as_informed_as(self, node: str) -> tuple[str, ...]:
+        """Those that there is a link to and that knew the same as `node` at their last hello; it is one of them."""
+        known = self._known.get(node)
+        if known is None or known.root is None:
+            return (node,)
+        return tuple(link for link in self.links if self._known[link].root == known.root)
 
     def unlink(self, node: str, bits: int) -> bool:
         """There is none any more; whether there was one."""
@@ -119,10 +129,12 @@ class MemberTable:
             if known.up is None and known.linked is None and (known.gone_since or 0.0) <= before:
                 self.records.forget(known.node)
                 del self._known[known.node]
+                self.terms.pop(known.node, None)
 
     def clear(self) -> None:
         """Be alone."""
         self._known.clear()
+        self.terms.clear()
         self.links.clear()
         self.ups = 0
         self.records.forget_all()

@@ -163,7 +163,7 @@ class Membership:
         elif reason == view.LEAVE:
             # Its own news of that may not have got through. If this is wrong, it will refute it.
             self._records.merge(record._replace(status=Status.LEFT))
-            self._news.record(node, node)
+            self._news.record(node, (node,))
             self._settle(known, view.LEAVE)
         elif had_it:
             self._suspect(known, self._records.own.node, reason)
@@ -279,6 +279,7 @@ class Membership:
                     for word in words:
                         self._suspected(node, messages.suspicion_from_term(word, self.parameters.limits))
                 case ("hello", tuple(entry), int(root), *rest) if entry[:1] == (node,) and len(rest) <= 1:
+                    known.root = root
                     self._take(node, "hello", (entry,))
                     self._answer_hello(known, root, rest[0] if rest else 0)
                 case ("view", tuple(entries)) if len(entries) <= limit:
@@ -312,27 +313,20 @@ class Membership:
 
     def _take(self, source: str, kind: str, entries: tuple[Any, ...]) -> None:
         """Merge what `source` sent. An entry that is not right costs that entry only."""
-        # What comes with all that we know is not told back to where it is from.
         faults: list[str] = []
-        seen: set[str] = set()
-        own = self._records.own
-        for term in entries:
-            # hot path: three of four are known already, and need not be read.
-            name = term[0] if type(term) is tuple and term else None
-            if type(name) is str and name not in seen and term[:-1] == self._records.get(name):
-                seen.add(name)
-                continue
+        own, terms = self._records.own, self.table.terms
+        # Those who knew the same as `source` need not be told: a newcomer's neighbours, who have all that it learns.
+        informed = (source,) if kind == "news" else self.table.as_informed_as(source)
+        for entry, term in messages.read_entries(entries, self.parameters.limits, terms.get, faults):
             try:
-                entry = messages.entry_from_term(term, self.parameters.limits)
-                if entry.member.node in seen:
-                    raise MalformedRecord("duplicate")
-                seen.add(entry.member.node)
                 known = self._learn(entry.member, entry.down_for)
             except MalformedRecord as fault:
                 faults.append(str(fault))
                 continue
             if known is not None:
-                self._news.record(known.node, source)
+                if entry.member.status is Status.ALIVE and len(term) == messages.ENTRY_FIELDS:
+                    terms[known.node] = term
+                self._news.record(known.node, informed)
                 if kind == "news":
                     self._effects.append(view.Heard(known.node, source))
                 self._settle(known, _DOWN)
@@ -343,7 +337,7 @@ class Membership:
     def _tell_source(self, source: str) -> None:
         """Answer at once, and to whom it is that said so: what is for everybody may go another way."""
         self._send_records((source,), [self._records.own])
-        self._news.record(self._records.own.node, source)
+        self._news.record(self._records.own.node, (source,))
 
     def _learn(self, member: Member, down_for: int = -1) -> Known | None:
         """Merge one record; what is known of its node, or None if it was no news. Raises MalformedRecord."""
@@ -394,6 +388,10 @@ class Membership:
         self._effects.append(view.SendView((node,), payload))
 
     def _entry(self, record: Member) -> tuple[object, ...]:
+        # hot path: as it was told us, where it was.
+        term = self.table.terms.get(record.node)
+        if term is not None and term[:-1] == record:
+            return term
         return messages.entry_of(record, self.table.gone_for(record, self._now))
 
     def _refuse(self, node: str, faults: list[str]) -> None:

@@ -259,11 +259,13 @@ class PeerService:
             self._ask(node, self._addresses(node))
 
     def _member_up(self, node: str) -> None:
+        # hot path: once for each member at each node.
         record = self.view.table.records.get(node)
-        self._step_overlays(overlay.MemberUp(node, record.tag if record is not None else ""))
-        fresh = node in self._fresh
-        if not fresh and self._is_wanted(node) and self._asked.get(node) != self._addresses(node):
-            self._ask(node, self._addresses(node))
+        event = overlay.MemberUp(node, record.tag if record is not None else "")
+        for run in self._runs():
+            self._step_overlay(run, event)
+            if node in run.wanted and node not in self._fresh and self._asked.get(node) != self._addresses(node):
+                self._ask(node, self._addresses(node))
         if node in self._held:
             self._tell_of_link(node)
         elif record is not None and record.topology < self._run.fact.version and node in self._links:

@@ -57,6 +57,7 @@ class Status(enum.IntEnum):
 
 
 _PRECEDENCE = (0, 0, 2, 1)  # by status
+_STATUSES = (Status.ALIVE, Status.ALIVE, Status.LEFT, Status.DOWN)  # by number
 
 
 class MalformedRecord(ValueError):
@@ -100,25 +101,26 @@ class Member(NamedTuple):
 
 def member_from_term(term: object, limits: RecordLimits) -> Member:
     """Read the term of a record; one of before tags and topologies has two fields less. Raises MalformedRecord."""
+    # hot path: once for each record that is news, so in a cluster of n once for each of n at each of n.
     if type(term) is not tuple or len(term) not in (7, 9):
         raise MalformedRecord("shape")
     node, epoch, bits, addresses, dialable, version, status = term[:7]
     tag, topology = term[7:] if len(term) == 9 else ("", 0)
-    _require(_is_text(node, limits), "name")
-    _require(_is_number(epoch, _MAX_U64) and _is_number(bits, _MAX_U64), "life")
-    _require(type(addresses) is tuple and type(dialable) is bool, "shape")
-    _require(len(addresses) <= limits.max_addresses, "too many addresses")
-    _require(all(_is_text(address, limits) for address in addresses), "address")
-    _require(_is_number(version, _MAX_VERSION), "version")
-    _require(_is_number(status, Status.DOWN) and status >= Status.ALIVE, "status")
-    _require(tag == "" or _is_text(tag, limits), "tag")
-    _require(_is_number(topology, _MAX_VERSION), "topology")
-    return Member(node, epoch, bits, addresses, dialable, version, Status(status), tag, topology)
-
-
-def _require(holds: bool, what: str) -> None:
-    if not holds:
-        raise MalformedRecord(what)
+    numbers = type(epoch) is int and type(bits) is int
+    fault = (
+        (not _is_text(node, limits) and "name")
+        or (not (numbers and 0 <= epoch <= _MAX_U64 and 0 <= bits <= _MAX_U64) and "life")
+        or ((type(addresses) is not tuple or type(dialable) is not bool) and "shape")
+        or (len(addresses) > limits.max_addresses and "too many addresses")
+        or (not all(_is_text(address, limits) for address in addresses) and "address")
+        or (not (type(version) is int and 0 <= version <= _MAX_VERSION) and "version")
+        or (not (type(status) is int and Status.ALIVE <= status <= Status.DOWN) and "status")
+        or (tag != "" and not _is_text(tag, limits) and "tag")
+        or (not (type(topology) is int and 0 <= topology <= _MAX_VERSION) and "topology")
+    )
+    if fault:
+        raise MalformedRecord(fault)
+    return Member(node, epoch, bits, addresses, dialable, version, _STATUSES[status], tag, topology)
 
 
 def _is_text(value: object, limits: RecordLimits) -> bool:
@@ -127,12 +129,8 @@ def _is_text(value: object, limits: RecordLimits) -> bool:
         isinstance(value, str)
         and 0 < len(value) <= limits.max_text
         and value.isprintable()
-        and len(value.encode()) <= limits.max_text
+        and (value.isascii() or len(value.encode()) <= limits.max_text)
     )
-
-
-def _is_number(value: object, highest: int) -> bool:
-    return type(value) is int and 0 <= value <= highest
 
 
 class Records:
@@ -148,7 +146,7 @@ class Records:
         self._leaves = [0] * LEAVES
         self._limits = limits
         self._others: dict[str, Member] = {}
-        self._fingerprints: dict[str, int] = {}
+        self._fingerprints: list[dict[str, int]] = [{} for _ in range(LEAVES)]  # by leaf
         self._note(own)
 
     def __len__(self) -> int:
@@ -172,8 +170,8 @@ class Records:
 
     def in_leaves(self, leaves: Iterable[int]) -> list[Member]:
         """The records that these leaves are over, those of members that are gone included."""
-        wanted = frozenset(leaves)
-        return [member for member in self.all() if _leaf_of(member.node) in wanted]
+        names = (name for leaf in dict.fromkeys(leaves) for name in self._fingerprints[leaf])
+        return [self.own if name == self.own.node else self._others[name] for name in names]
 
     def merge(self, member: Member) -> bool:
         """Take in a record of another node; whether it was news. Raises MalformedRecord when the table is full."""
@@ -185,7 +183,8 @@ class Records:
                 # There is nothing that it would end. Taken in, it would be handed to and fro for ever: each node
                 # forgets it at its own time, and would be told of it again by those who have not yet.
                 return False
-            _require(len(self._others) + 1 < self._limits.max_members, "table full")
+            if len(self._others) + 1 >= self._limits.max_members:
+                raise MalformedRecord("table full")
         elif member == before or member.rank() <= before.rank():
             return False
         if member.status is Status.LEFT:
@@ -211,7 +210,7 @@ class Records:
     def forget(self, node: str) -> None:
         """Drop what is known of another node."""
         self._note(self._others.pop(node)._replace(status=Status.LEFT))
-        del self._fingerprints[node]
+        del self._fingerprints[_leaf_of(node)][node]
 
     def forget_all(self) -> None:
         """Keep the own record only."""
@@ -221,9 +220,10 @@ class Records:
     def _note(self, member: Member) -> None:
         node = member.node
         fingerprint = member.fingerprint()
-        change = self._fingerprints.get(node, 0) ^ fingerprint
-        self._fingerprints[node] = fingerprint
         leaf = _leaf_of(node)
+        below = self._fingerprints[leaf]
+        change = below.get(node, 0) ^ fingerprint
+        below[node] = fingerprint
         self._leaves[leaf] ^= change
         self._branches[leaf // FANOUT] ^= change
         self.root ^= change

@@ -18,7 +18,7 @@ member that is down, and of neither tags nor topologies. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 from partisan_actors.cluster.records import (
@@ -33,6 +33,7 @@ from partisan_actors.cluster.records import (
 )
 
 __all__ = [
+    "ENTRY_FIELDS",
     "Entry",
     "EntryOf",
     "SuspicionOf",
@@ -46,9 +47,11 @@ __all__ = [
     "entry_of",
     "leaves_from_term",
     "missing_there",
+    "read_entries",
     "suspicion_from_term",
 ]
 
+ENTRY_FIELDS = 10
 _OLD_FIELDS = 7
 
 EntryOf: TypeAlias = Callable[[Member], tuple[object, ...]]
@@ -86,6 +89,34 @@ def entry_from_term(term: object, limits: RecordLimits) -> Entry:
     if type(down_for) is not int or down_for < -1:
         raise MalformedRecord("down for")
     return Entry(member_from_term(term[:-1], limits), down_for)
+
+
+def read_entries(
+    terms: tuple[Any, ...], limits: RecordLimits, as_told: Callable[[str], object], faults: list[str]
+) -> Iterator[tuple[Entry, tuple[Any, ...]]]:
+    """Read entries; those that were told before, so that nothing follows from them, are left out.
+
+    Args:
+        as_told: the term of a node's entry as it was told last.
+        faults: is given what is wrong with those that are not right.
+    """
+    # hot path: three of four are known already, and need not be read.
+    seen: set[str] = set()
+    for term in terms:
+        name = term[0] if type(term) is tuple and term else None
+        if type(name) is str and name not in seen and term == as_told(name):
+            seen.add(name)
+            continue
+        try:
+            entry = entry_from_term(term, limits)
+        except MalformedRecord as fault:
+            faults.append(str(fault))
+            continue
+        if entry.member.node in seen:
+            faults.append("duplicate")
+            continue
+        seen.add(entry.member.node)
+        yield entry, term
 
 
 def suspicion_from_term(term: object, limits: RecordLimits) -> SuspicionOf:

@@ -28,12 +28,13 @@ class News:
         self._delay = delay
         self._flushed = float("-inf")
         self._waits = False  # for its timer
-        self._records: dict[str, str] = {}  # whose, and who told it; "" for nobody
+        self._records: dict[str, tuple[str, ...]] = {}  # whose, and who knows it already
         self._suspicions: list[tuple[SuspicionOf, str]] = []
+        self._delay = delay
 
-    def record(self, node: str, source: str = "") -> None:
-        """The record of `node` has changed, by the word of `source`."""
-        self._records[node] = source
+    def record(self, node: str, informed: tuple[str, ...] = ()) -> None:
+        """The record of `node` has changed; `informed`: whose word that is, and who knows it too."""
+        self._records[node] = informed
 
     def suspicion(self, word: SuspicionOf, source: str) -> None:
         """Somebody suspects a member, by the word of `source`."""
@@ -69,18 +70,21 @@ class News:
         self, peers: Sequence[str], records: Records, entry: Callable[[Member], tuple[object, ...]]
     ) -> Iterator[SendView]:
         entries = [
-            (source, entry(record))
-            for node, source in self._records.items()
+            (informed, entry(record))
+            for node, informed in self._records.items()
             if (record := records.get(node)) is not None
         ]
         words = [(source, tuple(word)) for word, source in self._suspicions]
         self.clear()
-        sources = {source for source, _ in entries} | {source for source, _ in words}
+        some_know = {
+            peer for informed in {id(informed): informed for informed, _ in entries}.values() for peer in informed
+        }
+        some_know.update(source for source, _ in words)
         all_entries, all_words = tuple(item for _, item in entries), tuple(item for _, item in words)
         for peer in peers:
             told, suspected = all_entries, all_words
-            if peer in sources:
-                told = tuple(item for source, item in entries if source != peer)
+            if peer in some_know:
+                told = tuple(item for informed, item in entries if peer not in informed)
                 suspected = tuple(item for source, item in words if source != peer)
             if told or suspected:
                 yield SendView((peer,), ("news", told, suspected))
