@@ -9,7 +9,6 @@ Not known here: what becomes of a connection.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Collection
 from typing import Protocol
 
@@ -20,6 +19,7 @@ from partisan_actors.distribution.link import Link
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.ports import LocalIdentity
 from partisan_actors.distribution.streams import SYSTEM, StreamId
+from partisan_actors.processes.clock import Clock
 from partisan_actors.wire.handshake import Hello, Purpose, Refusal, RefusalCode
 from partisan_actors.wire.hello import encode_round_trip
 
@@ -31,6 +31,7 @@ _NONCE_SIZE = 32
 class GreeterOwner(Protocol):
     """What a greeter looks at."""
 
+    clock: Clock
     identity: LocalIdentity
     acquaintances: Acquaintances
 
@@ -143,8 +144,8 @@ class Greeter:
             node=identity.life.node,
             epoch=identity.life.epoch,
             bits=identity.life.bits,
-            # Of the machine's, not of the clock's generator: a nonce that can be foretold is none.
-            nonce=os.urandom(_NONCE_SIZE),
+            # Not of the clock's generator: a nonce that can be foretold is none.
+            nonce=self._owner.clock.entropy(_NONCE_SIZE),
             protocol_min=identity.protocol[0],
             protocol_max=identity.protocol[1],
             features=identity.features,

@@ -27,7 +27,7 @@ from partisan_actors.testing.members import MembersSource, MentionedMembers, Rol
 from partisan_actors.testing.network import Cut, Network
 from partisan_actors.testing.simulated_node import Handlers, SimulatedNode, Slot
 from partisan_actors.testing.trace import Trace
-from partisan_actors.testing.virtual_time import VirtualTime
+from partisan_actors.testing.virtual_time import LATE, VirtualTime
 from partisan_actors.topologies.overlay import Leave, Measured, MembersFound
 from partisan_actors.wire.codec import Codec
 
@@ -377,7 +377,7 @@ class ProtocolSimulation:
     def _set_timer(self, slot: Slot, effect: Any) -> None:
         time = self.time
         number = slot.timers[effect[0]] = time.number()
-        when = time.now + max(effect[1], 0.0) / slot.node.rate
+        when = time.now + max(effect[1], 0.0) / slot.node.rate + LATE
         heappush(time.events, (when, number, self._timer_due, slot, effect[0], number))
 
     def _cancel_timer(self, slot: Slot, effect: Any) -> None:
