@@ -23,7 +23,7 @@ from partisan_actors.cluster import broadcast_queue
 from partisan_actors.processes.runtime import current_process
 from tests.cluster.conftest import logs, nodes  # noqa: F401
 from tests.conditions import wait_until
-from tests.nodes import Nodes, cluster_of, connected, cut
+from tests.nodes import Nodes, cluster_of, connected, cut, stop_reading
 
 
 class Notes(BroadcastHandler):
@@ -419,3 +419,43 @@ def test_after_a_leave_nothing_is_missed_that_is_not_to_be_got(nodes):  # noqa: 
     wait_until(lambda: "own" in handlers[0].messages)
     assert handlers[1].messages == ["after", "own"]
     assert b.run(lazy_peers) == []
+
+
+def test_a_neighbour_that_does_not_read_holds_up_no_relay_and_asks_later(nodes):  # noqa: F811
+    narrow = (Channel("default", high_watermark=64 << 10, low_watermark=16 << 10),)
+    a, b, c = cluster(nodes, "a", "b", "c", channels=narrow)
+    handlers = registered([a, b, c])
+    for node, neighbours in ((a, [b]), (b, [a, c]), (c, [b])):  # a line
+        broadcasting = cluster_of(node).broadcasting
+        names = sorted(neighbour.name for neighbour in neighbours)
+        broadcasting._gossip = lambda names=names: names
+        broadcasting.look()
+    read_on = stop_reading(c, b)
+    for number in range(50):
+        a.run(broadcast, (number, bytes(16 << 10)), handlers[0])
+    wait_until(lambda: len(handlers[1].messages) == 50)
+    assert len(handlers[2].messages) < 20
+    assert cluster_of(b).remote.ties_to(c.name).ways.usual(0).outgoing.unsent < 256 << 10
+    read_on()
+    wait_until(lambda: sorted(number for number, _ in handlers[2].messages) == list(range(50)), 20.0)
+
+
+def test_a_sender_waits_while_its_own_neighbour_does_not_read(nodes):  # noqa: F811
+    narrow = (Channel("default", high_watermark=64 << 10, low_watermark=16 << 10),)
+    a, b = cluster(nodes, "a", "b", channels=narrow)
+    handlers = registered([a, b])
+    read_on = stop_reading(b, a)
+    sent: list[int] = []
+
+    def hurry() -> None:
+        for number in range(50):
+            broadcast((number, bytes(16 << 10)), handlers[0])
+            sent.append(number)
+
+    a.spawn(hurry)
+    wait_until(lambda: cluster_of(a).remote.ties_to(b.name).ways.usual(0).outgoing.congested)
+    wait_until(lambda: len(handlers[0].messages) == len(sent))
+    assert 0 < len(sent) < 50
+    read_on()
+    wait_until(lambda: len(handlers[1].messages) == 50, 20.0)
+    assert handlers[1].messages == handlers[0].messages

@@ -10,7 +10,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
-from benchmarks.overlays import hyparview, xbot
+from benchmarks.overlays import hyparview, plumtree, xbot
 from benchmarks.overlays.report import Figure, hyparview_figures, xbot_figures
 
 __all__ = ["EXPERIMENTS", "Experiment", "run_seeds"]
@@ -27,6 +27,7 @@ class Experiment(NamedTuple):
 EXPERIMENTS = {
     "hyparview": Experiment(hyparview.experiment, hyparview_figures, 10_000),
     "xbot": Experiment(xbot.experiment, xbot_figures, 2_000),
+    "plumtree": Experiment(plumtree.experiment, plumtree.plumtree_figures, 10_000),
 }
 
 

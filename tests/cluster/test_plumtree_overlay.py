@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.overlays.plumtree import MEANINGS, PUBLISHED, measure
+from benchmarks.overlays.plumtree import MEANINGS, PUBLISHED, measure, plumtree_figures
 from partisan_actors.cluster.broadcast_events import Broadcast, MemberUp, PlumtreeParameters
 from partisan_actors.testing.broadcasts import BROADCAST, Tally, broadcasting_layers
 from partisan_actors.testing.network import ConstantLatency
@@ -104,4 +104,5 @@ def test_the_paper_s_figures_in_small():
     assert values["ldh_to_flood"] <= 1.2
     assert values["control"] < 3.0
     assert set(MEANINGS) == set(values) and set(PUBLISHED) <= set(values)
+    assert [figure.values for figure in plumtree_figures([figures])] == [[value] for value in values.values()]
     assert len(list(figures.lines())) == len(values) and figures.table().row_count == len(values)
