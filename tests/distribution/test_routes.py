@@ -132,6 +132,17 @@ def test_after_a_verdict_nothing_is_dialled_until_there_is_something_to_carry():
     assert routed(a, c)
 
 
+def test_open_gives_a_session_that_has_no_connection_one():
+    world = RoutedWorld("abc", links=("ab", "bc", "ac"))
+    a, c = world["a"], world["c"]
+    world.unlink("a", "c")
+    world.clock.run(1.0)
+    assert not a.session(c).connected
+    a.peers.open("c")
+    world.clock.until(lambda: routed(a, c), 2.0)
+    assert [kind for kind, peer, _ in a.log if peer == "c"] == ["started", "linked", "unlinked"]
+
+
 def test_what_hangs_on_a_session_lets_it_go_by_a_route_at_once():
     world = RoutedWorld("abc", links=("ab", "bc", "ac"))
     a, c = world["a"], world["c"]
