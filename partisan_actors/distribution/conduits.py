@@ -2,8 +2,9 @@
 
 Promised: a conduit is a `transport.ports.Connection` like any other, but for two things. Nobody but members can be at
 the other end, since only members relay: what is known of them is what the handshake proves, end to end, and `security`
-is None. And whoever relays can read what it relays, as the bytes are not encrypted between the two ends, only between
-neighbours: a cluster's members trust each other with that.
+is None. So under TLS, too, who is at the other end is known by the cookie alone, and not by its certificate's name. And
+whoever relays can read what it relays, as the bytes are not encrypted between the two ends, only between neighbours: a
+cluster's members trust each other with that.
 
 Bytes go to whoever is given as `send`, and come by `arrived`. Not known here: how they are relayed, sessions.
 """

@@ -1,8 +1,9 @@
 """A session as the parts above see it, and the driver of its machine.
 
 Promised: everything that a session has to tell is told through its owner, in order. A session that ended takes
-nothing more. Its first connection carries the default stream and the system's, and those that have no connection of
-their own yet; see `stream_connections` for these.
+nothing more. Its first connection, which is a link or goes by a route, carries the default stream and the system's, and
+those that have no connection of their own yet; see `stream_connections` for these, and `reaching` for how it comes to
+its first connection.
 
 Not known here: how connections are made, what a signal means.
 """

@@ -103,6 +103,7 @@ class Peers:
         self._strangers = Strangers(self.parameters.strangers)
         self._refusals = Refusals(identity.life.node, clock, self.counters, self.parameters.strangers)
         self._greeter = Greeter(self)
+        self.greet, self.greeted, self.admit = self._greeter.greet, self._greeter.greeted, self._greeter.admit
         self._reaching = Reaching(self, events)
         self._conduits = conduits
         if conduits is not None:
@@ -162,7 +163,8 @@ class Peers:
     def open(self, node: str) -> None:
         """See that there is a session with `node`: over a link if there is one or one is coming, else by a route.
 
-        Later, `session_started` or `unreachable` tells; neither where there is a session already.
+        Later, `session_started` or `unreachable` tells. Neither where there is a session already: it gets a connection
+        if it has none, now or later.
         """
         if node != self.identity.life.node and not self._closed:
             self._reaching.open(node)
@@ -336,18 +338,6 @@ class Peers:
         return answer
 
     # For links
-
-    def greet(self, link: Link, peer: Hello) -> Hello | Refusal:
-        """Answer one that dialled us; nothing of it is proven."""
-        return self._greeter.greet(link, peer)
-
-    def greeted(self, link: Link, peer: Hello) -> Refusal | None:
-        """See the hello of one that we dialled, before we prove ourselves to it."""
-        return self._greeter.greeted(link, peer)
-
-    def admit(self, link: Link, peer: Hello) -> Refusal | None:
-        """Decide on one that has proved itself."""
-        return self._greeter.admit(link, peer)
 
     def link_established(self, link: Link, peer: Hello) -> None:
         """A peer is proven and admitted: its session goes on, or begins."""

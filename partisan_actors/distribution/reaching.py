@@ -93,14 +93,16 @@ class Reaching:
             session.unlink()
 
     def open(self, node: str) -> None:
-        """See that there is a session."""
+        """See that there is a session, and a connection of it."""
         session = self._owner.session(node)
-        if session is not None:
-            self.look(session)
-        elif node not in self._opening:
+        if session is not None and (session.connected or session.machine.closing):
+            return
+        if session is None:
+            if node in self._opening:
+                return
             self._opening[node] = None
-            dialler = self.diallers.get(node)
-            self._need_route(node, dialler is not None and dialler.deciding)
+        dialler = self.diallers.get(node)
+        self._need_route(node, dialler is not None and dialler.deciding)
 
     def is_opening(self, node: str) -> bool:
         """Whether `open` has not come to anything yet."""

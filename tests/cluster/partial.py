@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from partisan_actors import Pid
+from partisan_actors import TLS, Pid
 from partisan_actors.cluster.cluster import CALLER_EXTENSION
 from partisan_actors.cluster.global_names import GlobalNames
 from partisan_actors.cluster.hooks import Hooks
@@ -56,6 +56,7 @@ class PartialNode:
         channels: Sequence[Channel] = (),
         parameters: PeerParameters | None = None,
         ack_timeout: float = 10.0,
+        tls: TLS | None = None,
     ) -> None:
         self.name = name
         self.life = Life(name, 1, next(_bits))
@@ -69,9 +70,9 @@ class PartialNode:
         features = STREAMS_FEATURE | signals.ACKNOWLEDGE_FEATURE | RELAYS_FEATURE
         identity = LocalIdentity(self.life, "partial", declared, addresses=lambda: self.listening, features=features)
         conduits = Conduits(name, runtime.clock, self._relay)
-        transport = SocketTransport(runtime.clock)
+        transport = SocketTransport(runtime.clock, tls)
         self.peers = Peers(identity, keys_of(COOKIE), runtime.clock, transport, self, parameters, conduits)
-        self.relaying = Relaying(name, runtime.clock, conduits.arrived, conduits.undeliverable)
+        self.relaying = Relaying(name, runtime.clock, conduits.arrived, conduits.undeliverable, epoch=self.life.epoch)
         self.peers.relaying = self.relaying
         self.remote = RemoteProcesses(runtime, self.codec, declared, Hooks(), ack_timeout, labels or {})
         self.remote.opening.is_member = lambda node, bits: node in self.members

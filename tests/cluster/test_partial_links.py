@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from partisan_actors.cluster.opening import OpeningParameters
 from partisan_actors.distribution import PeerParameters
 from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.route_dialling import RouteParameters
+from tests.certificates import Authority
 from tests.cluster.partial import Partials
 from tests.conditions import wait_until
 from tests.integration.workers import Echo, wait_for_ever
@@ -291,6 +293,19 @@ def test_a_link_takes_over_from_a_route(line: Partials, there: Callable[..., Pid
     wait_until(lambda: len(got) == 3000, what="all has come")
     assert got == list(range(3000))
     wait_until(lambda: line.are_linked("a", "c"), what="there is a link")
+
+
+def test_under_tls_routes_go_over_links_that_have_it(partials: Partials, tmp_path: Path):
+    authority = Authority(tmp_path / "authority")
+    a, b, c = names = [f"{name}@127.0.0.1" for name in "abc"]
+    partials.make(names, [(a, b), (b, c)], tls=authority.tls("127.0.0.1"))
+    with partials[a].attached():
+        assert call(Echo.start(node=c), ("echo", 1), timeout=10) == 1
+    session = partials[a].peers.session(c)
+    assert session is not None and session.link is not None
+    assert session.link.connection.security is None and not session.hello.tls
+    over = partials[a].peers.session(b)
+    assert over is not None and over.link is not None and over.link.connection.security is not None
 
 
 # Nobody there

@@ -44,7 +44,9 @@ class RoutedWorld(World):
         holder.append(node)
         identity = node.peers.identity
         node.peers.identity = replace(identity, features=identity.features | RELAYS_FEATURE)
-        node.peers.relaying = Relaying(name, self.clock, conduits.arrived, conduits.undeliverable)
+        node.peers.relaying = Relaying(
+            name, self.clock, conduits.arrived, conduits.undeliverable, epoch=node.life.epoch
+        )
         return node
 
     def link(self, one: str, other: str) -> None:

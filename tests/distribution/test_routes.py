@@ -132,6 +132,17 @@ def test_after_a_verdict_nothing_is_dialled_until_there_is_something_to_carry():
     assert routed(a, c)
 
 
+def test_open_gives_a_session_that_has_no_connection_one():
+    world = RoutedWorld("abc", links=("ab", "bc", "ac"))
+    a, c = world["a"], world["c"]
+    world.unlink("a", "c")
+    world.clock.run(1.0)
+    assert not a.session(c).connected
+    a.peers.open("c")
+    world.clock.until(lambda: routed(a, c), 2.0)
+    assert [kind for kind, peer, _ in a.log if peer == "c"] == ["started", "linked", "unlinked"]
+
+
 def test_what_hangs_on_a_session_lets_it_go_by_a_route_at_once():
     world = RoutedWorld("abc", links=("ab", "bc", "ac"))
     a, c = world["a"], world["c"]
@@ -430,3 +441,44 @@ def test_a_stream_s_connection_that_comes_when_the_link_is_given_up_is_refused()
     assert len(a.session(b).connections) == len(b.session(a).connections) == 0
     world.clock.run(3.0)
     assert a.bodies == [b"x"], "it rides the first connection"
+
+
+def test_a_route_that_is_dead_for_half_a_minute_loses_nothing(line: RoutedWorld):
+    line.open("a", "c")
+    a, c = line["a"], line["c"]
+    for name in "ac":
+        line[name].kept.update("ac")
+    a.session(c).send(b"before;")
+    line.clock.run(1.0)
+    relay = line["b"].peers
+    passes = relay.session_passes
+    relay.session_passes = lambda session, frame: None  # type: ignore[method-assign]
+    a.session(c).send(b"lost at first;")
+    c.session(a).send(b"this too;")
+    line.clock.run(30.0)
+    assert not a.session(c).connected and not c.session(a).connected
+    relay.session_passes = passes  # type: ignore[method-assign]
+    line.clock.until(lambda: len(c.bodies) == 2 and len(a.bodies) == 1, 30.0)
+    assert (b"".join(c.bodies), b"".join(a.bodies)) == (b"before;lost at first;", b"this too;")
+    assert [kind for kind, peer, _ in a.log if peer == "c"] == ["started"]
+    assert [kind for kind, peer, _ in c.log if peer == "a"] == ["started"]
+
+
+def test_what_relays_follows_links_as_they_are_and_not_the_verdicts():
+    world = RoutedWorld("abc", links=("ab", "bc", "ac"))
+    a, c = world["a"], world["c"]
+    relaying = a.peers.relaying
+    assert relaying is not None and relaying.is_linked("c")
+    (link,) = [link for link in a.peers._links if link.peer is not None and link.peer.node == "c"]
+    link.connection.cut()  # type: ignore[attr-defined]
+    world.clock.until(lambda: linked(a, c), 1.0)
+    assert relaying.is_linked("c"), "one that is made anew at once changes nothing"
+    world.unlink("a", "c")
+    assert not relaying.is_linked("c")
+    a.session(c).send(b"x")
+    world.clock.run(1.0)
+    assert routed(a, c) and not relaying.is_linked("c"), "a route is none to relay over: it might go round for ever"
+    world.link("a", "c")
+    assert relaying.is_linked("c")
+    a.session(c).end("for a test")
+    assert not relaying.is_linked("c")
