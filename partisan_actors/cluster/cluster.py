@@ -338,8 +338,8 @@ class Cluster:
             self.peers.forget(session.node)
         node, bits = session.node, session.peer.bits
         self.naming.session_ended(node)
-        if reason == view.LEAVE:
-            self._step(view.LinkDown(node, bits, reason))
+        if reason in (view.LEAVE, view.NEWER_LIFE):
+            self._step(view.LinkDown(node, bits, reason))  # or it is this life that it wants no more of
         elif session.linked:
             self._step(view.Closed(node, bits))
         if reason != IDLE and self._service is not None and self._service.view.table.alive(node, bits):

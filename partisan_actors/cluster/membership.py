@@ -212,6 +212,8 @@ class Membership:
         if suspicion is None or suspicion.version != record.version:
             suspicion = known.suspicion = Suspicion(record.version, self._now, self.parameters.suspicion)
             suspicion.reason = reason
+        if by == self._records.own.node:
+            suspicion.reason = reason  # rather than what others heard
         refused = reason == view.REFUSED
         if suspicion.add(by, refused):
             if by == self._records.own.node:
