@@ -11,13 +11,17 @@ from partisan_actors.topologies.hyparview import HyParView
 from partisan_actors.topologies.scamp import Scamp
 from partisan_actors.topologies.static import Static
 
-TOPOLOGIES = {
-    topology.name: topology for topology in (FullMesh(), HyParView(), Scamp())
-}
+TOPOLOGIES = {topology.name: topology for topology in (FullMesh(), HyParView(), Scamp())}
 
 
 def find_topology(name, parameters):
-    kinds = {"full_mesh": FullMesh, "hyparview": HyParView, "scamp": Scamp, "client_server": ClientServer, "static": Static}
+    kinds = {
+        "full_mesh": FullMesh,
+        "hyparview": HyParView,
+        "scamp": Scamp,
+        "client_server": ClientServer,
+        "static": Static,
+    }
     if name not in kinds:
         raise ValueError(f"there is no topology {name!r}")
     return kinds[name](**parameters)
@@ -78,7 +82,12 @@ class ViewWorld:
         return [(when, effect.reason) for when, effect in told if isinstance(effect, NodeDown) and effect.node == peer]
 
     def all_downs(self):
-        return [(key, when, effect) for key, told in self.told.items() for when, effect in told if isinstance(effect, NodeDown)]
+        return [
+            (key, when, effect)
+            for key, told in self.told.items()
+            for when, effect in told
+            if isinstance(effect, NodeDown)
+        ]
 
     def is_one(self, names=None):
         """Whether these, by default all that live, are members for each other, and nobody else is."""
