@@ -149,8 +149,10 @@ class Membership:
 
     def _met(self, event: view.Met) -> None:
         known = None if self.left else self._meet(event)
-        if known is not None and self.table.record_of(known).status is Status.ALIVE and known.up != event.bits:
-            self._settle(known, view.NEWER_LIFE)
+        if known is not None:
+            record = self.table.record_of(known)
+            if record.status is Status.ALIVE and known.up != record.bits:
+                self._settle(known, view.NEWER_LIFE)
 
     def _link_down(self, node: str, bits: int, reason: str) -> None:
         known = self.table.get(node)
