@@ -318,7 +318,7 @@ class Membership:
         faults: list[str] = []
         own, terms = self._records.own, self.table.terms
         # Those who knew the same as `source` need not be told: a newcomer's neighbours, who have all that it learns.
-        informed = (source,) if kind == "news" else self.table.as_informed_as(source)
+        informed = self.table.as_informed_as(source) if kind == "view" else (source,)
         for entry, term in messages.read_entries(entries, self.parameters.limits, terms.get, faults):
             try:
                 known = self._learn(entry.member, entry.down_for)
