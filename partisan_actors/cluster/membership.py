@@ -149,8 +149,10 @@ class Membership:
 
     def _met(self, event: view.Met) -> None:
         known = None if self.left else self._meet(event)
-        if known is not None and self.table.record_of(known).status is Status.ALIVE and known.up != event.bits:
-            self._settle(known, view.NEWER_LIFE)
+        if known is not None:
+            record = self.table.record_of(known)
+            if record.status is Status.ALIVE and known.up != record.bits:
+                self._settle(known, view.NEWER_LIFE)
 
     def _link_down(self, node: str, bits: int, reason: str) -> None:
         known = self.table.get(node)
@@ -318,7 +320,7 @@ class Membership:
         faults: list[str] = []
         own, terms = self._records.own, self.table.terms
         # Those who knew the same as `source` need not be told: a newcomer's neighbours, who have all that it learns.
-        informed = (source,) if kind == "news" else self.table.as_informed_as(source)
+        informed = self.table.as_informed_as(source) if kind == "view" else (source,)
         for entry, term in messages.read_entries(entries, self.parameters.limits, terms.get, faults):
             try:
                 known = self._learn(entry.member, entry.down_for)
