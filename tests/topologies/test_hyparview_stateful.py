@@ -99,8 +99,7 @@ class Overlays(RuleBasedStateMachine):
             assert machine.neighbours() == sorted(self.network.wants[name])
 
     def teardown(self):
-        if hasattr(self, "network"):
-            self.rest()
+        self.rest()
 
 
 class ReservedOverlays(Overlays):
@@ -115,7 +114,7 @@ class MeasuredOverlays(Overlays):
     topology = XBot(**SMALL)
 
 
-SETTINGS = settings(max_examples=60, stateful_step_count=40, deadline=None)
+SETTINGS = settings(max_examples=30, stateful_step_count=40, deadline=None)
 
 TestHyParView = Overlays.TestCase
 TestReserved = ReservedOverlays.TestCase
