@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from partisan_actors.topologies import Topology
 from partisan_actors.topologies.hyparview import HyParView
 from partisan_actors.topologies.xbot import XBot
 from tests.topologies.overlay_harness import Interleaved
 
-SMALL = {"active_size": 3, "passive_size": 6, "shuffle_active": 2, "shuffle_passive": 2, "arwl": 4, "prwl": 2}
+SHUFFLES: dict[str, Any] = {"shuffle_active": 2, "shuffle_passive": 2}
+SMALL: dict[str, Any] = {"active_size": 3, "passive_size": 6, "arwl": 4, "prwl": 2, **SHUFFLES}
 
 
 def cost(a, b):
@@ -21,7 +24,7 @@ def cost(a, b):
 
 
 class Overlays(RuleBasedStateMachine):
-    topology = HyParView(**SMALL)
+    topology: Topology = HyParView(**SMALL)
 
     @initialize(seed=st.integers(0, 2**32))
     def begin(self, seed):

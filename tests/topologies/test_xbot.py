@@ -187,10 +187,12 @@ def test_it_is_in_one_exchange_at_a_time():
 def test_the_candidate_asks_a_neighbour_of_its_own_and_decides():
     one = biased({A: 1.0, D: 6.0}, neighbours=(A, D))
     one(LinkUp(INITIATOR))
-    assert one.hears(INITIATOR, "xbot_optimize", NONCE, OLD, 3.0) == [says(D, "xbot_replace", NONCE, INITIATOR, OLD, 9.0)]
+    question = says(D, "xbot_replace", NONCE, INITIATOR, OLD, 9.0)
+    assert one.hears(INITIATOR, "xbot_optimize", NONCE, OLD, 3.0) == [question]
     view(one, A, D)
     effects = one.hears(D, "xbot_replaced", NONCE)
-    assert effects == [says(D, "xbot_commit", NONCE), Disconnect(D), Connect(INITIATOR), says(INITIATOR, "xbot_optimized", NONCE)]
+    news = says(D, "xbot_commit", NONCE), says(INITIATOR, "xbot_optimized", NONCE)
+    assert effects == [news[0], Disconnect(D), Connect(INITIATOR), news[1]]
     view(one, A, INITIATOR)
 
 
@@ -278,7 +280,8 @@ def test_the_initiator_may_be_the_first_to_say_so():
     one, _ = switching()
     one(MembersFound((B,)))
     mine = one.machine._active[INITIATOR].mine
-    assert one.hears(INITIATOR, "disconnect", mine, (), True) == [Disconnect(INITIATOR)]  # the slot is the disconnected node's
+    # and nobody is asked: the slot is the disconnected node's
+    assert one.hears(INITIATOR, "disconnect", mine, (), True) == [Disconnect(INITIATOR)]
     one.hears(D, "xbot_swapped", NONCE)
     view(one, A, D)
 
