@@ -432,6 +432,14 @@ def test_what_was_sent_goes_first_when_the_answer_needs_room():
     assert {f"p{n}@h" for n in range(6)} - taken < set(one.machine.passive)
 
 
+def test_the_end_of_a_walk_gives_up_what_it_answered_first():
+    one, _ = full(passive_size=6)
+    one(MembersFound(tuple(f"p{n}@h" for n in range(6))))
+    (reply,) = sent(one.hears(A, "shuffle", 1, 4, 0, (A,), ("x@h", "y@h", "z@h")), A)
+    kept = {f"p{n}@h" for n in range(6)} - set(reply[3])
+    assert set(one.machine.passive) == kept | {"x@h", "y@h", "z@h"}
+
+
 # Isolation, members, leaving
 
 
@@ -543,6 +551,14 @@ def test_a_reserved_slot_waits_for_its_tag():
     one.befriend(A)
     assert sent(one.hears(B, "neighbor", 2, "low"))[0][1][0] == "rejected"
     assert sent(one.hears(C, "neighbor", 3, "low"))[0][1][0] == "accepted"
+
+
+def test_only_members_of_the_tag_are_asked_for_a_reserved_slot():
+    one = One(HyParView(active_size=2, shuffle_active=1, reserved={"server": 1}))
+    one.befriend(A)
+    assert one(MembersFound((B, C))) == []
+    one(MemberUp(D, "server"))
+    assert one(MembersFound((D,))) == [Connect(D)]
 
 
 def test_d48_a_reserved_slot_is_free_again_when_its_holder_goes():
