@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from partisan_actors.topologies import Overlay, Topology
 from partisan_actors.topologies.hyparview import HyParView
@@ -25,6 +27,7 @@ from partisan_actors.topologies.overlay import (
     TimerFired,
     Unreachable,
 )
+from partisan_actors.topologies.xbot import XBot
 from partisan_actors.wire.codec import Codec
 from tests.topologies.overlay_harness import One, sent
 
@@ -655,3 +658,24 @@ def test_names_of_walks_cannot_make_it_dial_without_end():
 def test_events_that_it_does_not_know_change_nothing():
     one, _ = full()
     assert one(object(), TimerFired("other")) == []
+
+
+WORDS = st.sampled_from([A, B, C, SELF, "", "low", "high"])
+PLAIN = st.none() | st.booleans() | st.integers(-2, 8) | st.floats() | WORDS
+KINDS = st.sampled_from(
+    "join forward_join neighbor accepted rejected disconnect shuffle shuffle_reply xbot_optimize xbot_replace "
+    "xbot_switch xbot_switched xbot_replaced xbot_commit xbot_optimized xbot_swapped xbot_cancel".split()
+)
+FIELDS = st.lists(PLAIN | st.lists(PLAIN, max_size=4).map(tuple) | st.lists(PLAIN, max_size=2), max_size=6)
+
+
+@pytest.mark.parametrize("topology", [kind(active_size=2, shuffle_active=1) for kind in (HyParView, XBot)])
+@given(messages=st.lists(st.tuples(st.sampled_from([A, B, C]), KINDS, FIELDS), max_size=20))
+def test_nothing_that_others_send_raises(topology, messages):
+    one = One(topology)
+    one.befriend(A, B)
+    for node, kind, fields in messages:
+        one.hears(node, kind, *fields)
+        assert len(one.machine.active) <= 2
+        assert SELF not in one.machine.neighbours()
+        assert SELF not in one.machine.passive
