@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from partisan_actors.topologies import Overlay, Topology
 from partisan_actors.topologies.hyparview import HyParView
@@ -25,6 +27,7 @@ from partisan_actors.topologies.overlay import (
     TimerFired,
     Unreachable,
 )
+from partisan_actors.topologies.xbot import XBot
 from partisan_actors.wire.codec import Codec
 from tests.topologies.overlay_harness import One, sent
 
@@ -432,6 +435,14 @@ def test_what_was_sent_goes_first_when_the_answer_needs_room():
     assert {f"p{n}@h" for n in range(6)} - taken < set(one.machine.passive)
 
 
+def test_the_end_of_a_walk_gives_up_what_it_answered_first():
+    one, _ = full(passive_size=6)
+    one(MembersFound(tuple(f"p{n}@h" for n in range(6))))
+    (reply,) = sent(one.hears(A, "shuffle", 1, 4, 0, (A,), ("x@h", "y@h", "z@h")), A)
+    kept = {f"p{n}@h" for n in range(6)} - set(reply[3])
+    assert set(one.machine.passive) == kept | {"x@h", "y@h", "z@h"}
+
+
 # Isolation, members, leaving
 
 
@@ -545,6 +556,14 @@ def test_a_reserved_slot_waits_for_its_tag():
     assert sent(one.hears(C, "neighbor", 3, "low"))[0][1][0] == "accepted"
 
 
+def test_only_members_of_the_tag_are_asked_for_a_reserved_slot():
+    one = One(HyParView(active_size=2, shuffle_active=1, reserved={"server": 1}))
+    one.befriend(A)
+    assert one(MembersFound((B, C))) == []
+    one(MemberUp(D, "server"))
+    assert one(MembersFound((D,))) == [Connect(D)]
+
+
 def test_d48_a_reserved_slot_is_free_again_when_its_holder_goes():
     one = One(HyParView(active_size=2, shuffle_active=1, reserved={"server": 1}))
     for server, end in ((C, LinkDown(C)), (D, MemberDown(D)), (E, None)):
@@ -639,3 +658,24 @@ def test_names_of_walks_cannot_make_it_dial_without_end():
 def test_events_that_it_does_not_know_change_nothing():
     one, _ = full()
     assert one(object(), TimerFired("other")) == []
+
+
+WORDS = st.sampled_from([A, B, C, SELF, "", "low", "high"])
+PLAIN = st.none() | st.booleans() | st.integers(-2, 8) | st.floats() | WORDS
+KINDS = st.sampled_from(
+    "join forward_join neighbor accepted rejected disconnect shuffle shuffle_reply xbot_optimize xbot_replace "
+    "xbot_switch xbot_switched xbot_replaced xbot_commit xbot_optimized xbot_swapped xbot_cancel".split()
+)
+FIELDS = st.lists(PLAIN | st.lists(PLAIN, max_size=4).map(tuple) | st.lists(PLAIN, max_size=2), max_size=6)
+
+
+@pytest.mark.parametrize("topology", [kind(active_size=2, shuffle_active=1) for kind in (HyParView, XBot)])
+@given(messages=st.lists(st.tuples(st.sampled_from([A, B, C]), KINDS, FIELDS), max_size=20))
+def test_nothing_that_others_send_raises(topology, messages):
+    one = One(topology)
+    one.befriend(A, B)
+    for node, kind, fields in messages:
+        one.hears(node, kind, *fields)
+        assert len(one.machine.active) <= 2
+        assert SELF not in one.machine.neighbours()
+        assert SELF not in one.machine.passive

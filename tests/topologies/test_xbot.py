@@ -28,7 +28,8 @@ from partisan_actors.topologies.xbot_costs import Costs
 from partisan_actors.wire.codec import Codec
 from tests.topologies.overlay_harness import One, sent
 
-A, B, C, D, I, O, SELF = "a@h", "b@h", "c@h", "d@h", "i@h", "o@h", "self@h"
+A, B, C, D, SELF = "a@h", "b@h", "c@h", "d@h", "self@h"
+INITIATOR, OLD = "i@h", "o@h"
 ROUND, TIMEOUT = TimerFired("xbot"), TimerFired("xbot_exchange")
 NONCE = 77
 
@@ -175,8 +176,8 @@ def test_a_candidate_that_cannot_be_reached_is_forgotten():
 def test_it_is_in_one_exchange_at_a_time():
     one = biased({A: 1.0, B: 5.0, C: 2.0})
     begun(one)
-    assert one.hears(I, "xbot_optimize", NONCE, O, 9.0) == [says(I, "xbot_cancel", NONCE)]
-    assert one.hears(B, "xbot_replace", NONCE, I, O, 9.0) == [says(B, "xbot_cancel", NONCE)]
+    assert one.hears(INITIATOR, "xbot_optimize", NONCE, OLD, 9.0) == [says(INITIATOR, "xbot_cancel", NONCE)]
+    assert one.hears(B, "xbot_replace", NONCE, INITIATOR, OLD, 9.0) == [says(B, "xbot_cancel", NONCE)]
     assert one.hears(D, "xbot_switch", NONCE, B) == [says(D, "xbot_cancel", NONCE)]
 
 
@@ -185,25 +186,27 @@ def test_it_is_in_one_exchange_at_a_time():
 
 def test_the_candidate_asks_a_neighbour_of_its_own_and_decides():
     one = biased({A: 1.0, D: 6.0}, neighbours=(A, D))
-    one(LinkUp(I))
-    assert one.hears(I, "xbot_optimize", NONCE, O, 3.0) == [says(D, "xbot_replace", NONCE, I, O, 9.0)]
+    one(LinkUp(INITIATOR))
+    question = says(D, "xbot_replace", NONCE, INITIATOR, OLD, 9.0)
+    assert one.hears(INITIATOR, "xbot_optimize", NONCE, OLD, 3.0) == [question]
     view(one, A, D)
     effects = one.hears(D, "xbot_replaced", NONCE)
-    assert effects == [says(D, "xbot_commit", NONCE), Disconnect(D), Connect(I), says(I, "xbot_optimized", NONCE)]
-    view(one, A, I)
+    news = says(D, "xbot_commit", NONCE), says(INITIATOR, "xbot_optimized", NONCE)
+    assert effects == [news[0], Disconnect(D), Connect(INITIATOR), news[1]]
+    view(one, A, INITIATOR)
 
 
 def test_a_candidate_with_room_takes_part_in_no_exchange():
     one = One(XBot(cost=lambda a, b: 1.0))
     one.befriend(A, D)
-    assert one.hears(I, "xbot_optimize", NONCE, O, 3.0) == [says(I, "xbot_cancel", NONCE)]
+    assert one.hears(INITIATOR, "xbot_optimize", NONCE, OLD, 3.0) == [says(INITIATOR, "xbot_cancel", NONCE)]
 
 
-@pytest.mark.parametrize("end", [LinkDown(I), LinkDown(D), TIMEOUT])
+@pytest.mark.parametrize("end", [LinkDown(INITIATOR), LinkDown(D), TIMEOUT])
 def test_a_candidate_whose_partners_go_commits_nothing(end):
     one = biased({A: 1.0, D: 6.0}, neighbours=(A, D))
-    one(LinkUp(I))
-    one.hears(I, "xbot_optimize", NONCE, O, 3.0)
+    one(LinkUp(INITIATOR))
+    one.hears(INITIATOR, "xbot_optimize", NONCE, OLD, 3.0)
     one(end)
     assert says(D, "xbot_cancel", NONCE) in one.hears(D, "xbot_replaced", NONCE)
     view(one, A, *([] if end == LinkDown(D) else [D]))
@@ -213,36 +216,36 @@ def test_a_candidate_whose_partners_go_commits_nothing(end):
 
 
 def replacing(cost_of_old=1.0):
-    one = biased({A: 1.0, C: 6.0, O: cost_of_old}, neighbours=(A, C))
-    return one, one.hears(C, "xbot_replace", NONCE, I, O, 9.0)
+    one = biased({A: 1.0, C: 6.0, OLD: cost_of_old}, neighbours=(A, C))
+    return one, one.hears(C, "xbot_replace", NONCE, INITIATOR, OLD, 9.0)
 
 
 def test_the_disconnected_node_gets_its_link_first():
     one, effects = replacing()
-    assert effects == [Connect(O)]
-    assert one(LinkUp(O)) == [says(O, "xbot_switch", NONCE, I)]
-    assert one.hears(O, "xbot_switched", NONCE) == [says(C, "xbot_replaced", NONCE)]
+    assert effects == [Connect(OLD)]
+    assert one(LinkUp(OLD)) == [says(OLD, "xbot_switch", NONCE, INITIATOR)]
+    assert one.hears(OLD, "xbot_switched", NONCE) == [says(C, "xbot_replaced", NONCE)]
     view(one, A, C)
     effects = one.hears(C, "xbot_commit", NONCE)
-    assert effects == [says(O, "xbot_swapped", NONCE), Disconnect(C), Connect(O)]
-    view(one, A, O)
+    assert effects == [says(OLD, "xbot_swapped", NONCE), Disconnect(C), Connect(OLD)]
+    view(one, A, OLD)
 
 
 def test_the_sum_of_the_four_must_fall():
-    assert replacing(8.9)[1] == [Connect(O)]
+    assert replacing(8.9)[1] == [Connect(OLD)]
     assert replacing(9.0)[1] == [says(C, "xbot_cancel", NONCE)]
 
 
 def test_an_unbiased_link_is_not_exchanged():
-    one = biased({A: 6.0, C: 1.0, O: 1.0}, neighbours=(A, C))
-    assert one.hears(A, "xbot_replace", NONCE, I, O, 9.0) == [says(A, "xbot_cancel", NONCE)]
+    one = biased({A: 6.0, C: 1.0, OLD: 1.0}, neighbours=(A, C))
+    assert one.hears(A, "xbot_replace", NONCE, INITIATOR, OLD, 9.0) == [says(A, "xbot_cancel", NONCE)]
 
 
-@pytest.mark.parametrize("end", [Unreachable(O), TIMEOUT, LinkDown(C)])
+@pytest.mark.parametrize("end", [Unreachable(OLD), TIMEOUT, LinkDown(C)])
 def test_a_disconnected_node_without_its_new_link_keeps_the_old_one(end):
     one, _ = replacing()
     effects = one(end)
-    assert Disconnect(O) in effects
+    assert Disconnect(OLD) in effects
     if end != LinkDown(C):
         assert says(C, "xbot_cancel", NONCE) in effects
         view(one, A, C)
@@ -259,25 +262,26 @@ def test_a_decision_that_comes_too_late_is_a_lost_neighbour():
 
 
 def switching():
-    one = biased({A: 1.0, I: 6.0}, neighbours=(A, I))
+    one = biased({A: 1.0, INITIATOR: 6.0}, neighbours=(A, INITIATOR))
     one(LinkUp(D))
-    return one, one.hears(D, "xbot_switch", NONCE, I)
+    return one, one.hears(D, "xbot_switch", NONCE, INITIATOR)
 
 
 def test_the_old_node_keeps_the_initiator_until_it_is_decided():
     one, effects = switching()
     assert effects == [Connect(D), says(D, "xbot_switched", NONCE)]
-    view(one, A, I)
+    view(one, A, INITIATOR)
     effects = one.hears(D, "xbot_swapped", NONCE)
-    assert effects == [says(I, "disconnect", 2, (), True), Disconnect(I), Connect(D)]
+    assert effects == [says(INITIATOR, "disconnect", 2, (), True), Disconnect(INITIATOR), Connect(D)]
     view(one, A, D)
 
 
 def test_the_initiator_may_be_the_first_to_say_so():
     one, _ = switching()
     one(MembersFound((B,)))
-    mine = one.machine._active[I].mine
-    assert one.hears(I, "disconnect", mine, (), True) == [Disconnect(I)]  # the slot is the disconnected node's
+    mine = one.machine._active[INITIATOR].mine
+    # and nobody is asked: the slot is the disconnected node's
+    assert one.hears(INITIATOR, "disconnect", mine, (), True) == [Disconnect(INITIATOR)]
     one.hears(D, "xbot_swapped", NONCE)
     view(one, A, D)
 
@@ -286,14 +290,14 @@ def test_the_initiator_may_be_the_first_to_say_so():
 def test_an_old_node_that_hears_no_decision_keeps_its_link(end):
     one, _ = switching()
     assert Disconnect(D) in one(end)
-    view(one, A, I)
+    view(one, A, INITIATOR)
     assert one.hears(D, "xbot_swapped", NONCE) == [says(D, "disconnect", NONCE, (), True)]
 
 
 def test_it_is_old_only_to_a_neighbour_it_may_lose():
-    one = biased({A: 1.0, I: 6.0}, neighbours=(A, I))
+    one = biased({A: 1.0, INITIATOR: 6.0}, neighbours=(A, INITIATOR))
     assert one.hears(D, "xbot_switch", NONCE, A) == [says(D, "xbot_cancel", NONCE)]
-    assert one.hears(D, "xbot_switch", NONCE, O) == [says(D, "xbot_cancel", NONCE)]
+    assert one.hears(D, "xbot_switch", NONCE, OLD) == [says(D, "xbot_cancel", NONCE)]
 
 
 # Costs
@@ -342,14 +346,14 @@ def test_an_answer_that_was_not_asked_for_is_ignored():
 @pytest.mark.parametrize(
     "payload",
     [
-        ("xbot_optimize", NONCE, O),
-        ("xbot_optimize", NONCE, O, inf),
-        ("xbot_optimize", NONCE, O, -1.0),
-        ("xbot_optimize", NONCE, O, True),
-        ("xbot_optimize", NONCE, O, "1"),
-        ("xbot_optimize", -1, O, 1.0),
-        ("xbot_replace", NONCE, I, I, 1.0),
-        ("xbot_replace", NONCE, I, 3, 1.0),
+        ("xbot_optimize", NONCE, OLD),
+        ("xbot_optimize", NONCE, OLD, inf),
+        ("xbot_optimize", NONCE, OLD, -1.0),
+        ("xbot_optimize", NONCE, OLD, True),
+        ("xbot_optimize", NONCE, OLD, "1"),
+        ("xbot_optimize", -1, OLD, 1.0),
+        ("xbot_replace", NONCE, INITIATOR, INITIATOR, 1.0),
+        ("xbot_replace", NONCE, INITIATOR, 3, 1.0),
         ("xbot_switch", NONCE, ""),
         ("xbot_unknown", NONCE),
         ("xbot_commit", "x"),
