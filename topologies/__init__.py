@@ -7,6 +7,8 @@ if __name__ != "partisan_actors.topologies":
     )
 
 from partisan_actors.topologies.full_mesh import FullMesh
+from partisan_actors.topologies.hyparview import HyParView
 from partisan_actors.topologies.overlay import Overlay, Topology
+from partisan_actors.topologies.xbot import XBot
 
-__all__ = ["FullMesh", "Overlay", "Topology"]
+__all__ = ["FullMesh", "HyParView", "Overlay", "Topology", "XBot"]

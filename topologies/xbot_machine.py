@@ -22,6 +22,8 @@ Promised:
 - each node keeps `unbiased` links as chance made them: neither end of a link that goes counts it among those, and both
   rank it alike, by the nonces. They hold clusters together. (Were they the costliest ones, as one reads the paper, the
   sum would not fall below 55 % on a map with 20 clusters; so it falls below 40.)
+- a candidate that has room takes part in no exchange: it looks for neighbours by itself, and one that was taken without
+  a fourth node would cost the old node a link;
 - a node is in one exchange at a time, and in none with members of a tag that slots are reserved for.
 
 Pure, as `hyparview_machine` is.

@@ -40,8 +40,8 @@ def hyparview_figures(runs: list[tuple[Shape, list[Failure]]]) -> list[Figure]:
         ("hops to the last node", "hops", "9.0", "", [shape.hops for shape in shapes]),
         ("clustering", "", "0.00092", "<= 0.0025", [shape.clustering for shape in shapes]),
         ("nodes with a full active view", "%", "~100", ">= 99.5", [shape.full for shape in shapes]),
-        ("one-way entries", "", "0", "0", [shape.one_way for shape in shapes]),
-        ("parts", "", "1", "1", [shape.parts for shape in shapes]),
+        ("one-way entries", "", "0", "0", [float(shape.one_way) for shape in shapes]),
+        ("parts", "", "1", "1", [float(shape.parts) for shape in shapes]),
         ("passive view", "names", "30", "", [shape.passive for shape in shapes]),
     )
     figures = [Figure("hyparview", name, unit, paper, wanted, values) for name, unit, paper, wanted, values in rows]

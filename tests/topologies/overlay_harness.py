@@ -29,7 +29,8 @@ from partisan_actors.topologies.overlay import (
 class One:
     """One machine and all that it has done."""
 
-    def __init__(self, topology, node="self@h", seed=1):
+    def __init__(self, topology, node="self@h", seed=1, quiet=False):
+        self.quiet = quiet  # whether a CancelTimer is not shown, as a SetTimer never is
         self.machine = topology.overlay(node)
         self.random = Random(seed)
         self.now = 0.0
@@ -47,7 +48,8 @@ class One:
                 elif isinstance(effect, Disconnect):
                     self.wanted.discard(effect.node)
             assert self.machine.neighbours() == sorted(self.wanted)
-        return [effect for effect in effects if not isinstance(effect, SetTimer)]
+        timers = (SetTimer, CancelTimer) if self.quiet else SetTimer
+        return [effect for effect in effects if not isinstance(effect, timers)]
 
     def hears(self, node, *payload):
         """The effects of a message."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from benchmarks.overlays.graphs import components, degrees, graph_of, one_way
+from benchmarks.overlays.network import Network
 from partisan_actors.testing.layers import overlay_layer
 from partisan_actors.testing.protocols import ProtocolSimulation
 from partisan_actors.topologies.hyparview import HyParView
+from partisan_actors.topologies.overlay import MemberUp
 
 
 def simulation(topology, seed, **options):
@@ -165,3 +169,22 @@ def test_the_same_seed_gives_the_same_overlay():
         return views(sim), {node.name: machine(node).passive for node in sim.alive()}, sim.sent
 
     assert outcome() == outcome()
+
+
+@pytest.mark.parametrize("count", [2, 5, 6, 7, 100])
+def test_members_that_never_joined_through_anybody_find_each_other(count):
+    # A running cluster switches to it from another overlay.
+    network = Network(HyParView(), Random(count))
+    names = [f"n{number}" for number in range(count)]
+    for name in names:
+        network.start(name)
+    for name in names:
+        for other in names:
+            network.tell(name, MemberUp(other))
+    network.run()
+    for _ in range(6):
+        network.round()
+    found = graph_of({name: machine.active for name, machine in network.nodes.items()})
+    assert len(components(found)) == 1
+    assert one_way(found) == 0
+    assert sum(map(len, found)) >= count * min(5, count - 1) - 2

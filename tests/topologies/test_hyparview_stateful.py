@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from partisan_actors.topologies import Topology
 from partisan_actors.topologies.hyparview import HyParView
 from partisan_actors.topologies.xbot import XBot
 from tests.topologies.overlay_harness import Interleaved
 
-SMALL = {"active_size": 3, "passive_size": 6, "shuffle_active": 2, "shuffle_passive": 2, "arwl": 4, "prwl": 2}
+SHUFFLES: dict[str, Any] = {"shuffle_active": 2, "shuffle_passive": 2}
+SMALL: dict[str, Any] = {"active_size": 3, "passive_size": 6, "arwl": 4, "prwl": 2, **SHUFFLES}
 
 
 def cost(a, b):
@@ -21,7 +24,7 @@ def cost(a, b):
 
 
 class Overlays(RuleBasedStateMachine):
-    topology = HyParView(**SMALL)
+    topology: Topology = HyParView(**SMALL)
 
     @initialize(seed=st.integers(0, 2**32))
     def begin(self, seed):
@@ -99,8 +102,7 @@ class Overlays(RuleBasedStateMachine):
             assert machine.neighbours() == sorted(self.network.wants[name])
 
     def teardown(self):
-        if hasattr(self, "network"):
-            self.rest()
+        self.rest()
 
 
 class ReservedOverlays(Overlays):
@@ -115,7 +117,7 @@ class MeasuredOverlays(Overlays):
     topology = XBot(**SMALL)
 
 
-SETTINGS = settings(max_examples=60, stateful_step_count=40, deadline=None)
+SETTINGS = settings(max_examples=30, stateful_step_count=40, deadline=None)
 
 TestHyParView = Overlays.TestCase
 TestReserved = ReservedOverlays.TestCase
