@@ -10,6 +10,7 @@ An error in an event is raised in the greenlet that the driver was made in: here
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -37,9 +38,6 @@ class Driver:
         self._hub: Any = get_hub()
         self._program = getcurrent()
         self._until: float | None = None
-        self._condition: Callable[[], Any] | None = None
-        self._next_look = 0.0
-        self._every = 0.0
         self._still = 0  # events since time went on last
         self._closed = False
         if getattr(self._hub, _MARK, None) is not None:
@@ -59,28 +57,31 @@ class Driver:
 
     def run(self, seconds: float) -> None:
         """Let so many seconds pass; what is due at the very end happens."""
-        self._wait(self.time.now + seconds, None, 0.0)
+        self._wait(self.time.now + seconds)
 
     def run_until(self, condition: Callable[[], Any], limit: float, every: float) -> float:
         """See `VirtualTime.run_until`."""
-        start = self.time.now
-        if not condition():
-            self._wait(start + limit, condition, every)
-            if not condition():
+        time = self.time
+        start = time.now
+        end = start + limit
+        # In the program's own greenlet, where a condition may wait: for what a process says, perhaps.
+        while not condition():
+            if time.now >= end:
                 name = getattr(condition, "__qualname__", None) or repr(condition)
                 raise TimeoutError(f"not within {limit} s of virtual time: {name}")
-        return self.time.now - start
+            due = time.events[0][0] if time.events else end
+            self._wait(min(max(time.now + every, due), end))
+        return time.now - start
 
-    def _wait(self, until: float, condition: Callable[[], Any] | None, every: float) -> None:
+    def _wait(self, until: float) -> None:
         if getcurrent() is not self._program:
             raise RuntimeError("only the greenlet that made the simulation lets its time pass; a process sleeps")
-        self._until, self._condition, self._every = until, condition, every
-        self._next_look = self.time.now + every
+        self._until = until
         try:
             while self._until is not None:
                 self._hub.switch()
         finally:
-            self._until = self._condition = None
+            self._until = None
 
     def _pump(self) -> None:
         """In the hub; always either on its stack or the last in its queue of callbacks."""
@@ -100,13 +101,13 @@ class Driver:
 
     def _step(self, time: VirtualTime) -> bool:
         """Let the next event happen, unless the program's wait is over."""
-        due = time.events[0][0] if time.events else None
+        due = time.events[0][0] if time.events else math.inf
         if self._until is None:
-            if due is None:
+            if due == math.inf:
                 raise TimeoutError("everybody waits, and nothing is left to happen")
             if due > self._limit:
                 raise TimeoutError(f"still waiting after {self._limit} s of virtual time")
-        elif due is None or due > self._until:
+        elif due > self._until:
             time.now = self._until
             return False
         before = time.now
@@ -114,9 +115,6 @@ class Driver:
         self._still = self._still + 1 if time.now == before else 0
         if self._still > _MOST_AT_ONCE:
             raise RuntimeError(f"{_MOST_AT_ONCE} events in a row at the same moment: somebody goes round in circles")
-        if self._condition is not None and time.now >= self._next_look:
-            self._next_look = time.now + self._every
-            return not self._condition()
         return True
 
 

@@ -323,3 +323,12 @@ def test_a_skewed_clock_is_what_its_machine_sees(world):
     world.run(0.6)
     assert world.log(B) == [(101.0, TimerFired("tick"))]
     assert world.simulation.time.now == 0.6
+
+
+def test_a_join_s_link_stays_when_it_is_wanted_meanwhile(world):
+    world.simulation.join(world.simulation[A], B)
+    world.run(1.0)
+    world.tell(B, Connect(A))
+    world.run(30.0)
+    assert world.log(A) == [(0.02, LinkUp(B)), (0.02, Joined(B))]
+    assert world.log(B).events == [LinkUp(A)]
