@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from partisan_actors.cluster import broadcast_events as events
-from partisan_actors.cluster.broadcast_events import Root
+from partisan_actors.cluster.broadcast_events import PlumtreeParameters, Root
 from partisan_actors.cluster.broadcast_handler import BroadcastHandler, handler_name
 from partisan_actors.cluster.broadcast_queue import HandlerQueue
 from partisan_actors.cluster.plumtree import Plumtree
@@ -46,13 +46,19 @@ class Broadcasting:
 
     Args:
         gossip: says to whom this node passes on what is for everybody.
+        parameters: of the protocol.
     """
 
     def __init__(
-        self, runtime: Runtime, codec: Codec, remote: RemoteProcesses, gossip: Callable[[], Sequence[str]]
+        self,
+        runtime: Runtime,
+        codec: Codec,
+        remote: RemoteProcesses,
+        gossip: Callable[[], Sequence[str]],
+        parameters: PlumtreeParameters | None = None,
     ) -> None:
         home = runtime.home
-        self.machine = Plumtree(home.node, home.bits)
+        self.machine = Plumtree(home.node, home.bits, parameters)
         self.unheard = 0  # messages for handlers that were not registered when they came
         self._runtime = runtime
         self._codec = codec

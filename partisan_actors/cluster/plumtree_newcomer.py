@@ -1,9 +1,10 @@
 """How a new node learns what was broadcast before it came, so that it gets what is broadcast from then on, and no more.
 
-It asks its neighbours for their marks, and takes what they have seen for seen by itself. What came to a neighbour after
-the link to this node was up is left out: that is passed on, and was perhaps broadcast by somebody who knew this node
-already. A neighbour that is new itself says so, and tells again when it knows better; where all are new, as when a
-cluster begins, what they say is believed after `synchronise_timeout`.
+It asks its neighbours for their marks, and takes what one of them has seen for seen by itself: the first that it got a
+link to, since it has been a member since about then. What came to that one after the link was up is left out: it is
+passed on, and was perhaps broadcast by somebody who knew this node already. A neighbour that is new itself says so, the
+next one is believed in its place, and it tells again when it knows better. Where all are new, as when a cluster begins,
+or the first does not answer, `synchronise_timeout` decides.
 
 Until then the numbers below what comes are no holes: nothing is asked for, given up or compared. Pure.
 
@@ -17,7 +18,7 @@ from typing import Any
 
 from partisan_actors.cluster.broadcast_events import Effect, PlumtreeParameters, Root, SendBroadcast
 from partisan_actors.cluster.broadcast_log import BroadcastLog
-from partisan_actors.cluster.broadcast_marks import without
+from partisan_actors.cluster.broadcast_marks import Ranges, without
 from partisan_actors.cluster.broadcast_roots import Roots
 from partisan_actors.cluster.broadcast_terms import read_summary
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
@@ -30,6 +31,17 @@ SYNCHRONISE = ("synchronise", "")
 _PER_FRAME = 500  # summaries
 
 
+class _Marks:
+    """What a neighbour has told of its own."""
+
+    __slots__ = ("complete", "summaries", "synchronised")
+
+    def __init__(self, synchronised: bool) -> None:
+        self.synchronised = synchronised
+        self.complete = False
+        self.summaries: list[tuple[Root, int, Ranges]] = []
+
+
 class Newcomer:
     """Whether this node knows what was broadcast before it came, and what it does to know."""
 
@@ -39,7 +51,9 @@ class Newcomer:
         self._parameters = parameters
         self._roots = roots
         self._log = log
-        self._since: dict[str, int] = {}  # by neighbour: the last that came before the link was up
+        # By neighbour, in the order in which the links came up: the last that came before.
+        self._since: dict[str, int] = {}
+        self._told: dict[str, _Marks] = {}  # by neighbours
         self._waiting: dict[str, None] = {}  # neighbours that want to know what we do not know yet
         self._timing = False
 
@@ -53,17 +67,18 @@ class Newcomer:
             self._timing = True
             effects.append(SetTimer(SYNCHRONISE, self._parameters.synchronise_timeout))
 
-    def neighbour_down(self, node: str) -> None:
+    def neighbour_down(self, node: str, now: float, effects: list[Effect]) -> None:
         """It is down."""
         self._since.pop(node, None)
         self._waiting.pop(node, None)
+        if self._told.pop(node, None) is not None or not self.synchronised:
+            self._decide(now, effects)
 
     def left(self, effects: list[Effect]) -> None:
         """This node is to be new again."""
         self.synchronised = False
-        if self._timing:
-            self._timing = False
-            effects.append(CancelTimer(SYNCHRONISE))
+        self._told.clear()
+        self._stop_timer(effects)
 
     def asked(self, node: str, effects: list[Effect]) -> None:
         """`node` wants to know."""
@@ -75,36 +90,59 @@ class Newcomer:
         """`node` says what it knows; why that cannot be, if so."""
         match message:
             case (_, bool(synchronised), bool(last), tuple(terms)) if len(terms) <= _PER_FRAME:
-                pass
+                summaries = [read_summary(term) for term in terms]
             case _:
                 return "marks"
-        if self.synchronised or node not in self._since:
-            return None
-        summaries = [read_summary(term) for term in terms]
         if None in summaries:
             return "marks"
-        for summary in summaries:
-            assert summary is not None
-            root, high, missing = summary
-            state = self._roots.make(root, now) if root != self._own else None
-            if state is not None:
-                state.marks.take_over(high, missing, now)
-                self._roots.changed(root)
-        if synchronised and last:
-            self.finish(effects)
+        if self.synchronised or node not in self._since:
+            return None
+        marks = self._told.get(node)
+        if marks is None or marks.complete:
+            marks = self._told[node] = _Marks(synchronised)
+        if len(marks.summaries) < self._parameters.max_roots:
+            marks.summaries += [summary for summary in summaries if summary is not None]
+        marks.complete = last
+        self._decide(now, effects)
         return None
 
-    def finish(self, effects: list[Effect]) -> None:
-        """What is known now is all that there is to know."""
+    def time_is_up(self, now: float, effects: list[Effect]) -> None:
+        """Believe what there is."""
+        self._timing = False
+        told = [self._told[node] for node in self._since if node in self._told]
+        known = [marks for marks in told if marks.synchronised and marks.complete]
+        self._believe(known[:1] or told, now, effects)
+
+    def _decide(self, now: float, effects: list[Effect]) -> None:
+        """Believe the neighbour that this node has had longest, if it is not new itself."""
         if self.synchronised:
             return
+        for node in self._since:
+            marks = self._told.get(node)
+            if marks is None or not marks.complete:
+                return
+            if marks.synchronised:
+                self._believe([marks], now, effects)
+                return
+
+    def _believe(self, believed: list[_Marks], now: float, effects: list[Effect]) -> None:
+        for marks in believed:
+            for root, high, missing in marks.summaries:
+                state = self._roots.make(root, now) if root != self._own else None
+                if state is not None:
+                    state.marks.take_over(high, missing, now)
+                    self._roots.changed(root)
+        self._told.clear()
         self.synchronised = True
-        if self._timing:
-            self._timing = False
-            effects.append(CancelTimer(SYNCHRONISE))
+        self._stop_timer(effects)
         waiting, self._waiting = self._waiting, {}
         for node in waiting:
             self._tell(node, effects)
+
+    def _stop_timer(self, effects: list[Effect]) -> None:
+        if self._timing:
+            self._timing = False
+            effects.append(CancelTimer(SYNCHRONISE))
 
     def _tell(self, node: str, effects: list[Effect]) -> None:
         passed_on: dict[Any, list[int]] = {}

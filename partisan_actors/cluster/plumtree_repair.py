@@ -73,7 +73,9 @@ class AntiEntropy:
 
     def neighbour_down(self, node: str) -> None:
         """It is down."""
-        self._newcomer.neighbour_down(node)
+        before = self.synchronised
+        self._newcomer.neighbour_down(node, self._now, self._effects)
+        self._look(before)
         self._pulls.drop(node, self._effects)
 
     def left(self) -> None:
@@ -93,13 +95,15 @@ class AntiEntropy:
             case "pull":
                 self._pulls.due(node, self._effects)
             case "synchronise" if not self.synchronised:
-                self._newcomer.finish(self._effects)
-                self._synchronised()
+                self._newcomer.time_is_up(self._now, self._effects)
+                self._look(False)
 
     def _meet(self, node: str) -> None:
         self._effects.append(SetTimer(("meet", node), self._parameters.meeting_delay))
 
-    def _synchronised(self) -> None:
+    def _look(self, before: bool) -> None:
+        if before or not self.synchronised:
+            return
         # What is missing from now on is missed.
         for state in self._roots:
             self.look_for_holes(state)
@@ -178,6 +182,5 @@ class AntiEntropy:
     def _on_marks(self, node: str, message: tuple[Any, ...]) -> str | None:
         before = self.synchronised
         fault = self._newcomer.told(node, message, self._now, self._effects)
-        if self.synchronised and not before:
-            self._synchronised()
+        self._look(before)
         return fault
