@@ -329,13 +329,15 @@ def main() -> int:
     gc.set_threshold(100_000, 50, 1000)  # millions of small objects that live as long as the run
     rows: list[dict[str, Any]] = []
     for latency in LATENCIES if options.latency == "both" else (options.latency,):
-        rows += experiment(options.overlay, latency, options.nodes, options.destinations, options.sources, options.seed)
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    if options.json is not None:
-        with options.json.open("a") as file:
-            file.write(lines)
-    else:
-        sys.stdout.write(lines)
+        found = experiment(options.overlay, latency, options.nodes, options.destinations, options.sources, options.seed)
+        rows += found
+        lines = "".join(json.dumps(row) + "\n" for row in found)
+        if options.json is not None:
+            with options.json.open("a") as file:
+                file.write(lines)
+        else:
+            sys.stdout.write(lines)
+        gc.collect()  # machines are in circles, and there are gigabytes of them
     console = Console(stderr=True, highlight=False)
     console.width = max(console.width, 160)
     console.print(table(rows))
