@@ -17,12 +17,14 @@ from partisan_actors import (
     Global,
     JoinError,
     Node,
+    NodeDown,
     NotAProcess,
     NotSimulated,
     Remote,
     global_names,
     link,
     monitor,
+    monitor_nodes,
     receive,
     register,
     run_blocking,
@@ -440,3 +442,36 @@ def test_a_condition_may_wait_for_a_process(simulation):
     node = simulation.node("a@sim")
     node.spawn(lambda: (sleep(1.0), register("here", self_pid()), wait_for_ever()))
     assert simulation.run_until(lambda: node.run(whereis, "here"), 5.0) == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_node_stops_in_order_and_the_others_are_told_that_it_left(simulation, pair):
+    a, b = pair
+
+    def watch():
+        monitor_nodes()
+        return receive(NodeDown)
+
+    heard = []
+    a.spawn(lambda: heard.append(watch()))
+    simulation.run(1.0)
+    b.stop()
+    simulation.run_until(lambda: heard, 5.0)
+    assert (heard[0].node, heard[0].reason) == (b.name, "leave")
+
+
+def test_the_program_may_be_a_process(simulation, pair):
+    a, b = pair
+    with a.attached():
+        me = self_pid()
+        b.spawn(lambda: (sleep(1.0), send(me, "hello")))
+        assert receive(str) == "hello"
+        assert receive(str, timeout=2.0, default="nothing") == "nothing"
+
+
+def test_a_node_that_its_program_is_attached_to_may_crash(simulation, pair):
+    a, b = pair
+    with b.attached():
+        simulation.crash(b)
+        with pytest.raises(NotAProcess):
+            self_pid()
+    simulation.run_until(lambda: a.members() == [a.name], 10.0)
