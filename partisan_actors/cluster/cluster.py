@@ -11,8 +11,6 @@ told when what processes send can reach the node.
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +21,7 @@ import structlog
 from partisan_actors.cluster import peer_service as service
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster.broadcasting import Broadcasting
+from partisan_actors.cluster.driver import FORGOTTEN, VIEW_FEATURE, PeerServiceDriver
 from partisan_actors.cluster.global_names import GlobalNames
 from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.joining import JoinAttempt
@@ -32,14 +31,10 @@ from partisan_actors.cluster.records import Member, Status
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.router import ClusterRouter
 from partisan_actors.cluster.spawning import Spawning
-from partisan_actors.cluster.view_messages import as_before_suspicions
 from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.channels import STREAMS_FEATURE, Channel
 from partisan_actors.distribution.contact import JoinFailure
-from partisan_actors.distribution.dialling import REFUSED as DIAL_REFUSED
-from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.live_session import Session
-from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.peers import LocalIdentity, PeerParameters, Peers
 from partisan_actors.distribution.reaching import IDLE
@@ -65,15 +60,6 @@ _log = structlog.get_logger("partisan_actors")
 
 CALLER_EXTENSION = 64
 """The codec's extension code for the handle of a request."""
-
-VIEW_FEATURE = 1 << 3
-"""The bit of a hello that says: this node's cluster view knows suspicions, and who is down."""
-
-FORGOTTEN = "forgotten"
-"""Why a link ended that nobody wants, which says nothing of the node at its other end."""
-
-LAST_WORDS = 1.0
-"""Seconds that a node which left has for what it sent before; that it left may be heard sooner, from others."""
 
 
 @dataclass(frozen=True)
@@ -120,15 +106,10 @@ class Cluster:
         )
         self.remote.opening.is_member, self.remote.opening.open = self._is_member, self.peers.open
         spawning = Spawning(runtime, self.remote, settings.spawnable)
-        self._service: PeerService | None = None
-        self._timers = KeyedTimers(runtime.clock, self._step)
+        self._driver = PeerServiceDriver(runtime.clock, self.peers, self.codec, self._told, self._look_at_joins)
         self._for_everybody: tuple[str, ...] = ()  # the neighbours that what is for everybody goes to
         self._synchronised: set[str] = set()  # nodes whose view came over the session that they have now
-        self._parting: dict[str, Session] = {}  # with nodes that left, and may have said more before
-        self._parting_timers = KeyedTimers(runtime.clock, self._end_parting)
         self._joins: list[JoinAttempt] = []
-        self._events: deque[Any] = deque()  # for the peer service; see `_step`
-        self._stepping = False
         self.naming = Naming(
             runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
         )
@@ -159,7 +140,7 @@ class Cluster:
             self.peers.close()
             self.close_outboxes()
             raise
-        self._service = self._make_service()
+        self._driver.begin(self._make_service())
 
     def _make_service(self) -> PeerService:
         home, addresses = self._runtime.home, self._advertised
@@ -178,7 +159,7 @@ class Cluster:
     def stop(self, gone: Callable[[], None]) -> None:
         """Leave, and close everything; `gone` is called when the last connection is closed, in 1 s at most."""
         self._fail_joins("the node is stopping")
-        self._step(view.Leave())
+        self._driver.step(view.Leave())
         self.remote.opening.close()
         self.peers.close("leave", gone)
         for session in list(self.remote.sessions()):
@@ -193,29 +174,28 @@ class Cluster:
 
     def abandon(self) -> None:
         """In the child of a fork: let go of everything without a word. It is the parent's."""
-        self._service = None
+        self._driver.service = None
         self.peers.abandon()
         self.remote.causality.let_go()
         self.remote.acknowledging.let_go()
         self._close_timers()
 
     def _close_timers(self) -> None:
-        self._timers.close()
-        self._parting_timers.close()
+        self._driver.close()
         self.naming.close()
         self.broadcasting.close()
 
     def leave(self) -> None:
         """Leave the cluster; the others are told."""
         self._fail_joins("the node is leaving")
-        self._step(view.Leave())
+        self._driver.step(view.Leave())
         self.broadcasting.left()
         self.peers.leave("leave")
 
     def join(self, address: str, timeout: float, done: Callable[[Any, BaseException | None], None]) -> JoinAttempt:
         """Join through the node at `address`; `done(None, error)` is called once. Raises ValueError for no address."""
         parse_address(address)
-        self._step(view.Join())
+        self._driver.step(view.Join())
         attempt = JoinAttempt(self._runtime.home.node, address, done, self._joins.remove)
         self._joins.append(attempt)
 
@@ -225,7 +205,7 @@ class Cluster:
                 return
             attempt.contacted(result)
             if not isinstance(result, JoinFailure):
-                self._step(service.JoinedThrough(result.node))
+                self._driver.step(service.JoinedThrough(result.node))
             self._look_at_joins()
 
         attempt.give_up = self.peers.contact(address, contacted, timeout)
@@ -244,22 +224,20 @@ class Cluster:
         home.epoch = epoch + 1
         self.remote.causality.renew()
         self.routes.relaying.rise(home.epoch)
-        self._timers.close()
-        self._service = self._make_service()
+        self._driver.begin(self._make_service())
         return True
 
     def _is_member(self, node: str, bits: int | None) -> bool:
-        return (
-            self._service is not None and self._service.view.table.alive(node, bits) and node != self._runtime.home.node
-        )
+        running = self._driver.service
+        return running is not None and running.view.table.alive(node, bits) and node != self._runtime.home.node
 
     # What is asked of it.
 
     @property
     def topology(self) -> str:
         """The name of the topology that it runs with."""
-        assert self._service is not None
-        return self._service.topology[0]
+        assert self._driver.service is not None
+        return self._driver.service.topology[0]
 
     @property
     def address(self) -> str | None:
@@ -268,23 +246,23 @@ class Cluster:
 
     def members(self) -> list[str]:
         """Members not known to be down, this node included."""
-        assert self._service is not None
-        return self._service.view.table.members()
+        assert self._driver.service is not None
+        return self._driver.service.view.table.members()
 
     def view_changes(self) -> dict[str, int]:
         """How often other members came and went so far, and were found down and up again."""
-        assert self._service is not None
-        records = self._service.view.table.records
+        assert self._driver.service is not None
+        records = self._driver.service.view.table.records
         return {"joins": records.joins, "leaves": records.leaves, "ups": self._ups, "downs": self._downs}
 
     def neighbours(self) -> list[str]:
         """Nodes with a live connection."""
-        assert self._service is not None
-        return [node for node in self._service.links() if node not in self._parting]
+        assert self._driver.service is not None
+        return [node for node in self._driver.service.links() if not self._driver.is_parting(node)]
 
     def switch_topology(self, topology: Topology) -> None:
         """Let the whole cluster run with another topology."""
-        self._step(service.Switch(topology))
+        self._driver.step(service.Switch(topology))
 
     # `PeerEvents`.
 
@@ -293,26 +271,26 @@ class Cluster:
         # A newcomer makes this node a member again after it left. A former member that missed the leave
         # and dials again does not.
         if hello.purpose == Purpose.JOIN:
-            self._step(view.Join())
+            self._driver.step(view.Join())
         return None
 
     def session_started(self, session: Session) -> None:
         """Ties may hang on it, and its node may be a member."""
         self.remote.session_started(session)
         peer = session.peer
-        self._step(view.Met(peer.node, peer.epoch, peer.bits, session.hello.addresses))
+        self._driver.step(view.Met(peer.node, peer.epoch, peer.bits, session.hello.addresses))
 
     def linked(self, session: Session) -> None:
         """There is a link to its node."""
         peer = session.peer
-        self._step(view.LinkUp(peer.node, peer.epoch, peer.bits, session.hello.addresses))
+        self._driver.step(view.LinkUp(peer.node, peer.epoch, peer.bits, session.hello.addresses))
 
     def unlinked(self, node: str, bits: int, reason: str) -> None:
         """There is none any more."""
         if reason == FORGOTTEN:
-            self._step(view.Closed(node, bits))
+            self._driver.step(view.Closed(node, bits))
         else:
-            self._step(view.LinkDown(node, bits, reason))
+            self._driver.step(view.LinkDown(node, bits, reason))
 
     def keeps(self, session: Session) -> bool:
         """Whether a process, or an outbox, needs the session."""
@@ -333,16 +311,10 @@ class Cluster:
         self._synchronised.discard(session.node)
         for attempt in list(self._joins):
             attempt.lost(session.node)
-        if self._parting.pop(session.node, None) is not None:
-            self._parting_timers.cancel(session.node)
-            self.peers.forget(session.node)
         node, bits = session.node, session.peer.bits
         self.naming.session_ended(node)
-        if reason in (view.LEAVE, view.NEWER_LIFE):
-            self._step(view.LinkDown(node, bits, reason))  # or it is this life that it wants no more of
-        elif session.linked:
-            self._step(view.Closed(node, bits))
-        if reason != IDLE and self._service is not None and self._service.view.table.alive(node, bits):
+        self._driver.session_ended(session, reason)
+        if reason != IDLE and self._driver.service is not None and self._driver.service.view.table.alive(node, bits):
             # What was under way of the names is lost, and the node is not: begin anew with it.
             self.naming.member_down(node, bits)
             self.naming.member_up(node, bits)
@@ -350,59 +322,33 @@ class Cluster:
     def unreachable(self, node: str, reason: str) -> None:
         """A member could not be connected in time."""
         self.remote.unreachable(node)
-        self._step(view.Unreachable(node, reason))
+        self._driver.step(view.Unreachable(node, reason))
 
     def _received_other(self, session: Session, signal: Signal) -> None:
-        if session.node in self._parting:
+        if self._driver.is_parting(session.node):
             return
         if signal.kind in (signals.BROADCAST, signals.BROADCAST_CONTROL):
             self.broadcasting.received(session.node, signal)
             return
         payload = self.codec.decode(signal.payload)
         if signal.kind == signals.MEMBERSHIP:
-            self._step(view.ViewReceived(session.node, payload))
+            self._driver.step(view.ViewReceived(session.node, payload))
         elif signal.kind == signals.NAMES:
             self.naming.received(session.node, session.peer.bits, payload)
         elif signal.kind == signals.OVERLAY:
-            self._step(service.OverlayReceived(session.node, payload))
+            self._driver.step(service.OverlayReceived(session.node, payload))
 
-    # The peer service.
+    # What the peer service tells.
 
-    def _step(self, event: Any) -> None:
-        if self._service is None:
-            return
-        self._events.append(event)
-        if self._stepping:
-            return
-        self._stepping = True
-        clock = self._runtime.clock
-        try:
-            while self._events:
-                for effect in self._service.step(self._events.popleft(), clock.now(), clock.random):
-                    self._perform(effect)
-        finally:
-            self._stepping = False
-        self._look_at_joins()
-
-    def _perform(self, effect: Any) -> None:
+    def _told(self, effect: Any) -> None:
+        me = self._runtime.home.node
         match effect:
-            case view.SendView(nodes, payload):
-                self._send_view(nodes, payload)
-            case service.SendOverlay(node, payload):
-                self._send_all((node,), signals.OVERLAY, payload)
-            case SetTimer(key, seconds):
-                self._timers.set(key, seconds)
-            case CancelTimer(key):
-                self._timers.cancel(key)
-            case service.Connect(node, addresses):
-                self._end_parting(TimerFired(node))
-                self.peers.connect(node, addresses)
-            case service.Disconnect(node):
-                self._disconnect(node)
-            case view.Probe(node, addresses):
-                self.peers.probe(node, addresses, partial(self._probed, node))
-            case service.Measure(node, addresses):
-                self._measure(node, addresses)
+            case view.NodeUp(node, epoch, bits):
+                self._member_up(Life(node, epoch, bits))
+                _log.info("node_up", node=me, peer=node)
+            case view.NodeDown(node, bits, reason):
+                self._member_down(node, bits, reason)
+                _log.info("node_down", node=me, peer=node, reason=reason)
             case view.Synchronised(node):
                 self._synchronised.add(node)
             case service.Gossip(nodes):
@@ -410,31 +356,6 @@ class Cluster:
                 self.broadcasting.look()
             case view.Heard(node, via):
                 self.routes.relaying.learned(node, via)
-            case _:
-                self._tell(effect)
-
-    def _tell(self, effect: Any) -> None:
-        """Tell processes, names and the log."""
-        me = self._runtime.home.node
-        match effect:
-            case view.NodeUp(node, epoch, bits):
-                life = Life(node, epoch, bits)
-                self.remote.acknowledging.life_changed(life)
-                self.remote.causality.member_up(life)
-                self._ups += 1
-                self._runtime.tell_node_watchers(NodeUp(node))
-                self.naming.member_up(node, bits)
-                self.broadcasting.member_up(node, bits)
-                _log.info("node_up", node=me, peer=node)
-            case view.NodeDown(node, bits, reason):
-                self._end_session(node, bits, reason)
-                self.routes.relaying.member_down(node)
-                self._runtime.tell_node_watchers(NodeDown(node, reason))
-                self.naming.member_down(node, bits)
-                self.remote.causality.member_down(node)
-                self.broadcasting.member_down(node, bits)
-                self._downs += 1
-                _log.info("node_down", node=me, peer=node, reason=reason)
             case view.NameConflict(record):
                 reason = "another life has our name"
                 _log.error("name_conflict", node=me, reason=reason, epoch=record.epoch)
@@ -444,64 +365,22 @@ class Cluster:
                 self.peers.identity = replace(self.peers.identity, topology=name, topology_version=version)
                 _log.info("topology_switched", node=me, topology=name, version=version)
 
-    def _send_view(self, nodes: tuple[str, ...], payload: tuple[Any, ...]) -> None:
-        encoded: Any = None
-        for node in nodes:
-            session = self.peers.session(node)
-            if session is None:
-                continue
-            if session.hello.features & VIEW_FEATURE:
-                if encoded is None:
-                    encoded = encode_signal(signals.MEMBERSHIP, payload=self.codec.encode(payload))
-                session.system.send(encoded)
-            elif (older := as_before_suspicions(payload)) is not None:
-                session.system.send(encode_signal(signals.MEMBERSHIP, payload=self.codec.encode(older)))
+    def _member_up(self, life: Life) -> None:
+        self._ups += 1
+        self.remote.acknowledging.life_changed(life)
+        self.remote.causality.member_up(life)
+        self._runtime.tell_node_watchers(NodeUp(life.node))
+        self.naming.member_up(life.node, life.bits)
+        self.broadcasting.member_up(life.node, life.bits)
 
-    def _probed(self, node: str, hello: Hello | None, reason: str, seconds: float) -> None:
-        self._step(view.Probed(node, hello.bits if hello is not None else None, _as_the_view_says(reason)))
-
-    def _measure(self, node: str, addresses: tuple[str, ...]) -> None:
-        session = self.peers.session(node)
-        known = session.round_trip if session is not None and self._service and self._service.linked(node) else None
-
-        def measured(hello: Hello | None, reason: str, seconds: float) -> None:
-            self._step(service.Measured(node, math.inf if hello is None else seconds))
-
-        if known is not None:
-            self._step(service.Measured(node, known))
-        elif addresses:
-            self.peers.probe(node, addresses, measured)
-        else:
-            self._step(service.Measured(node, math.inf))
-
-    def _end_session(self, node: str, bits: int, reason: str) -> None:
-        """A node is down: what hangs on its session ends first. One that left may have said more before."""
-        session = self.peers.session(node)
-        if session is None or session.peer.bits != bits or node in self._parting:
-            return
-        if reason == view.LEAVE and session.connected:
-            # Heard from others, perhaps: what it told processes before, and that it leaves, is still on its way.
-            self._parting[node] = session
-            self._parting_timers.set(node, LAST_WORDS)
-        else:
-            self.peers.down(node, reason)
-
-    def _disconnect(self, node: str) -> None:
-        if node in self._parting:
-            return  # forgotten when that is over
-        session, peer_service = self.peers.session(node), self._service
-        if session is not None and peer_service is not None:
-            if peer_service.view.left:
-                # Said of oneself: the peer takes it for this node's end as a member.
-                session.leave("leave")
-            elif not peer_service.view.table.alive(node):
-                session.leave(FORGOTTEN)
-        self.peers.forget(node)
-
-    def _end_parting(self, event: TimerFired) -> None:
-        session = self._parting.get(str(event.key))
-        if session is not None:
-            session.leave(FORGOTTEN)
+    def _member_down(self, node: str, bits: int, reason: str) -> None:
+        self._downs += 1
+        self._driver.end_session(node, bits, reason)
+        self.routes.relaying.member_down(node)
+        self._runtime.tell_node_watchers(NodeDown(node, reason))
+        self.naming.member_down(node, bits)
+        self.remote.causality.member_down(node)
+        self.broadcasting.member_down(node, bits)
 
     # Joins.
 
@@ -510,14 +389,14 @@ class Cluster:
             attempt.fail("unreachable", text)
 
     def _look_at_joins(self) -> None:
-        if self._joins and self._service is not None:
-            undecided = [node for node in self._service.undecided() if self._can_meet(node)]
+        if self._joins and self._driver.service is not None:
+            undecided = [node for node in self._driver.service.undecided() if self._can_meet(node)]
             for attempt in list(self._joins):
                 attempt.look(self._synchronised, undecided)
 
     def _can_meet(self, node: str) -> bool:
         """Whether one of the two can dial the other: there is no use in waiting for one that cannot be."""
-        record = self._service.view.table.records.get(node) if self._service is not None else None
+        record = self._driver.service.view.table.records.get(node) if self._driver.service is not None else None
         return bool(self._advertised) or (record is not None and record.dialable)
 
     # Names.
@@ -550,13 +429,6 @@ class Cluster:
         known = self.peers.known_life(node)
         return known if known is not None and known.bits == bits else Life(node, 0, bits)
 
-    def _send_all(self, nodes: Any, kind: int, payload: Any) -> None:
-        signal = encode_signal(kind, payload=self.codec.encode(payload))
-        for node in nodes:
-            session = self.peers.session(node)
-            if session is not None:
-                session.system.send(signal)
-
     # The handles of requests, as messages carry them.
 
     def _caller_term(self, caller: Any) -> Any:
@@ -571,7 +443,3 @@ class Cluster:
                     return self._runtime.requests[number]
                 return RemoteCaller(self.remote, pid, number)
         raise ValueError("a caller is a pid and a number")
-
-
-def _as_the_view_says(reason: str) -> str:
-    return view.REFUSED if reason == DIAL_REFUSED else reason
