@@ -258,7 +258,8 @@ class Cluster:
     def neighbours(self) -> list[str]:
         """Nodes with a live connection."""
         assert self._driver.service is not None
-        return [node for node in self._driver.service.links() if not self._driver.is_parting(node)]
+        sessions = {node: self.peers.session(node) for node in self._driver.service.links()}
+        return [node for node, session in sessions.items() if session is not None and session.direct]
 
     def switch_topology(self, topology: Topology) -> None:
         """Let the whole cluster run with another topology."""
