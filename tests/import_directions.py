@@ -58,7 +58,7 @@ PURE = (
     *(f"distribution.causal{name}" for name in ("", "_label", "_stamps", "_log", "_channels", "_events")),
     *(f"distribution.{name}" for name in ("carrier", "streams", "flows", "assembly", "stream_dialling", "channels")),
     *(f"testing.{name}" for name in ("virtual_time", "network", "trace", "layers", "links")),
-    *(f"testing.{name}" for name in ("members", "simulated_node", "protocols")),
+    *(f"testing.{name}" for name in ("members", "simulated_node", "protocols", "peer_services")),
 )
 
 

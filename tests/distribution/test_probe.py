@@ -27,7 +27,9 @@ def test_a_node_that_answers_says_which_life_it_is():
 def test_it_leaves_no_session_no_connection_and_no_refusal():
     a, b = Node("a@h"), Node("b@h")
     look(a, "b@h", b.address)
-    wait_until(lambda: not a.peers.open_connections and not b.peers.open_connections, 5.0, what="all connections closed")
+    wait_until(
+        lambda: not a.peers.open_connections and not b.peers.open_connections, 5.0, what="all connections closed"
+    )
     assert a.log == b.log == []
     assert not a.peers.counters.refusals
     assert not b.peers.counters.refusals
