@@ -67,7 +67,7 @@ PURE = (
     *(f"distribution.{name}" for name in ("carrier", "streams", "flows", "assembly", "stream_dialling", "channels")),
     *(f"testing.{name}" for name in ("virtual_time", "network", "trace", "layers", "links")),
     *(f"testing.{name}" for name in ("checked_overlay", "overlay_world", "overlay_events")),
-    *(f"testing.{name}" for name in ("members", "simulated_node", "protocols", "churn")),
+    *(f"testing.{name}" for name in ("members", "simulated_node", "protocols", "peer_services", "churn")),
 )
 
 

@@ -30,13 +30,13 @@ def find_topology(name, parameters):
 class ViewWorld:
     """A simulation, and what the processes of each node were told."""
 
-    def __init__(self, seed=1, topology=None, **options):
+    def __init__(self, seed=1, topology=None, topology_of=None, **options):
         self.topology = topology if topology is not None else FullMesh()
         self.up = {}  # by node and life: by peer, the bits of the NodeUp that has no NodeDown yet
         self.told = {}  # by node and life: (when, NodeUp or NodeDown)
         self.refused = []
         self.simulation = peer_service_simulation(
-            seed, self.topology, observer=self._observe, find_topology=find_topology, **options
+            seed, topology_of or self.topology, observer=self._observe, find_topology=find_topology, **options
         )
         self.run = self.simulation.run
         self.random = self.simulation.random
@@ -107,6 +107,11 @@ class ViewWorld:
             }
             raise AssertionError(f"seed {self.simulation.seed}: too many, too few: {wrong}") from None
 
+    def check_members(self):
+        names = sorted(self.names())
+        for name in names:
+            assert self.members(name) == names, name
+
     def check_quiet(self):
         """Everybody knows the same, and was told of each life that there is, and of none that is not."""
         names = sorted(self.names())
@@ -127,13 +132,25 @@ class ViewWorld:
         """One of the cluster, by chance; one that has not joined would begin a cluster of its own."""
         return self.random.choice(sorted(self.simulation.joined.names) or sorted(self.names()))
 
+    def make_peace(self):
+        """Heal everything, and see that all come to know the same."""
+        self.simulation.heal()
+        self.run(21.0)  # the longest pause is over
+        # Whoever was cut off before it was in joins.
+        for node in self.simulation.alive():
+            if not node.joined:
+                self.simulation.join(node, self.contact())
+        self.until_one(40.0)
+        self.run(30.0)
+        self.check_quiet()
+
     def switch(self, name, topology):
         self.simulation[name].tell(LAYER, Switch(topology))
 
 
-def in_trouble(seed, topology, *, count=8, steps=40, switches=()):
+def in_trouble(seed, topology, *, count=8, steps=40, switches=(), **options):
     """Nodes that join, leave, die, stop, part and come back; then peace."""
-    world = ViewWorld(seed, topology).formed(count)
+    world = ViewWorld(seed, topology, **options).formed(count)
     simulation, random = world.simulation, world.random
     for _ in range(steps):
         act = random.random()
@@ -167,13 +184,5 @@ def in_trouble(seed, topology, *, count=8, steps=40, switches=()):
         elif act < 0.80:
             simulation.join(simulation.add(), world.contact())
         world.run(random.choice([0.0, 0.01, 0.2, 1.0, 6.0]))
-    simulation.heal()
-    world.run(21.0)
-    # Whoever was cut off before it was in, or is out for good, joins.
-    for node in simulation.alive():
-        if not node.joined:
-            simulation.join(node, world.contact())
-    world.until_one(40.0)
-    world.run(30.0)
-    world.check_quiet()
+    world.make_peace()
     return world
