@@ -16,6 +16,11 @@ Where the paper is silent, or its messages would need connections to strangers:
 - Who is dropped for a newcomer is told its name, and asks it first: the newcomer goes into a link rather than at the
   end of one, and nobody is left with a free slot. Who leaves names its neighbours to each other. This, not luck, keeps
   a storm of joins through one contact in one piece.
+- Who is rejected is told of the last one that was, so that two with a free slot each find one another among thousands
+  without (measured: all of 10,000 nodes have a full view then, and 98.5 % otherwise, ten rounds after they joined). A
+  node that lacks two for a whole interval may be put into a link as a newcomer is ("split").
+- A node that lost most of its neighbours at once asks all it knows, when it has enough again, whether they have
+  ("offer"). Measured after 90 % of 10,000 had died, in ten runs: one pass left out 13 survivors, and 23 without.
 - A walk's end makes room for a newcomer only when that has agreed: with a full view, nobody is dropped in vain.
 - A join by a node that has neighbours is that of another part of the cluster: its neighbours' names walk too, and they
   make room, so that several links join the two parts.

@@ -1,7 +1,7 @@
 """The command: `python -m benchmarks.overlays hyparview|xbot [--seeds N] [--nodes N] [--cycles N] [--jobs N]`.
 
 JSON lines and a table go to standard output, what is going on to standard error. A seed of the full size takes about
-two minutes of one core, and 400 MB; `--jobs` runs so many side by side.
+two minutes of one core, and 200 MB; `--jobs` runs so many side by side.
 """
 
 from __future__ import annotations
