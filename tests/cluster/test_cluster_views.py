@@ -448,7 +448,7 @@ def cost(world, seconds):
 
 
 @pytest.mark.parametrize(
-    ("topology", "counts"), [(FullMesh(), (10, 40)), (HyParView(), (10, 200)), (Scamp(), (10, 60))], ids=repr
+    ("topology", "counts"), [(FullMesh(), (10, 40)), (HyParView(), (10, 200)), (Scamp(), (10, 60))], ids=short
 )
 def test_a_quiet_cluster_costs_a_node_the_same_whatever_its_size(topology, counts):
     frames, sizes = [], []

@@ -522,10 +522,12 @@ def test_a_late_round_is_a_sign_of_it_and_a_timely_one_of_health():
 
 
 def test_to_be_suspected_is_a_sign_of_it():
-    subject = Subject().meet(B)
+    subject = Subject(gossip=lambda links: [link for link in links if link == "c@h"]).meet(B, C)
     effects = subject.get("b@h", news(words=(word(subject.own, "c@h"),)))
     assert subject.machine.health.score == 1
-    assert sent(effects) == [("b@h", news(subject.own._replace(version=2)))]
+    # To who told us first: what is for everybody may never get there.
+    refuted = news(subject.own._replace(version=2))
+    assert sent(effects) == [("b@h", refuted), ("c@h", refuted)]
 
 
 # What others say of us
