@@ -6,11 +6,11 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/installed-from
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo bench figures clean elsewhere
+.PHONY: help venv test lint demo bench figures simulate clean elsewhere
 
 # List the targets.
 help:
-	@awk '/^# / { text = substr($$0, 3) } /^[a-z]+:/ && text { sub(":.*", ""); printf "make %-7s %s\n", $$0, text; text = "" }' Makefile
+	@awk '/^# / { text = substr($$0, 3) } /^[a-z]+:/ && text { sub(":.*", ""); printf "make %-8s %s\n", $$0, text; text = "" }' Makefile
 
 # Make .venv with everything installed, when it is missing or setup.cfg has changed.
 venv: $(STAMP)
@@ -36,6 +36,10 @@ bench: $(STAMP)
 # Redraw the Partisan paper's figures 1 to 8, beside Erlang: docs/figures.md. ARGS="--wan FILE" delays loopback.
 figures: $(STAMP)
 	$(RUN) -m benchmarks.paper $(ARGS)
+
+# Run scenarios in virtual time, by seeds. ARGS="--seed 7 calls" replays one; "--runs 1000" is a long campaign.
+simulate: $(STAMP)
+	$(RUN) -m partisan_actors.testing $(if $(ARGS),$(ARGS),--runs 20)
 
 # Remove .venv and everything else that was made.
 clean:

@@ -18,6 +18,7 @@ __all__ = [
     "NoProcess",
     "NotAProcess",
     "NotSendable",
+    "NotSimulated",
     "ProcessExit",
     "ReceiveTimeout",
     "ServerExit",
@@ -101,6 +102,10 @@ class NotSendable(ActorError, TypeError):
 
 class NotAProcess(ActorError):
     """A function that acts on the calling process was called outside of one."""
+
+
+class NotSimulated(ActorError):
+    """Something in a simulation waits for the real world: a socket, a native thread, a timer of gevent's own."""
 
 
 class WouldBlock(ActorError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +72,8 @@ class Node:
         listen: `"host:port"`, `"[v6]:port"`, `"unix:/path"`, a list of them, or None (never accepts).
         advertise: what others dial, where that differs from `listen`; never a wildcard.
         cookie: the shared secret, 16 bytes or more, or a tuple of several: the first proves, all are
-            accepted. By default $PARTISAN_COOKIE, else the file ~/.partisan.cookie.
+            accepted. By default $PARTISAN_COOKIE, else the file ~/.partisan.cookie. Many nodes of one OS process
+            may share `Keys`, which take 40 ms to derive.
         topology: the overlay.
         channels: the named channels.
         causal_labels: groups for causal delivery.
@@ -97,7 +97,7 @@ class Node:
         *,
         listen: str | Sequence[str] | None = "127.0.0.1:0",
         advertise: str | None = None,
-        cookie: str | bytes | tuple[str | bytes, ...] | None = None,
+        cookie: str | bytes | tuple[str | bytes, ...] | Keys | None = None,
         topology: Topology | None = None,
         channels: tuple[Channel, ...] = (Channel("default"),),
         causal_labels: tuple[CausalLabel, ...] = (),
@@ -122,7 +122,7 @@ class Node:
         self._settings = ClusterSettings(
             listen=listening,
             advertise=advertise,
-            keys=Keys(find_cookies(cookie)),
+            keys=cookie if isinstance(cookie, Keys) else Keys(find_cookies(cookie)),
             topology=checked_topology(topology) if topology is not None else FullMesh(),
             channels=declare_channels(channels),
             spawnable=tuple(spawnable),
@@ -155,7 +155,7 @@ class Node:
         clock = self._given_clock if self._given_clock is not None else GeventClock()
         # Above its own last one, also within a millisecond and if the wall clock went back.
         self._epoch = max(int(clock.wall() * 1000), self._epoch + 1)
-        life = Life(self.name, self._epoch, secrets.randbits(64))
+        life = Life(self.name, self._epoch, int.from_bytes(clock.entropy(8), "big"))
         runtime = Runtime(life, clock)
         transport = self._given_transport if self._given_transport is not None else self._sockets(clock)
         cluster = Cluster(runtime, transport, self._settings)
@@ -211,6 +211,21 @@ class Node:
                 self._let_go(runtime)
         structlog.get_logger("partisan_actors").info("node_stopped", node=self.name)
 
+    def abandon(self) -> None:
+        """End this life as the end of its OS process would: nobody is told, and none of its processes runs on.
+
+        For a simulation that crashes it, or is over. Its clock must not run anything of it any more.
+        """
+        runtime, cluster, self._runtime = self._runtime, self._cluster, None
+        if runtime is not None and cluster is not None:
+            runtime.closed = f"node {self.name} has crashed"
+            runtime.scheduler.stop()
+            cluster.abandon()
+            for attached in self._attached:
+                attached.detach(None)
+            self._attached.clear()
+            self._let_go(runtime)
+
     def _close(self, runtime: Runtime, cluster: Cluster) -> None:
         gone = Outcome(runtime)
         cluster.stop(gone.set)
@@ -219,7 +234,7 @@ class Node:
         cluster.close_outboxes()
 
     def _let_go(self, runtime: Runtime) -> None:
-        runtime.closed = f"node {self.name} has stopped"
+        runtime.closed = runtime.closed or f"node {self.name} has stopped"
         for attached in self._attached:
             runtime.end(attached, "shutdown")
             attached.wake()

@@ -53,12 +53,21 @@ PURE = (
     *(f"cluster.{name}" for name in ("membership", "member_table", "records", "suspicion", "probing", "peer_service")),
     *(f"cluster.view_{name}" for name in ("events", "messages", "news", "parameters")),
     *(f"cluster.{name}" for name in ("global_names", "name_events", "name_table")),
+    *(f"cluster.broadcast_{name}" for name in ("events", "log", "marks", "roots", "terms")),
+    *(f"cluster.plumtree{name}" for name in ("", "_exchange", "_missing", "_newcomer", "_pulls", "_repair", "_trees")),
     *(f"distribution.{name}" for name in ("machine", "session", "stream", "admission", "dialling", "strangers")),
     *(f"distribution.{name}" for name in ("outbox", "outbox_events", "outboxes", "inbox", "log_batches")),
     *(f"distribution.causal{name}" for name in ("", "_label", "_stamps", "_log", "_channels", "_events")),
+    *(
+        f"distribution.{name}"
+        for name in ("conduit", "conduit_pace", "conduit_reading", "conduit_wire", "route_dialling")
+    ),
+    *(f"distribution.rout{name}" for name in ("ing", "ing_events", "ing_parameters", "e_table")),
+    *(f"distribution.{name}" for name in ("look_ups", "behind")),
     *(f"distribution.{name}" for name in ("carrier", "streams", "flows", "assembly", "stream_dialling", "channels")),
     *(f"testing.{name}" for name in ("virtual_time", "network", "trace", "layers", "links")),
-    *(f"testing.{name}" for name in ("members", "simulated_node", "protocols", "peer_services")),
+    *(f"testing.{name}" for name in ("checked_overlay", "overlay_world", "overlay_events", "peer_services")),
+    *(f"testing.{name}" for name in ("members", "simulated_node", "protocols", "churn")),
 )
 
 

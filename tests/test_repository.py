@@ -40,7 +40,10 @@ CALLS = """
 """.split()
 SURFACE = {
     "partisan_actors": FACE,
-    "partisan_actors.topologies": ["FullMesh"],
+    "partisan_actors.broadcast": ["broadcast", "BroadcastHandler", "register_handler"],
+    "partisan_actors.topologies": [
+        *"FullMesh ClientServer Static HyParView XBot Scamp find_topology topology_names".split(),
+    ],
     "partisan_actors.behaviours": [*CALLS, "Supervisor", "ChildSpec"],
     "partisan_actors.behaviours.gen_server": [
         *CALLS,

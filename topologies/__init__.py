@@ -8,14 +8,17 @@ if __name__ != "partisan_actors.topologies":
 
 from partisan_actors.topologies.client_server import ClientServer, NotForEveryNode
 from partisan_actors.topologies.full_mesh import FullMesh
+from partisan_actors.topologies.hyparview import HyParView
 from partisan_actors.topologies.overlay import Overlay, Topology
 from partisan_actors.topologies.registry import TopologyError, UnknownTopology, find_topology, topology_names
 from partisan_actors.topologies.scamp import Scamp
 from partisan_actors.topologies.static import Static
+from partisan_actors.topologies.xbot import XBot
 
 __all__ = [
     "ClientServer",
     "FullMesh",
+    "HyParView",
     "NotForEveryNode",
     "Overlay",
     "Scamp",
@@ -23,6 +26,7 @@ __all__ = [
     "Topology",
     "TopologyError",
     "UnknownTopology",
+    "XBot",
     "find_topology",
     "topology_names",
 ]

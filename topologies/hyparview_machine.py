@@ -26,17 +26,17 @@ Not known: who is a member. A name that is none costs one Connect. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any, ClassVar
 
-from partisan_actors.topologies.hyparview_messages import HIGH, LOW, MERGE, NONCE_BITS, Limits
+from partisan_actors.topologies.hyparview_messages import LOW, MERGE, NONCE_BITS, OFFER, SPLIT, Limits
+from partisan_actors.topologies.hyparview_neighbourhood import RETRIES, Neighbourhood
 from partisan_actors.topologies.hyparview_parameters import HyParViewParameters
-from partisan_actors.topologies.hyparview_views import Attempt, Bond, PassiveView, shuffled
+from partisan_actors.topologies.hyparview_views import Attempt, shuffled
 from partisan_actors.topologies.overlay import (
     CancelTimer,
     Connect,
-    Disconnect,
     Effect,
     Event,
     FindMembers,
@@ -57,63 +57,23 @@ from partisan_actors.topologies.overlay import (
 __all__ = ["SHUFFLE", "HyParViewOverlay"]
 
 SHUFFLE = "shuffle"  # the only timer's key
-_RETRIES = 3  # how many candidates that may refuse are asked in an interval in which nothing was lost
 
 
-class HyParViewOverlay:
-    """The machine of one life of one node; see the module.
+class HyParViewOverlay(Neighbourhood):
+    """The machine of one life of one node; see the module."""
 
-    `refused` counts what others sent and was not taken in, by reason.
-    """
-
-    __slots__ = (
-        "_active",
-        "_budget",
-        "_effects",
-        "_left",
-        "_limits",
-        "_linked",
-        "_name",
-        "_node",
-        "_now",
-        "_number",
-        "_passive",
-        "_pending",
-        "_random",
-        "_reserved",
-        "_searched",
-        "_seeker",
-        "_sent",
-        "_tags",
-        "_ticking",
-        "_tried",
-        "parameters",
-        "refused",
-    )
+    __slots__ = ("_limits", "_name", "_number", "_seeker", "_sent", "_short", "_ticking")
 
     def __init__(self, node: str, parameters: HyParViewParameters, name: str = "hyparview") -> None:
-        self.parameters = parameters
-        self.refused: dict[str, int] = {}
-        self._node = node
+        super().__init__(node, parameters)
         self._name = name
-        self._active: dict[str, Bond] = {}
-        self._pending: dict[str, Attempt] = {}
-        self._passive = PassiveView(parameters.passive_size)
-        self._linked: set[str] = set()
-        self._reserved = parameters.slots
-        self._tags: dict[str, str] = {}  # of members whose tag has slots
+        # What others may name: a view of theirs, or a path.
         self._limits = Limits(1 + parameters.active_size + parameters.passive_size, parameters.arwl)
-        self._tried: dict[str, str] = {}  # who refused since the last tick, and at which priority
-        self._budget = _RETRIES  # how many more may refuse until the next tick
-        self._searched = False  # whether the cluster view was asked since the last tick
+        self._ticking = False
+        self._short = False  # whether two slots were free at the last tick
         self._seeker = ""  # who was rejected last
         self._number = 0  # of the last shuffle
         self._sent: list[str] = []  # the passive names that it took along
-        self._left = False
-        self._ticking = False
-        self._now = 0.0
-        self._random: Random
-        self._effects: list[Effect]
 
     # What others ask
 
@@ -121,20 +81,6 @@ class HyParViewOverlay:
     def name(self) -> str:
         """What the handshake says."""
         return self._name
-
-    @property
-    def active(self) -> Sequence[str]:
-        """The active view: the neighbours that have agreed, sorted."""
-        return sorted(self._active)
-
-    @property
-    def passive(self) -> Sequence[str]:
-        """The passive view, sorted."""
-        return sorted(self._passive.names)
-
-    def neighbours(self) -> list[str]:
-        """The active view, and those that are asked to be in it."""
-        return sorted([*self._active, *self._pending])
 
     def gossip(self, linked: Sequence[str]) -> Sequence[str]:
         """The active view: symmetrical, and connected as long as the overlay is."""
@@ -254,124 +200,9 @@ class HyParViewOverlay:
         for peer in list(self._pending):
             self._give_up(peer)
         self._passive.clear()
+        self._unoffered.clear()
         self._left, self._ticking = True, False
         self._effects.append(CancelTimer(SHUFFLE))
-
-    # Candidates
-
-    def _lost(self) -> None:
-        """Refill after a loss: whoever is in the passive view may be asked."""
-        self._budget = self.parameters.passive_size
-        self._refill()
-
-    def _refill(self, first: Iterable[str] = ()) -> None:
-        """Ask so many candidates side by side as there are free slots, those of `first` before others."""
-        if self._left:
-            return
-        preferred = [name for name in first if self._askable(name)]
-        free = self._free()
-        while free > 0 and (self._budget > 0 or not self._active):
-            name = preferred.pop(0) if preferred else self._candidate()
-            if not name:
-                break
-            self._try(name, "", forced=False)
-            free -= 1
-        if not self._active and not self._pending and not self._searched:
-            self._searched = True
-            self._effects.append(FindMembers(self.parameters.passive_size))
-
-    def _free(self) -> int:
-        """How many more neighbours may be asked for."""
-        return self.parameters.active_size - len(self._active) - len(self._pending)
-
-    def _candidate(self) -> str:
-        names = [name for name in self._passive.names if self._askable(name)]
-        return names[int(self._random.random() * len(names))] if names else ""
-
-    def _askable(self, name: str) -> bool:
-        if name == self._node or name in self._pending or name in self._active:
-            return False
-        refused = self._tried.get(name)
-        if refused is not None and (self._active or refused != LOW):
-            return False
-        return not self._reserved or self._has_room(name)
-
-    def _try(self, node: str, priority: str, *, forced: bool) -> None:
-        attempt = self._pending[node] = Attempt(priority, forced, self._now)
-        self._effects.append(Connect(node))
-        if node in self._linked:
-            self._ask(node, attempt)
-
-    def _ask(self, node: str, attempt: Attempt) -> None:
-        priority = attempt.priority
-        if not priority:
-            # One at a time may push another node's neighbour out: those that follow find the view no longer empty.
-            others = self._pending.values()
-            alone = not self._active and not any(other.asked and other.priority == HIGH for other in others)
-            priority = attempt.priority = HIGH if alone else LOW
-        attempt.asked, attempt.nonce, attempt.since = True, self._random.getrandbits(NONCE_BITS), self._now
-        self._effects.append(Send(node, ("neighbor", attempt.nonce, priority)))
-
-    def _give_up(self, node: str) -> None:
-        """Ask no longer."""
-        del self._pending[node]
-        self._close(node)
-
-    def _close(self, node: str) -> None:
-        """Want its link no more."""
-        self._linked.discard(node)
-        self._effects.append(Disconnect(node))
-
-    def _remember(self, names: Iterable[str], sent: list[str]) -> None:
-        for name in names:
-            if name != self._node and name not in self._active:
-                self._passive.add(name, self._random, sent)
-
-    # Slots
-
-    def _has_room(self, node: str) -> bool:
-        """Whether there is a slot for this member; free ones that are reserved are for their tags only."""
-        free = self.parameters.active_size - len(self._active)
-        if free <= 0 or not self._reserved:
-            return free > 0
-        tag = self._tags.get(node, "")
-        for reserved, slots in self._reserved:
-            missing = slots - self._held(reserved)
-            if missing > 0:
-                if reserved == tag:
-                    return True
-                free -= missing
-        return free > 0
-
-    def _held(self, tag: str) -> int:
-        return sum(self._tags.get(node) == tag for node in self._active)
-
-    def _make_room(self, node: str) -> bool:
-        """See that there is a slot for this member: if need be some neighbour goes, but none in a reserved slot."""
-        if self._has_room(node):
-            return True
-        victims = list(self._active)
-        for tag, slots in self._reserved:
-            if self._held(tag) <= slots:
-                victims = [victim for victim in victims if self._tags.get(victim) != tag]
-        if not victims:
-            return False
-        self._dismiss(victims[int(self._random.random() * len(victims))], (node,))
-        return self._has_room(node)
-
-    def _dismiss(self, node: str, instead: tuple[str, ...]) -> None:
-        """End it with a neighbour, and tell it who looks for one."""
-        self._effects.append(Send(node, ("disconnect", self._active[node].theirs, instead, True)))
-        self._drop(node)
-        self._passive.add(node, self._random, [])
-
-    def _drop(self, node: str) -> None:
-        del self._active[node]
-        self._close(node)
-
-    def _adopt(self, node: str, mine: int, theirs: int) -> None:
-        self._active[node] = Bond(mine, theirs)
-        self._passive.remove(node)
 
     # What others send
 
@@ -391,9 +222,6 @@ class HyParViewOverlay:
             else:
                 self._HANDLERS[kind](self, node, *payload[1:])
 
-    def _refuse(self, reason: str) -> None:
-        self.refused[reason] = self.refused.get(reason, 0) + 1
-
     def _disclaim(self, node: str, theirs: int) -> None:
         """Tell a node that it is no neighbour in the way that it thinks; it drops us if it still thinks so."""
         self._refuse("stale")
@@ -409,7 +237,11 @@ class HyParViewOverlay:
             self._effects.append(Send(peer, ("forward_join", walker, self.parameters.arwl, bool(neighbours))))
 
     def _on_neighbor(self, node: str, nonce: int, priority: str) -> None:
-        self._admit(node, nonce, forced=priority != LOW)
+        # High, merge and split push a neighbour out; that is told of the node, which has a slot for it but for merge.
+        if priority == OFFER and self.parameters.active_size - len(self._active) < 2 and node not in self._active:
+            self._effects.append(Send(node, ("rejected", nonce, ())))
+        else:
+            self._admit(node, nonce, forced=priority not in (LOW, OFFER))
 
     def _admit(self, node: str, nonce: int, *, forced: bool) -> bool:
         """Answer a join or neighbor; whether it was accepted."""
@@ -452,8 +284,9 @@ class HyParViewOverlay:
         attempt = self._pending.get(node)
         bond = self._active.get(node)
         if attempt is not None and attempt.asked and attempt.nonce == mine:
-            self._tried[node] = attempt.priority
-            self._budget -= 1
+            if attempt.priority != OFFER:
+                self._tried[node] = attempt.priority
+                self._budget -= 1
             self._give_up(node)
             self._remember(instead, [])
             self._refill(instead)
@@ -489,10 +322,8 @@ class HyParViewOverlay:
                 self._refill((node,))
             peer = others[int(self._random.random() * len(others))]
             self._effects.append(Send(peer, ("forward_join", node, ttl - 1, merging)))
-        elif node != self._node and node not in self._active and node not in self._pending:
-            # Bounded: names cost the sender nothing.
-            if len(self._pending) < self.parameters.passive_size:
-                self._try(node, MERGE if merging else LOW, forced=True)
+        elif len(self._pending) < self.parameters.passive_size and node not in (self._node, *self.neighbours()):
+            self._try(node, MERGE if merging else LOW, forced=True)
 
     _HANDLERS: ClassVar[dict[str, Any]] = {
         "join": _on_join,
@@ -516,7 +347,9 @@ class HyParViewOverlay:
         self._give_up_silent()
         self._tried.clear()
         self._searched = False
-        self._budget = max(self._budget, _RETRIES)
+        self._losses = 0
+        self._budget = max(self._budget, RETRIES)
+        self._ask_to_split()
         self._refill()
         if self._free() > 0 and not self._searched and not self._candidate():
             # All names were tried. In a small cluster, and on an island, those that are missing are known elsewhere.
@@ -525,11 +358,20 @@ class HyParViewOverlay:
         self._start_shuffle()
         self._set_tick(self._random.uniform(0.75, 1.25))
 
+    def _ask_to_split(self) -> None:
+        """With two slots free since the last tick: ask a node that may be full to let us into one of its links."""
+        short = self._free() >= 2 and bool(self._active)
+        if short and self._short:
+            name = self._candidate()
+            if name:
+                self._try(name, SPLIT, forced=False)
+        self._short = short
+
     def _give_up_silent(self) -> None:
         """Those who have a link and do not answer, and those that neither got a link nor were found unreachable."""
         parameters = self.parameters
         for node, attempt in list(self._pending.items()):
-            patience = parameters.answer_timeout if attempt.asked else 6 * parameters.shuffle_interval
+            patience = parameters.answer_timeout if attempt.asked else 3 * parameters.shuffle_interval
             if self._now - attempt.since > patience:
                 self._give_up(node)
                 self._passive.remove(node)

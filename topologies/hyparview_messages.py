@@ -5,13 +5,20 @@ the relation quotes it, so that one of an earlier relation with the same node is
 
     ("join", nonce, neighbours)               I come through you; with neighbours: and bring these of another part
     ("forward_join", node, ttl, merging)      let this one in, after so many more steps
-    ("neighbor", nonce, priority)             be my neighbour; "low": if you have room, "high": I have nobody,
-                                              "merge": I am of another part
+    ("neighbor", nonce, priority)             be my neighbour; for the priorities see below
     ("accepted", yours, nonce)                the answer to the nonce of a join or neighbor; or
     ("rejected", yours, instead)              and that; instead: this one looks for a neighbour, too
     ("disconnect", yours, instead, staying)   you are my neighbour no more; these look for one; do I stay a member
     ("shuffle", nonce, number, ttl, path, names)     a walk; path: who has passed it on, the originator first
     ("shuffle_reply", number, path, names)    the answer to it, back along what is left of the path
+
+The priorities:
+
+    low     if you have room
+    high    I have nobody: make room
+    split   I have had room for two for long: make room, and who goes will find the other place with me
+    merge   I am of another part of the cluster: make room
+    offer   I have enough, but lost so many that I ask all I know: if you have room for two, so that it is a split
 
 A check returns the reason why a message is refused, or "" for none.
 """
@@ -20,13 +27,13 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["HIGH", "LOW", "MERGE", "NONCE_BITS", "Limits", "is_nonce", "names_fault"]
+__all__ = ["HIGH", "LOW", "MERGE", "NONCE_BITS", "OFFER", "SPLIT", "Limits", "is_nonce", "names_fault"]
 
-LOW, HIGH, MERGE = "low", "high", "merge"
+LOW, HIGH, MERGE, OFFER, SPLIT = "low", "high", "merge", "offer", "split"
 NONCE_BITS = 48
 
 _MAX_NAME = 255  # characters, as a node's name in the handshake
-_PRIORITIES = (LOW, HIGH, MERGE)
+_PRIORITIES = (LOW, HIGH, MERGE, OFFER, SPLIT)
 _TEXT = {str}
 
 

@@ -29,7 +29,7 @@ class Scamp:
 
     version: int = 2
     c: int = 4
-    max_hops: int = 256
+    max_hops: int = 512
     walk: int = 8
     heartbeat: float = 10.0
     isolation: float = 100.0

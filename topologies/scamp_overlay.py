@@ -6,7 +6,7 @@ version 2.
 
 - A newcomer takes its contact into its partial view and *subscribes*: the contact forwards the subscription to all of
   its own partial view, and c copies more. Who gets a copy keeps it with probability 1/(1 + size of its partial view),
-  and else forwards it to a member of that view. A copy that has come `max_hops` far is kept where it is, or lost.
+  and else forwards it to a member of that view. A copy that has come too far is kept where it is, or lost.
 - To keep a subscription is to take the subscriber into the partial view. It learns of it by a heartbeat, and takes the
   keeper into its in-view.
 - Indirection (version 2): the contact sends the subscription on a walk of `walk` steps, which ends at any node with
@@ -83,6 +83,10 @@ _EXPECTED_MAX = 10_000
 
 _NAME_LENGTH = 255
 
+_HOPS = 8
+"""Times one more than the view's size: of copies that any node may keep one in 3,000 comes so far. Where all know the
+subscriber already, as in small clusters, a copy goes no further in vain."""
+
 
 @dataclass(slots=True)
 class _Expected:
@@ -134,7 +138,9 @@ class ScampOverlay:
                 self._link_up(node)
             case LinkDown(node) if node in self._linked:
                 self._link_down(node)
-            case Unreachable(node) if node not in self._linked and self._is_neighbour(node):
+            case Unreachable(node) if self._unsent is not None and self._unsent[0] == node:
+                # Others in the views are wanted for as long as they are members: behind a partition that ends before
+                # the cluster view gives them up, they are the only way back.
                 self._forget(node)
             case Joined(node) if node != self._node:
                 self._member_up(node)
@@ -236,8 +242,6 @@ class ScampOverlay:
 
     def _link_down(self, node: str) -> None:
         self._linked.discard(node)
-        if self._is_neighbour(node):
-            self._effects.append(Connect(node))  # for an Unreachable, if it does not come back
 
     # Subscriptions
 
@@ -309,8 +313,9 @@ class ScampOverlay:
             return
         c = self._parameters.c
         extra = max(c + 1 - len(targets), 0) if renewal else c
+        hops = min(self._parameters.max_hops, _HOPS * (1 + len(self.partial_view)))
         for node in [*targets, *(self._random.choice(targets) for _ in range(extra))]:
-            self._send(node, "forward", subscriber, self._parameters.max_hops)
+            self._send(node, "forward", subscriber, hops)
 
     def _copy(self, subscriber: str, hops: int) -> None:
         """Keep a copy, or forward it."""

@@ -4,8 +4,8 @@ Whoever builds the cluster draws its graph by its joins: a star, a chain, a tree
 wanted for as long as both are members, from both sides, and again when one of them comes back; nobody else is ever a
 neighbour. Whether the graph holds together is for who draws it. No timers, no chance.
 
-The one that joined says ("keep",) over the link, whenever there is one, as the other may have forgotten: it
-remembers only while the one that joined is a member.
+The one that joined says ("keep",) over the link. Then both do with each new link, as the other may have a new life,
+which has forgotten; and who was joined remembers only for as long as the one that joined it is a member.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class StaticOverlay:
                 self._members.add(node)
                 self._joined.add(node)
                 return (Connect(node), Send(node, _KEEP))
-            case LinkUp(node) if node in self._joined and node in self._members:
+            case LinkUp(node) if node in self._members and self._wants(node):
                 return (Send(node, _KEEP),)
             case Message(node, payload):
                 return self._received(node, payload)

@@ -22,7 +22,7 @@ from gevent.pool import Pool
 from benchmarks.measuring import resident
 from partisan_actors import Node, Remote
 from partisan_actors.behaviours import GenServer, call
-from partisan_actors.broadcast import BroadcastHandler, broadcast
+from partisan_actors.broadcast import BroadcastHandler, broadcast, register_handler
 from partisan_actors.topologies.registry import find_topology
 
 __all__ = ["Worker", "main"]
@@ -65,7 +65,7 @@ class Worker:
             self.nodes[name] = node.start()
             node.run(Echo.start, name="echo")
             self.heard[name] = Heard()
-            node.run(self.heard[name].register)
+            node.run(register_handler, self.heard[name])
         started = perf_counter() - began
         if contact is None:
             contact = self.nodes[names[0]].address

@@ -59,6 +59,7 @@ class Acknowledging:
         ties_to: Callable[[str], Ties | str],
         parameters: OutboxParameters,
         failed: Callable[[str, Any, int, str], None],
+        want: Callable[[str], object] = lambda node: None,
     ) -> None:
         """Begin, without a log.
 
@@ -67,11 +68,13 @@ class Acknowledging:
             parameters: the limits of each outbox.
             failed: told of each message that was given up: its node, its owner (None: an earlier life of this node),
                 its number, and why.
+            want: called with a node that there is something for, and no session with.
         """
         self._runtime = runtime
         self._ties_to = ties_to
         self._parameters = parameters
         self._tell_failed = failed
+        self._want = want
         self._boxes = Outboxes(runtime.clock.random.getrandbits(64), self._parameters)
         self._box_timers = KeyedTimers(runtime.clock, self._box_timer)
         self._inboxes = Inboxes(InboxParameters())
@@ -159,6 +162,11 @@ class Acknowledging:
         """That of the outboxes."""
         return self._boxes.identity
 
+    def has_open(self, node: str) -> bool:
+        """Whether anything waits for that node, or to be acknowledged by it."""
+        box = self._boxes.get(node)
+        return box is not None and len(box) > 0
+
     def wait_for_room(self, sender: Process, node: str, nosuspend: bool) -> bool:
         """Wait while the outbox for a node is full; whether it had to. Raises WouldBlock."""
         box = self._boxes.get(node)
@@ -190,6 +198,8 @@ class Acknowledging:
         effects = box.accept(letter, len(letter.payload), owner, life, self._runtime.clock.now())
         key = node, box.number
         self._perform(box, effects)
+        if isinstance(self._ties_to(node), str):
+            self._want(node)
         return key if any(type(effect) is Append for effect in effects) else None
 
     def abandon(self, node: str, which: Callable[[Any], bool], reason: str) -> None:
@@ -249,6 +259,8 @@ class Acknowledging:
         box = self._boxes.get(life.node)
         if box is not None:
             self._perform(box, box.life_changed(life, self._runtime.clock.now()))
+            if len(box) and isinstance(self._ties_to(life.node), str):
+                self._want(life.node)
 
     # In.
 

@@ -97,6 +97,7 @@ class Causality:
         parameters: OutboxParameters,
         take: Callable[[Ties, Signal, str], bool],
         is_full: Callable[[], bool],
+        want: Callable[[str], object] = lambda node: None,
     ) -> None:
         """Make the machines.
 
@@ -105,6 +106,7 @@ class Causality:
             parameters: the limits of the outboxes.
             take: what becomes of a message of a label that is due; False when nobody gets it.
             is_full: whether so many wait there that no more should become due.
+            want: called with a node that there is something for, and no session with.
         """
         self._runtime = runtime
         self._codec = codec
@@ -117,7 +119,7 @@ class Causality:
             name: _Label(CausalOrder(label, home.node, incarnation_of(home.epoch, home.bits)), now)
             for name, label in labels.items()
         }
-        self.post = Acknowledging(runtime, ties_to, parameters, self._failed)
+        self.post = Acknowledging(runtime, ties_to, parameters, self._failed, want)
         self._nobody: Signal | None = None  # the message that was due last, if nobody was there to get it
         self._lives: dict[str, Life] = {}  # of the members that are up
         self._timer: Timer | None = None

@@ -11,8 +11,6 @@ told when what processes send can reach the node.
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,9 +18,10 @@ from typing import Any
 
 import structlog
 
-from partisan_actors.cluster import global_names
 from partisan_actors.cluster import peer_service as service
 from partisan_actors.cluster import view_events as view
+from partisan_actors.cluster.broadcasting import Broadcasting
+from partisan_actors.cluster.driver import FORGOTTEN, VIEW_FEATURE, PeerServiceDriver
 from partisan_actors.cluster.global_names import GlobalNames
 from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.joining import JoinAttempt
@@ -32,18 +31,16 @@ from partisan_actors.cluster.records import Member, Status
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.router import ClusterRouter
 from partisan_actors.cluster.spawning import Spawning
-from partisan_actors.cluster.view_messages import as_before_suspicions
 from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.channels import STREAMS_FEATURE, Channel
 from partisan_actors.distribution.contact import JoinFailure
-from partisan_actors.distribution.dialling import REFUSED as DIAL_REFUSED
-from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.live_session import Session
-from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.peers import LocalIdentity, PeerParameters, Peers
-from partisan_actors.distribution.session import SessionParameters
-from partisan_actors.processes.identity import Life, Pid
+from partisan_actors.distribution.reaching import IDLE
+from partisan_actors.distribution.routes import Routes
+from partisan_actors.distribution.session_parameters import SessionParameters
+from partisan_actors.processes.identity import Life, Pid, Remote
 from partisan_actors.processes.messages import NodeDown, NodeUp
 from partisan_actors.processes.requests import Caller, RemoteCaller, Request
 from partisan_actors.processes.runtime import Runtime
@@ -54,6 +51,7 @@ from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.frames import BrokenFrame
 from partisan_actors.wire.handshake import Hello, Keys, Purpose
+from partisan_actors.wire.relays import RELAYS_FEATURE
 from partisan_actors.wire.signals import Signal, encode_signal
 
 __all__ = ["Cluster", "ClusterSettings"]
@@ -62,15 +60,6 @@ _log = structlog.get_logger("partisan_actors")
 
 CALLER_EXTENSION = 64
 """The codec's extension code for the handle of a request."""
-
-VIEW_FEATURE = 1 << 3
-"""The bit of a hello that says: this node's cluster view knows suspicions, and who is down."""
-
-UNWANTED, FORGOTTEN = "unwanted", "forgotten"
-"""Why a link ended, when that says nothing of the node at its other end."""
-
-LAST_WORDS = 1.0
-"""Seconds that a node which left has for what it sent before; that it left may be heard sooner, from others."""
 
 
 @dataclass(frozen=True)
@@ -105,29 +94,29 @@ class Cluster:
             settings.topology.name,
             settings.channels,
             addresses=lambda: self._advertised,
-            features=STREAMS_FEATURE | signals.ACKNOWLEDGE_FEATURE | VIEW_FEATURE,
+            features=STREAMS_FEATURE | signals.ACKNOWLEDGE_FEATURE | RELAYS_FEATURE | VIEW_FEATURE,
         )
         default = settings.channels[0].stream_parameters
         parameters = PeerParameters(session=SessionParameters(stream=default))
-        self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters)
+        self.routes = Routes(home, runtime.clock)
+        self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters, self.routes.conduits)
+        self.peers.relaying = self.routes.relaying
         self.remote = RemoteProcesses(
             runtime, self.codec, settings.channels, settings.hooks, settings.outbox[1], settings.labels
         )
+        self.remote.opening.is_member, self.remote.opening.open = self._is_member, self.peers.open
         spawning = Spawning(runtime, self.remote, settings.spawnable)
-        self._service: PeerService | None = None
-        self._timers = KeyedTimers(runtime.clock, self._step)
+        self._driver = PeerServiceDriver(runtime.clock, self.peers, self.codec, self._told, self._look_at_joins)
+        self._for_everybody: tuple[str, ...] = ()  # the neighbours that what is for everybody goes to
         self._synchronised: set[str] = set()  # nodes whose view came over the session that they have now
-        self._parting: dict[str, Session] = {}  # with nodes that left, and may have said more before
-        self._parting_timers = KeyedTimers(runtime.clock, self._end_parting)
         self._joins: list[JoinAttempt] = []
-        self._events: deque[Any] = deque()  # for the peer service; see `_step`
-        self._stepping = False
         self.naming = Naming(
             runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
         )
+        self.broadcasting = Broadcasting(runtime, self.codec, self.remote, lambda: self._for_everybody)
         runtime.causal_labels = tuple(settings.labels)
         runtime.channels = {channel.name: channel.monotonic for channel in settings.channels}
-        runtime.router = ClusterRouter(self.remote, spawning, self.naming, self.members)
+        runtime.router = ClusterRouter(self.remote, spawning, self.naming, self.members, self.broadcasting)
         runtime.scheduler.dirty = self.peers.dirty
         runtime.scheduler.flush = self.peers.flush
 
@@ -151,7 +140,7 @@ class Cluster:
             self.peers.close()
             self.close_outboxes()
             raise
-        self._service = self._make_service()
+        self._driver.begin(self._make_service())
 
     def _make_service(self) -> PeerService:
         home, addresses = self._runtime.home, self._advertised
@@ -170,10 +159,12 @@ class Cluster:
     def stop(self, gone: Callable[[], None]) -> None:
         """Leave, and close everything; `gone` is called when the last connection is closed, in 1 s at most."""
         self._fail_joins("the node is stopping")
-        self._step(view.Leave())
+        self._driver.step(view.Leave())
+        self.remote.opening.close()
         self.peers.close("leave", gone)
         for session in list(self.remote.sessions()):
             self.remote.session_ended(session)
+        self.routes.close()
         self._close_timers()
 
     def close_outboxes(self) -> None:
@@ -183,27 +174,28 @@ class Cluster:
 
     def abandon(self) -> None:
         """In the child of a fork: let go of everything without a word. It is the parent's."""
-        self._service = None
+        self._driver.service = None
         self.peers.abandon()
         self.remote.causality.let_go()
         self.remote.acknowledging.let_go()
         self._close_timers()
 
     def _close_timers(self) -> None:
-        self._timers.close()
-        self._parting_timers.close()
+        self._driver.close()
         self.naming.close()
+        self.broadcasting.close()
 
     def leave(self) -> None:
         """Leave the cluster; the others are told."""
         self._fail_joins("the node is leaving")
-        self._step(view.Leave())
+        self._driver.step(view.Leave())
+        self.broadcasting.left()
         self.peers.leave("leave")
 
     def join(self, address: str, timeout: float, done: Callable[[Any, BaseException | None], None]) -> JoinAttempt:
         """Join through the node at `address`; `done(None, error)` is called once. Raises ValueError for no address."""
         parse_address(address)
-        self._step(view.Join())
+        self._driver.step(view.Join())
         attempt = JoinAttempt(self._runtime.home.node, address, done, self._joins.remove)
         self._joins.append(attempt)
 
@@ -213,7 +205,7 @@ class Cluster:
                 return
             attempt.contacted(result)
             if not isinstance(result, JoinFailure):
-                self._step(service.JoinedThrough(result.node))
+                self._driver.step(service.JoinedThrough(result.node))
             self._look_at_joins()
 
         attempt.give_up = self.peers.contact(address, contacted, timeout)
@@ -231,11 +223,21 @@ class Cluster:
             return False
         home.epoch = epoch + 1
         self.remote.causality.renew()
-        self._timers.close()
-        self._service = self._make_service()
+        self.routes.relaying.rise(home.epoch)
+        self._driver.begin(self._make_service())
         return True
 
+    def _is_member(self, node: str, bits: int | None) -> bool:
+        running = self._driver.service
+        return running is not None and running.view.table.alive(node, bits) and node != self._runtime.home.node
+
     # What is asked of it.
+
+    @property
+    def topology(self) -> str:
+        """The name of the topology that it runs with."""
+        assert self._driver.service is not None
+        return self._driver.service.topology[0]
 
     @property
     def address(self) -> str | None:
@@ -244,23 +246,24 @@ class Cluster:
 
     def members(self) -> list[str]:
         """Members not known to be down, this node included."""
-        assert self._service is not None
-        return self._service.view.table.members()
+        assert self._driver.service is not None
+        return self._driver.service.view.table.members()
 
     def view_changes(self) -> dict[str, int]:
         """How often other members came and went so far, and were found down and up again."""
-        assert self._service is not None
-        records = self._service.view.table.records
+        assert self._driver.service is not None
+        records = self._driver.service.view.table.records
         return {"joins": records.joins, "leaves": records.leaves, "ups": self._ups, "downs": self._downs}
 
     def neighbours(self) -> list[str]:
         """Nodes with a live connection."""
-        assert self._service is not None
-        return [node for node in self._service.links() if node not in self._parting]
+        assert self._driver.service is not None
+        sessions = {node: self.peers.session(node) for node in self._driver.service.links()}
+        return [node for node, session in sessions.items() if session is not None and session.direct]
 
     def switch_topology(self, topology: Topology) -> None:
         """Let the whole cluster run with another topology."""
-        self._step(service.Switch(topology))
+        self._driver.step(service.Switch(topology))
 
     # `PeerEvents`.
 
@@ -269,26 +272,30 @@ class Cluster:
         # A newcomer makes this node a member again after it left. A former member that missed the leave
         # and dials again does not.
         if hello.purpose == Purpose.JOIN:
-            self._step(view.Join())
+            self._driver.step(view.Join())
         return None
 
     def session_started(self, session: Session) -> None:
         """Ties may hang on it, and its node may be a member."""
         self.remote.session_started(session)
         peer = session.peer
-        self._step(view.Met(peer.node, peer.epoch, peer.bits, session.hello.addresses))
+        self._driver.step(view.Met(peer.node, peer.epoch, peer.bits, session.hello.addresses))
 
     def linked(self, session: Session) -> None:
         """There is a link to its node."""
         peer = session.peer
-        self._step(view.LinkUp(peer.node, peer.epoch, peer.bits, session.hello.addresses))
+        self._driver.step(view.LinkUp(peer.node, peer.epoch, peer.bits, session.hello.addresses))
 
     def unlinked(self, node: str, bits: int, reason: str) -> None:
         """There is none any more."""
-        if reason in (UNWANTED, FORGOTTEN):
-            self._step(view.Closed(node, bits))
+        if reason == FORGOTTEN:
+            self._driver.step(view.Closed(node, bits))
         else:
-            self._step(view.LinkDown(node, bits, reason))
+            self._driver.step(view.LinkDown(node, bits, reason))
+
+    def keeps(self, session: Session) -> bool:
+        """Whether a process, or an outbox, needs the session."""
+        return self.remote.keeps(session)
 
     def received(self, session: Session, body: memoryview | bytes, outgoing: Outgoing) -> None:
         """Signals for processes go to them, the others to the machines."""
@@ -305,89 +312,51 @@ class Cluster:
         self._synchronised.discard(session.node)
         for attempt in list(self._joins):
             attempt.lost(session.node)
-        if self._parting.pop(session.node, None) is not None:
-            self._parting_timers.cancel(session.node)
-        if self._service is not None and self._service.view.table.alive(session.node, session.peer.bits):
+        node, bits = session.node, session.peer.bits
+        self.naming.session_ended(node)
+        self._driver.session_ended(session, reason)
+        if reason != IDLE and self._driver.service is not None and self._driver.service.view.table.alive(node, bits):
             # What was under way of the names is lost, and the node is not: begin anew with it.
-            self.naming.member_down(session.node, session.peer.bits)
-            self.naming.step(global_names.MemberUp(session.node, session.peer.bits))
+            self.naming.member_down(node, bits)
+            self.naming.member_up(node, bits)
 
     def unreachable(self, node: str, reason: str) -> None:
         """A member could not be connected in time."""
-        self._step(view.Unreachable(node, reason))
+        self.remote.unreachable(node)
+        self._driver.step(view.Unreachable(node, reason))
 
     def _received_other(self, session: Session, signal: Signal) -> None:
-        if session.node in self._parting:
+        if self._driver.is_parting(session.node):
+            return
+        if signal.kind in (signals.BROADCAST, signals.BROADCAST_CONTROL):
+            self.broadcasting.received(session.node, signal)
             return
         payload = self.codec.decode(signal.payload)
         if signal.kind == signals.MEMBERSHIP:
-            self._step(view.ViewReceived(session.node, payload))
+            self._driver.step(view.ViewReceived(session.node, payload))
         elif signal.kind == signals.NAMES:
             self.naming.received(session.node, session.peer.bits, payload)
         elif signal.kind == signals.OVERLAY:
-            self._step(service.OverlayReceived(session.node, payload))
+            self._driver.step(service.OverlayReceived(session.node, payload))
 
-    # The peer service.
+    # What the peer service tells.
 
-    def _step(self, event: Any) -> None:
-        if self._service is None:
-            return
-        self._events.append(event)
-        if self._stepping:
-            return
-        self._stepping = True
-        clock = self._runtime.clock
-        try:
-            while self._events:
-                for effect in self._service.step(self._events.popleft(), clock.now(), clock.random):
-                    self._perform(effect)
-        finally:
-            self._stepping = False
-        self._look_at_joins()
-
-    def _perform(self, effect: Any) -> None:
-        match effect:
-            case view.SendView(nodes, payload):
-                self._send_view(nodes, payload)
-            case service.SendOverlay(node, payload):
-                self._send_all((node,), signals.OVERLAY, payload)
-            case SetTimer(key, seconds):
-                self._timers.set(key, seconds)
-            case CancelTimer(key):
-                self._timers.cancel(key)
-            case service.Connect(node, addresses):
-                self._end_parting(TimerFired(node))
-                self.peers.connect(node, addresses)
-            case service.Disconnect(node):
-                self._disconnect(node)
-            case view.Probe(node, addresses):
-                self.peers.probe(node, addresses, partial(self._probed, node))
-            case service.Measure(node, addresses):
-                self._measure(node, addresses)
-            case view.Synchronised(node):
-                self._synchronised.add(node)
-            case _:
-                self._tell(effect)
-
-    def _tell(self, effect: Any) -> None:
-        """Tell processes, names and the log."""
+    def _told(self, effect: Any) -> None:
         me = self._runtime.home.node
         match effect:
             case view.NodeUp(node, epoch, bits):
-                life = Life(node, epoch, bits)
-                self.remote.acknowledging.life_changed(life)
-                self.remote.causality.member_up(life)
-                self._ups += 1
-                self._runtime.tell_node_watchers(NodeUp(node))
-                self.naming.step(global_names.MemberUp(node, bits))
+                self._member_up(Life(node, epoch, bits))
                 _log.info("node_up", node=me, peer=node)
             case view.NodeDown(node, bits, reason):
-                self._end_session(node, bits, reason)
-                self._runtime.tell_node_watchers(NodeDown(node, reason))
-                self.naming.member_down(node, bits)
-                self.remote.causality.member_down(node)
-                self._downs += 1
+                self._member_down(node, bits, reason)
                 _log.info("node_down", node=me, peer=node, reason=reason)
+            case view.Synchronised(node):
+                self._synchronised.add(node)
+            case service.Gossip(nodes):
+                self._for_everybody = nodes
+                self.broadcasting.look()
+            case view.Heard(node, via):
+                self.routes.relaying.learned(node, via)
             case view.NameConflict(record):
                 reason = "another life has our name"
                 _log.error("name_conflict", node=me, reason=reason, epoch=record.epoch)
@@ -397,65 +366,22 @@ class Cluster:
                 self.peers.identity = replace(self.peers.identity, topology=name, topology_version=version)
                 _log.info("topology_switched", node=me, topology=name, version=version)
 
-    def _send_view(self, nodes: tuple[str, ...], payload: tuple[Any, ...]) -> None:
-        encoded: Any = None
-        for node in nodes:
-            session = self.peers.session(node)
-            if session is None:
-                continue
-            if session.hello.features & VIEW_FEATURE:
-                if encoded is None:
-                    encoded = encode_signal(signals.MEMBERSHIP, payload=self.codec.encode(payload))
-                session.system.send(encoded)
-            elif (older := as_before_suspicions(payload)) is not None:
-                session.system.send(encode_signal(signals.MEMBERSHIP, payload=self.codec.encode(older)))
+    def _member_up(self, life: Life) -> None:
+        self._ups += 1
+        self.remote.acknowledging.life_changed(life)
+        self.remote.causality.member_up(life)
+        self._runtime.tell_node_watchers(NodeUp(life.node))
+        self.naming.member_up(life.node, life.bits)
+        self.broadcasting.member_up(life.node, life.bits)
 
-    def _probed(self, node: str, hello: Hello | None, reason: str, seconds: float) -> None:
-        self._step(view.Probed(node, hello.bits if hello is not None else None, _as_the_view_says(reason)))
-
-    def _measure(self, node: str, addresses: tuple[str, ...]) -> None:
-        session = self.peers.session(node)
-        known = session.round_trip if session is not None and self._service and self._service.linked(node) else None
-
-        def measured(hello: Hello | None, reason: str, seconds: float) -> None:
-            self._step(service.Measured(node, math.inf if hello is None else seconds))
-
-        if known is not None:
-            self._step(service.Measured(node, known))
-        elif addresses:
-            self.peers.probe(node, addresses, measured)
-        else:
-            self._step(service.Measured(node, math.inf))
-
-    def _end_session(self, node: str, bits: int, reason: str) -> None:
-        """A node is down: what hangs on its session ends first. One that left may have said more before."""
-        session = self.peers.session(node)
-        if session is not None and session.peer.bits == bits and reason != view.LEAVE:
-            self.peers.down(node, reason)
-
-    def _disconnect(self, node: str) -> None:
-        self.peers.forget(node)
-        session, peer_service = self.peers.session(node), self._service
-        if session is None or peer_service is None or node in self._parting:
-            return
-        if peer_service.view.left:
-            # Said of oneself: the peer takes it for this node's end as a member.
-            session.leave("leave")
-            return
-        record = peer_service.view.table.records.get(node)
-        if record is None or record.status is Status.ALIVE:
-            return
-        if record.status is Status.LEFT and session.connected:
-            # Heard from others, perhaps: what it told processes before, and that it leaves, is still on its way.
-            self._parting[node] = session
-            self._parting_timers.set(node, LAST_WORDS)
-            return
-        session.leave(FORGOTTEN)
-
-    def _end_parting(self, event: TimerFired) -> None:
-        session = self._parting.get(str(event.key))
-        if session is not None:
-            session.leave(FORGOTTEN)
+    def _member_down(self, node: str, bits: int, reason: str) -> None:
+        self._downs += 1
+        self._driver.end_session(node, bits, reason)
+        self.routes.relaying.member_down(node)
+        self._runtime.tell_node_watchers(NodeDown(node, reason))
+        self.naming.member_down(node, bits)
+        self.remote.causality.member_down(node)
+        self.broadcasting.member_down(node, bits)
 
     # Joins.
 
@@ -464,34 +390,45 @@ class Cluster:
             attempt.fail("unreachable", text)
 
     def _look_at_joins(self) -> None:
-        if self._joins and self._service is not None:
-            undecided = [node for node in self._service.undecided() if self._can_meet(node)]
+        if self._joins and self._driver.service is not None:
+            undecided = [node for node in self._driver.service.undecided() if self._can_meet(node)]
             for attempt in list(self._joins):
                 attempt.look(self._synchronised, undecided)
 
     def _can_meet(self, node: str) -> bool:
         """Whether one of the two can dial the other: there is no use in waiting for one that cannot be."""
-        record = self._service.view.table.records.get(node) if self._service is not None else None
+        record = self._driver.service.view.table.records.get(node) if self._driver.service is not None else None
         return bool(self._advertised) or (record is not None and record.dialable)
 
     # Names.
 
     def _send_names(self, node: str, payload: Any) -> None:
-        self._send_all((node,), signals.NAMES, payload)
+        self._send_to_member(node, encode_signal(signals.NAMES, payload=self.codec.encode(payload)))
 
     def _broadcast_names(self, payload: Any) -> None:
-        self._send_all([session.node for session in self.peers.sessions()], signals.NAMES, payload)
+        signal = encode_signal(signals.NAMES, payload=self.codec.encode(payload))
+        for node in self.members():
+            if node != self._runtime.home.node:
+                self._send_to_member(node, signal)
+
+    def _send_to_member(self, node: str, signal: Any) -> None:
+        """Send to a member, with a session or when there is one."""
+        session = self.peers.session(node)
+        if session is not None:
+            session.system.send(signal)
+        elif not self.remote.opening.hold(
+            None, Remote("names", node), len(signal), partial(self._sent_now, node, signal)
+        ):
+            self._sent_now(node, signal)
+
+    def _sent_now(self, node: str, signal: Any) -> None:
+        session = self.peers.session(node)
+        if session is not None:
+            session.system.send(signal)
 
     def _life_of(self, node: str, bits: int) -> Life:
         known = self.peers.known_life(node)
         return known if known is not None and known.bits == bits else Life(node, 0, bits)
-
-    def _send_all(self, nodes: Any, kind: int, payload: Any) -> None:
-        signal = encode_signal(kind, payload=self.codec.encode(payload))
-        for node in nodes:
-            session = self.peers.session(node)
-            if session is not None:
-                session.system.send(signal)
 
     # The handles of requests, as messages carry them.
 
@@ -507,7 +444,3 @@ class Cluster:
                     return self._runtime.requests[number]
                 return RemoteCaller(self.remote, pid, number)
         raise ValueError("a caller is a pid and a number")
-
-
-def _as_the_view_says(reason: str) -> str:
-    return view.REFUSED if reason == DIAL_REFUSED else reason

@@ -81,6 +81,11 @@ class Credit:
         # Those of this node that the other one knows to be full, but for those that are held.
         self._told: dict[Receiver, _WaitsForRoom] = {}
 
+    @property
+    def holds_up(self) -> bool:
+        """Whether the other node waits to be told of room."""
+        return bool(self._told or self._held)
+
     def delivered(self, process: Process, signal: Signal) -> None:
         """A message of the other node is in a mailbox that has a limit."""
         receiver = receiver_of(signal.to, signal.name)

@@ -149,6 +149,10 @@ class GlobalNames:
 
     # What others ask: direct methods, as they are on a message's way.
 
+    def has_member(self, node: str, bits: int) -> bool:
+        """Whether this life is a member."""
+        return self._members.get(node) == bits
+
     def whereis(self, name: str) -> Holder | None:
         """Who has the name, as far as is known here."""
         entry = self._table.oldest(name)

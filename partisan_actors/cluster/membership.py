@@ -182,13 +182,11 @@ class Membership:
             return
         record = self.table.record_of(known)
         if record.status is Status.ALIVE:
-            if bits is None:
-                self._unreachable(node, reason)
-            elif bits != record.bits:
-                self._unreachable(node, view.REFUSED)  # another life answers in its place
-            else:
+            if bits == record.bits:
                 known.excused_until = self._now
                 self._probing.answered()
+            else:  # if anybody answers, it is another life in its place
+                self._unreachable(node, reason if bits is None else view.REFUSED)
         elif bits is not None and record.status is Status.DOWN:
             self._effects.append(view.Contact(node, record.addresses))
 
@@ -214,6 +212,8 @@ class Membership:
         if suspicion is None or suspicion.version != record.version:
             suspicion = known.suspicion = Suspicion(record.version, self._now, self.parameters.suspicion)
             suspicion.reason = reason
+        if by == self._records.own.node:
+            suspicion.reason = reason  # rather than what others heard
         refused = reason == view.REFUSED
         if suspicion.add(by, refused):
             if by == self._records.own.node:
@@ -412,14 +412,14 @@ class Membership:
             self._send_records((known.node,), [record])
             self._effects.append(SetTimer(("disputed", known.node), self.parameters.suspicion.longest))
             return
-        if known.linked is not None and (not alive or known.linked != record.bits):
-            self.table.unlink(known.node, known.linked)
-            self._effects.append(view.Forget(known.node))
         if known.up is not None and (not alive or known.up != record.bits):
             self.table.ups -= 1
             why = view.NEWER_LIFE if alive else view.LEAVE if record.status is Status.LEFT else reason
             self._effects.append(view.NodeDown(known.node, known.up, why))
             known.up = None
+        if known.linked is not None and (not alive or known.linked != record.bits):
+            self.table.unlink(known.node, known.linked)
+            self._effects.append(view.Forget(known.node))
         if not alive:
             if known.gone_since is None:
                 known.gone_since = self._now

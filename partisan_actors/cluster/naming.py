@@ -78,6 +78,10 @@ class _OwnerWatch:
         self._naming.owner_ended(self._serial)
 
 
+MOST_EARLY = 1_000
+"""Messages of a node that is no member yet."""
+
+
 class Naming:
     """Global names, as the processes of this node use them.
 
@@ -105,6 +109,7 @@ class Naming:
         self._waiting: dict[int, _Registration] = {}
         self._losers: dict[Process, str] = {}  # those that want to know who got the name
         self._answers: dict[int, _Answer] = {}
+        self._early: dict[str, list[tuple[int, Any]]] = {}  # what came from nodes before they were members
         self._watched: dict[int, _OwnerWatch] = {}
         self._timers = KeyedTimers(runtime.clock, self.step)
 
@@ -217,8 +222,23 @@ class Naming:
                 answer = self._answers.get(number)
                 if answer is not None and answer.node == node:
                     answer.arrived()
-            case _:
+            case _ if self._names.has_member(node, bits):
                 self.step(machine.Message(node, bits, payload))
+            case _:
+                # It knows us as a member, and we hear of it a moment later: what is lost now would not be told again.
+                early = self._early.setdefault(node, [])
+                if len(early) < MOST_EARLY:
+                    early.append((bits, payload))
+
+    def member_up(self, node: str, bits: int) -> None:
+        """There is a member: it is told the names of this node, and may have told its own already."""
+        self.step(machine.MemberUp(node, bits))
+        for early_bits, payload in self._early.pop(node, ()):
+            self.step(machine.Message(node, early_bits, payload))
+
+    def session_ended(self, node: str) -> None:
+        """What came over the session before this node knew of a member is as good as lost."""
+        self._early.pop(node, None)
 
     def member_down(self, node: str, bits: int) -> None:
         """A member is gone: its names are free, and it will answer nothing."""

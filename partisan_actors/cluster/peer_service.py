@@ -8,7 +8,9 @@ Promised:
   its way from one to the other, a node keeps the neighbours of both, until all live members say that they run the new
   one, or for `switch_within`. So nobody is without a link on the way;
 - a link that neither side's overlay wants any more is closed; one that either wants stays. So does an overlay's
-  Connect to a name that is no member until it is one, and one that has moved is dialled where it is now.
+  Connect to a name that is no member until it is one, and one that has moved is dialled where it is now;
+- a newcomer dials at once all that it is to have links to; the others leave it `connect_delay_min` to
+  `connect_delay_max` for that, so that two rarely dial each other at the same moment.
 
 Everything that makes a link or sends is asked of the driver, so the same code runs over sockets and in simulation.
 Not known: sessions, processes, what the driver does about a member that there is no link to. Pure.
@@ -20,7 +22,6 @@ that this side does not want the link; of an overlay is (version, payload).
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -39,9 +40,9 @@ from partisan_actors.cluster.peer_service_events import (
     Switch,
     Switched,
 )
+from partisan_actors.cluster.peer_service_parameters import PeerServiceParameters
 from partisan_actors.cluster.records import Member, Status
 from partisan_actors.cluster.topology_fact import TopologyFact, fact_from_terms
-from partisan_actors.cluster.view_parameters import MembershipParameters
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.topologies import overlay
 from partisan_actors.topologies.overlay import Overlay, Topology
@@ -63,24 +64,6 @@ __all__ = [
 ]
 
 _HELD = 64  # overlay messages of one that is no member so far, at most
-
-
-@dataclass(frozen=True, slots=True)
-class PeerServiceParameters:
-    """Times are seconds. Raises ValueError, naming the one that makes no sense."""
-
-    membership: MembershipParameters = field(default_factory=MembershipParameters)
-
-    switch_within: float = 30.0
-    """How long both topologies are kept at most."""
-
-    unwanted_after: float = 10.0
-    """How long a link stays that this side does not want, before the other is asked about it."""
-
-    def __post_init__(self) -> None:
-        for name in ("switch_within", "unwanted_after"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"peer service: {name} is {getattr(self, name)}, and has to be above 0")
 
 
 class _Run:
@@ -121,6 +104,9 @@ class PeerService:
         self._former: _Run | None = None  # the run before, until the switch is over
         self._links: dict[str, int] = {}  # the bits of those that there is a link to
         self._sorted: list[str] | None = None  # their names, until it changes
+        self._fresh: set[str] = set()  # those just heard of, which are left time to dial us
+        self._appears: str | None = None  # the one that the overlays are just told of
+        self._newcomer_until = float("-inf")
         self._held: dict[str, list[object]] = {}  # links that the overlays do not know so far: what came over them
         self._joining: set[str] = set()  # those that this node joins by, and that the overlays do not know so far
         self._asked: dict[str, tuple[str, ...]] = {}  # whom the driver keeps a link to, and by what addresses
@@ -178,6 +164,7 @@ class PeerService:
             case view.Unreachable(node, _):
                 self._unreachable(event, node)
             case JoinedThrough(node):
+                self._newcomer_until = now + self.parameters.newcomer_for
                 self._joining.add(node)
                 self._see_joined(node)
             case Measured(node, seconds):
@@ -204,7 +191,9 @@ class PeerService:
                     self._effects.append(CancelTimer(("view", key)))
                 case view.NodeUp(node, _, _):
                     self._effects.append(effect)
+                    self._appears = node if self._now >= self._newcomer_until and node not in self._links else None
                     self._member_up(node)
+                    self._appears = None
                 case view.Moved(node):
                     self._member_up(node)
                 case view.NodeDown(node, _, _):
@@ -220,13 +209,18 @@ class PeerService:
                     self._effects.append(effect)
         self._see_whether_switched()
 
+    def _no_longer_fresh(self, node: str) -> None:
+        self._fresh.discard(node)
+        if self._is_wanted(node) and node not in self._links and self.view.table.alive(node):
+            self._ask(node, self._addresses(node))
+
     def _member_up(self, node: str) -> None:
         # hot path: once for each member at each node.
         record = self.view.table.records.get(node)
         event = overlay.MemberUp(node, record.tag if record is not None else "")
         for run in self._runs():
             self._step_overlay(run, event)
-            if node in run.wanted and self._asked.get(node) != self._addresses(node):
+            if node in run.wanted and node not in self._fresh and self._asked.get(node) != self._addresses(node):
                 self._ask(node, self._addresses(node))
         if node in self._held:
             self._tell_of_link(node)
@@ -255,6 +249,9 @@ class PeerService:
         self._held[node] = []
         self._links_changed()
         self._failed.discard(node)
+        if node in self._fresh:
+            self._fresh.discard(node)
+            self._effects.append(CancelTimer(("fresh", node)))
         self._step_view(event)
         if node in self._held and self.view.table.alive(node, bits):
             self._tell_of_link(node)
@@ -374,7 +371,12 @@ class PeerService:
         if self.view.table.alive(node):
             # Again where it is wanted already: it may have moved.
             self._failed.discard(node)
-            self._ask(node, self._addresses(node))
+            if node == self._appears:
+                self._fresh.add(node)
+                delay = self._random.uniform(self.parameters.connect_delay_min, self.parameters.connect_delay_max)
+                self._effects.append(SetTimer(("fresh", node), delay))
+            elif node not in self._fresh:
+                self._ask(node, self._addresses(node))
 
     def _addresses(self, node: str) -> tuple[str, ...]:
         record = self.view.table.records.get(node)
@@ -423,6 +425,8 @@ class PeerService:
                         self._step_overlay(run, overlay.TimerFired(overlay_key))
             case "unwanted", str(node):
                 self._unwanted(node)
+            case "fresh", str(node):
+                self._no_longer_fresh(node)
             case "switch", int(version):
                 if version == self._run.fact.version:
                     self._end_switch()

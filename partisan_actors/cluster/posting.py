@@ -61,6 +61,10 @@ class Posting:
         def way(ties: Ties) -> Way:
             return way_of(ties.ways, flow, to, name, options)
 
+        if isinstance(self._remote.ties_to(target), str) and not options.nosuspend:
+            # What this process sent before waits for a session, too, and is to be first.
+            life = target.home if type(target) is Pid else None
+            self._remote.opening.wait(sender, target.node, life.bits if life is not None else None)
         ties = self._remote.ties_to(target)
         if isinstance(ties, Ties):
             way(ties)  # and so is a channel

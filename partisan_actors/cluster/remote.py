@@ -11,14 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from partisan_actors.cluster.acknowledging import Acknowledging
 from partisan_actors.cluster.causality import Causality, check_somebody
-from partisan_actors.cluster.credit import Receiver, receiver_of
+from partisan_actors.cluster.credit import receiver_of
 from partisan_actors.cluster.hooks import About, Hooks, Outcome
 from partisan_actors.cluster.incoming import Incoming
+from partisan_actors.cluster.opening import Opening, OpeningParameters
 from partisan_actors.cluster.posting import Posting
+from partisan_actors.cluster.room import Room
 from partisan_actors.cluster.ties import Ties
 from partisan_actors.cluster.ways import Way, Ways, address_of, flow_of, way_of
 from partisan_actors.distribution.causal_label import CausalLabel
@@ -27,12 +30,12 @@ from partisan_actors.distribution.flows import size_of
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.outbox_events import OutboxParameters
 from partisan_actors.distribution.outgoing import Outgoing
-from partisan_actors.errors import NotSendable, WouldBlock
+from partisan_actors.errors import ActorError, NotSendable
 from partisan_actors.processes.crash_report import shortened
 from partisan_actors.processes.identity import Life, Pid, Remote
 from partisan_actors.processes.ports import DEFAULT_OPTIONS, SendOptions
-from partisan_actors.processes.process import NOT_EXITING, Monitor, Process
-from partisan_actors.processes.requests import Cast, RemoteCaller, Request, SystemRequest
+from partisan_actors.processes.process import Process
+from partisan_actors.processes.requests import PENDING, Cast, RemoteCaller, Request, SystemRequest
 from partisan_actors.processes.runtime import Runtime, process_of_greenlet
 from partisan_actors.processes.scheduler import RUNNING
 from partisan_actors.wire import signals
@@ -41,6 +44,8 @@ from partisan_actors.wire.partition import partition_number
 from partisan_actors.wire.signals import LARGE, Signal, encode_plain, encode_signal
 
 __all__ = ["RemoteProcesses"]
+
+Payload: TypeAlias = bytes | tuple[bytes, bytes]
 
 MOST_DELAYED = 1 << 20
 """Bytes that hooks may delay at once; from there on the sender waits."""
@@ -73,12 +78,27 @@ class RemoteProcesses:
         window = self._channels[DEFAULT_CHANNEL].high_watermark
         usual = OutboxParameters()
         parameters = replace(usual, window_bytes=min(usual.window_bytes, window), time_limit=ack_timeout)
+        self.wait_for_room = Room(runtime.clock).wait_for
+        self.opening = Opening(
+            runtime,
+            lambda node: node in self._ties_by_node,
+            OpeningParameters(size=min(OpeningParameters().size, window)),
+        )
         self.posting = Posting(self)
-        self.acknowledging = Acknowledging(runtime, self.ties_to, parameters, self.posting.undelivered)
+        self.acknowledging = Acknowledging(
+            runtime, self.ties_to, parameters, self.posting.undelivered, self.opening.want
+        )
         self.incoming = Incoming(runtime, codec, hooks, self.acknowledging)
         incoming = self.incoming
         self.causality = Causality(
-            runtime, codec, labels, self.ties_to, parameters, incoming.take, lambda: incoming.interposition.full
+            runtime,
+            codec,
+            labels,
+            self.ties_to,
+            parameters,
+            incoming.take,
+            lambda: incoming.interposition.full,
+            self.opening.want,
         )
         self.incoming.causality = self.causality
 
@@ -102,6 +122,26 @@ class RemoteProcesses:
         self._ties[session] = self._ties_by_node[session.node] = ties
         self.acknowledging.session_started(ties)
         self.causality.post.session_started(ties)
+        # After what was in the outboxes, which is older: who sends there now waits for the session first.
+        self.opening.decided(session.node)
+
+    def unreachable(self, node: str) -> None:
+        """No session with that node can be had: what waits for one fails, but for what is in an outbox."""
+        if node in self._ties_by_node:
+            return  # it is told of a link that was wanted besides
+        self.opening.decided(node)
+        self._open_again(node, self.opening.parameters.retry)
+
+    def _open_again(self, node: str, seconds: float) -> None:
+        if self._has_open(node):
+            self.runtime.clock.call_later(seconds, self._open_for_outboxes, node)
+
+    def _open_for_outboxes(self, node: str) -> None:
+        if self._has_open(node):
+            self.opening.want(node)
+
+    def _has_open(self, node: str) -> bool:
+        return self.acknowledging.has_open(node) or self.causality.post.has_open(node)
 
     def session_ended(self, session: Session) -> None:
         """Everything over it is `"noconnection"`."""
@@ -114,6 +154,14 @@ class RemoteProcesses:
         ties.cut()
         self.acknowledging.session_ended(ties)
         self.causality.post.session_ended(ties)
+        self._open_again(session.node, 1.0)
+
+    def keeps(self, session: Session) -> bool:
+        """Whether anything hangs on a session: a link, a monitor, a request, a message in an outbox."""
+        ties = self._ties.get(session)
+        if ties is None:
+            return False
+        return ties.hold or self._has_open(session.node)
 
     def sessions(self) -> list[Session]:
         """Those that ties can hang on."""
@@ -146,7 +194,10 @@ class RemoteProcesses:
             payload = self.codec.encode_buffers(message)
             home = dest.home
             ties_there = self._ties_by_node.get(home.node)
-            if ties_there is None or (home is not ties_there.peer and home != ties_there.peer):
+            if ties_there is None:
+                self._send_soon(sender, dest, kind, message, payload, options, delay)
+                return
+            if home is not ties_there.peer and home != ties_there.peer:
                 return
             only, serial = ties_there.ways.only, sender.pid.serial
             if only is not None and not only.congested and not ties_there.credit.full:
@@ -165,11 +216,40 @@ class RemoteProcesses:
         ties = self.ties_to(dest)
         if isinstance(ties, str):
             check_somebody(dest)
+            self._send_soon(sender, dest, kind, message, payload, options, delay)
             return
         to, name = address_of(dest)
-        way = self._way(ties, sender, to, name, options)
+        way = self.way(ties, sender, to, name, options)
         if way.outgoing.congested or ties.credit.full:
             self.wait_for_room(sender, way, ties, options.nosuspend, None, receiver_of(to, name))
+        self._send_now(way, sender, dest, kind, message, payload, delay)
+
+    def _send_soon(
+        self,
+        sender: Process,
+        dest: Pid | Remote,
+        kind: int,
+        message: Any,
+        payload: Payload,
+        options: SendOptions,
+        delay: float,
+    ) -> None:
+        """Send a message that is encoded, once there is a session."""
+        to, name = address_of(dest)
+
+        def later() -> None:
+            ties = self.ties_to(dest)
+            if isinstance(ties, Ties):
+                way = self._way_at_last(ties, sender, to, name, options)
+                self._send_now(way, sender, dest, kind, message, payload, delay)
+
+        if not self.opening.hold(sender, dest, size_of(payload), later, options.nosuspend):
+            later()  # it has one by now, or nobody is there
+
+    def _send_now(
+        self, way: Way, sender: Process, dest: Pid | Remote, kind: int, message: Any, payload: Payload, delay: float
+    ) -> None:
+        to, name = address_of(dest)
         self._send(way, encode_signal(kind, to, sender.pid.serial, 0, payload, name), delay)
         if self.hooks.after:
             self.show("send" if kind == signals.SEND else "cast", sender, dest, message)
@@ -205,9 +285,16 @@ class RemoteProcesses:
         """Let the after hooks see one that was sent."""
         self.hooks.show(message, About(kind, dest.node, sender.pid, dest))
 
-    def _way(self, ties: Ties, sender: Process, to: int, name: str | None, options: SendOptions) -> Way:
+    def way(self, ties: Ties, sender: Process, to: int, name: str | None, options: SendOptions) -> Way:
         """The stream that the flow of a message travels on. Raises ActorError, TypeError, NotSendable."""
         return way_of(ties.ways, self.flow(sender, to, name, options), to, name, options)
+
+    def _way_at_last(self, ties: Ties, sender: Process, to: int, name: str | None, options: SendOptions) -> Way:
+        """As `way`, of what waited for a session, whose sender cannot be told any more that a channel is missing."""
+        try:
+            return self.way(ties, sender, to, name, options)
+        except ActorError:
+            return ties.ways.usual(flow_of(sender.pid.serial, to, name))
 
     def flow(self, sender: Process, to: int, name: str | None, options: SendOptions) -> int:
         """The flow of a message. Raises TypeError, NotSendable for a key that is none."""
@@ -228,60 +315,6 @@ class RemoteProcesses:
         """Raise NotSendable where `send` would."""
         self.codec.check(message.request if type(message) is Cast else message)
 
-    def wait_for_room(
-        self,
-        sender: Process,
-        way: Way,
-        ties: Ties,
-        nosuspend: bool,
-        deadline: float | None,
-        receiver: Receiver | None = None,
-    ) -> bool:
-        """Wait while the stream, or the mailbox of the receiver, is full; False when the time is up."""
-        outgoing, credit = way.outgoing, ties.credit
-        while outgoing.congested or receiver in credit.full:
-            congested = outgoing.congested
-            if nosuspend:
-                raise WouldBlock(_why_not_now(ties, congested, receiver))
-            if sender.exiting is not NOT_EXITING:
-                return True  # a last word from a `finally` block is not held up
-            if congested:
-                in_time = self._wait_for_turn(sender, outgoing, deadline)
-            else:
-                in_time = self._wait_for_mailbox(sender, credit.full[receiver], deadline)  # type: ignore[index]
-            if not in_time:
-                return False
-            if congested and receiver not in credit.full:
-                return True  # it is this one's turn, whoever else waits
-        return True
-
-    def _wait_for_turn(self, sender: Process, outgoing: Outgoing, deadline: float | None) -> bool:
-        """Wait until it is the sender's turn on the stream; False when the time is up before."""
-        place = outgoing.when_room(sender.wake)
-        try:
-            while outgoing.keeps_waiting(place):
-                if not self._wait_once(sender, deadline):
-                    return False
-                if outgoing.keeps_waiting(place):
-                    outgoing.when_room(sender.wake, place)
-        finally:
-            outgoing.forget(place)
-        return True
-
-    def _wait_for_mailbox(self, sender: Process, waiting: dict[Process, None], deadline: float | None) -> bool:
-        """Wait among those who wait for a mailbox, once; False when the time is up."""
-        waiting[sender] = None
-        try:
-            return self._wait_once(sender, deadline)
-        finally:
-            waiting.pop(sender, None)
-
-    def _wait_once(self, sender: Process, deadline: float | None) -> bool:
-        if deadline is not None and self.runtime.clock.now() >= deadline:
-            return False
-        sender.wait(deadline)
-        return True
-
     def _hold_answer(self, ties: Ties, way: Way) -> None:
         process = process_of_greenlet()
         if process is None or process.runtime is not self.runtime or process.status != RUNNING:
@@ -296,14 +329,50 @@ class RemoteProcesses:
         payload = self.codec.encode_buffers(message)
         ties = self.ties_to(dest)
         if isinstance(ties, str):
-            request.down(ties)
+            later = partial(self._request_later, request, dest, options, message, payload, delay, dropped)
+            if not self.opening.hold(caller, dest, size_of(payload), later, options.nosuspend, request.deadline):
+                later()
             return
         to, name = address_of(dest)
-        way = self._way(ties, caller, to, name, options)
+        way = self.way(ties, caller, to, name, options)
         if (way.outgoing.congested or ties.credit.full) and not self.wait_for_room(
             caller, way, ties, options.nosuspend, request.deadline, receiver_of(to, name)
         ):
             return  # its caller sees that the time is up
+        self._request_now(ties, way, request, dest, options, message, payload, delay, dropped)
+
+    def _request_later(
+        self,
+        request: Request,
+        dest: Pid | Remote,
+        options: SendOptions,
+        message: Any,
+        payload: Payload,
+        delay: float,
+        dropped: bool,
+    ) -> None:
+        if request.state != PENDING:
+            return  # its caller waits no more
+        ties = self.ties_to(dest)
+        if isinstance(ties, str):
+            request.down(ties)
+            return
+        way = self._way_at_last(ties, request.caller, *address_of(dest), options)
+        self._request_now(ties, way, request, dest, options, message, payload, delay, dropped)
+
+    def _request_now(
+        self,
+        ties: Ties,
+        way: Way,
+        request: Request,
+        dest: Pid | Remote,
+        options: SendOptions,
+        message: Any,
+        payload: Payload,
+        delay: float,
+        dropped: bool,
+    ) -> None:
+        to, name = address_of(dest)
         kind = signals.SYSTEM_CALL if isinstance(request, SystemRequest) else signals.CALL
         # Whose answer is to be in order with everything else of its key.
         flow = None if options.partition_key is None else self._key_flow(options.partition_key)
@@ -311,7 +380,7 @@ class RemoteProcesses:
         if signal is not None and not dropped:
             self._send(way, signal, delay)
             if self.hooks.after:
-                self.show("call", caller, dest, message)
+                self.show("call", request.caller, dest, message)
 
     def send_request(self, ties: Ties, way: Way, request: Request, kind: int, payload: bytes) -> None:
         """Send any kind of signal to the other node itself that is answered by REPLY or CALL_FAILED."""
@@ -338,60 +407,6 @@ class RemoteProcesses:
         ties.watches[request] = way
         return encode_signal(kind, to, request.caller.pid.serial, request.numbered(), payload, name, flow=flow)
 
-    def exit(self, sender: Pid, dest: Pid, reason: Any) -> None:
-        """Send an exit signal."""
-        ties = self.ties_to(dest)
-        if isinstance(ties, Ties):
-            way = ties.ways.usual(sender.serial + dest.serial)
-            ties.send_reason(way, signals.EXIT, dest.serial, sender.serial, 0, reason)
-
-    def link(self, process: Process, pid: Pid) -> None:
-        """Set up the far end of a link that stands on this side; a dead or unreachable one breaks it."""
-        ties = self.ties_to(pid)
-        if isinstance(ties, str):
-            if process.remove_link(pid):
-                process.signal_link(pid, ties)
-            return
-        number = self.runtime.new_serial()
-        ties.links.setdefault((process, pid.serial), set()).add(number)
-        ties.send(_link_way(ties, process, pid), signals.LINK, pid.serial, process.pid.serial, number)
-
-    def unlink(self, process: Process, pid: Pid) -> None:
-        """Take down the far end."""
-        ties = self.ties_to(pid)
-        numbers = ties.links.pop((process, pid.serial), None) if isinstance(ties, Ties) else None
-        if numbers is not None and isinstance(ties, Ties):
-            payload = self.codec.encode(tuple(numbers))
-            ties.send(_link_way(ties, process, pid), signals.UNLINK, pid.serial, process.pid.serial, 0, payload)
-
-    def link_exit(self, process: Process, pid: Pid, reason: Any) -> None:
-        """Tell the far end that `process` has ended."""
-        ties = self.ties_to(pid)
-        if isinstance(ties, Ties) and ties.links.pop((process, pid.serial), None) is not None:
-            way = _link_way(ties, process, pid)
-            ties.send_reason(way, signals.LINK_EXIT, pid.serial, process.pid.serial, 0, reason)
-
-    def monitor(self, monitor: Monitor, dest: Pid | Remote) -> None:
-        """Set up a monitor."""
-        ties = self.ties_to(dest)
-        if isinstance(ties, str) or ties.watches is None:
-            monitor.down(ties if isinstance(ties, str) else "noconnection")
-            return
-        monitor.tied = ties
-        to, name = address_of(dest)
-        way = self._way(ties, monitor.watcher, to, name, DEFAULT_OPTIONS)
-        ties.watches[monitor] = way
-        ties.monitors[monitor.ref.serial] = monitor
-        way.send(encode_signal(signals.MONITOR, to, monitor.watcher.pid.serial, monitor.ref.serial, b"", name))
-
-    def demonitor(self, monitor: Monitor) -> None:
-        """Take a monitor off."""
-        ties = monitor.tied
-        if isinstance(ties, Ties) and ties.monitors.pop(monitor.ref.serial, None) is not None:
-            way = ties.watches.pop(monitor, None) if ties.watches is not None else None
-            if way is not None:
-                ties.send(way, signals.DEMONITOR, 0, monitor.watcher.pid.serial, monitor.ref.serial)
-
     def encode_reason(self, reason: Any) -> bytes:
         """An exit reason as bytes; one that cannot be sent crosses as its repr (api: "Exit reasons")."""
         try:
@@ -404,18 +419,42 @@ class RemoteProcesses:
     def reply(self, caller: RemoteCaller, value: Any) -> None:
         """Send an answer, when there is room for it. Raises NotSendable."""
         ties = self.ties_to(caller.pid)
-        if isinstance(ties, str):
-            self.codec.check(value)
-            return
         process = process_of_greenlet()
+        if isinstance(ties, str):
+            self._reply_soon(caller, value, process)
+            return
         ties.answer(caller, value, _way_back(ties, caller, process), process.pid if process is not None else None)
+
+    def _reply_soon(self, caller: RemoteCaller, value: Any, process: Process | None) -> None:
+        delay = 0.0
+        if self.hooks.on_the_way_out:
+            about = About("reply", caller.pid.node, process.pid if process is not None else None, caller.pid)
+            value, delay, dropped = self.hooks.run(self.hooks.sending, value, about)
+            if dropped:
+                return
+        payload = self.codec.encode_buffers(value)
+
+        def later() -> None:
+            ties = self.ties_to(caller.pid)
+            if isinstance(ties, Ties):
+                way = _way_back(ties, caller, process)
+                self._send(way, encode_signal(signals.REPLY, caller.pid.serial, 0, caller.number, payload), delay)
+
+        if not self.opening.hold(process, caller.pid, size_of(payload), later):
+            later()
 
     def fail(self, caller: RemoteCaller, reason: Any) -> None:
         """Say that there will be no answer."""
-        ties = self.ties_to(caller.pid)
-        if isinstance(ties, Ties):
-            way = _way_back(ties, caller, process_of_greenlet())
-            ties.send_reason(way, signals.CALL_FAILED, caller.pid.serial, 0, caller.number, reason)
+        process, payload = process_of_greenlet(), self.encode_reason(reason)
+
+        def send() -> None:
+            ties = self.ties_to(caller.pid)
+            if isinstance(ties, Ties):
+                way = _way_back(ties, caller, process)
+                ties.send(way, signals.CALL_FAILED, caller.pid.serial, 0, caller.number, payload)
+
+        if not self.opening.hold(None, caller.pid, len(payload), send):
+            send()
 
     def settled(self, caller: RemoteCaller) -> None:
         """Nothing is kept for it here."""
@@ -442,16 +481,6 @@ class RemoteProcesses:
         self.incoming.received(ties, body, other)
 
 
-def _why_not_now(ties: Ties, congested: bool, receiver: Receiver | None) -> str:
-    if congested:
-        return f"what is unsent to {ties.peer.node} is above the high watermark, or it is the turn of others"
-    return f"the mailbox of {receiver!r} on {ties.peer.node} is at its max_mailbox"
-
-
 def _way_back(ties: Ties, caller: RemoteCaller, process: Process | None) -> Way:
     """The flow of who answers and who asked, so that this keeps its order with what else the one tells the other."""
     return ties.ways.usual(caller.pid.serial + (process.pid.serial if process is not None else 0))
-
-
-def _link_way(ties: Ties, process: Process, pid: Pid) -> Way:
-    return ties.ways.usual(process.pid.serial + pid.serial)

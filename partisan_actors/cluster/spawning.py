@@ -52,6 +52,8 @@ class Spawning:
             NotSendable: the arguments cannot cross.
         """
         dotted = dotted_name(target)
+        if isinstance(self._remote.ties_to(node), str):
+            self._remote.opening.wait(process, node)
         ties = self._remote.ties_to(node)
         if isinstance(ties, str):
             raise NoConnection("noconnection", f"cannot start {dotted} on {node!r}: there is no connection to it")

@@ -22,7 +22,7 @@ class SuspicionParameters:
     shortest: float = 1.0
     """With all the confirmations asked for: as long as word to the suspect and back may take."""
 
-    longest: float = 5.0
+    longest: float = 3.0
     """With none."""
 
     refused: float = 0.3

@@ -105,6 +105,13 @@ class Ties:
         self.remote_watches: dict[int, RemoteWatch] = {}  # their monitors on ours, by their ref
         self.callers: dict[int, RemoteCaller] = {}  # their requests to ours, unanswered, by their number
 
+    @property
+    def hold(self) -> bool:
+        """Whether anything hangs on the session, at either of its ends, that its end would be the end of."""
+        credit = self.credit
+        ours = self.watches or self.links or credit.full
+        return bool(ours or self.remote_watches or self.callers or credit.holds_up)
+
     def called(self, caller: RemoteCaller) -> bool:
         """Keep a request of theirs until it is answered; False for one too many."""
         callers = self.callers

@@ -14,6 +14,11 @@ later than something that changed. The rules, for a peer of another name:
   and gives up its own. Why this settles: the smaller one accepts only before it has sent a proof of its own, so the
   greater one cannot have accepted it as well; and it refuses only when its own proof is on its way.
 
+- The same for two that dial routes to each other. A link is worth more than a route: it takes the place of one, a
+  route never that of a link whose peer is heard, and a route that is being dialled holds no link up. Silence on a
+  route means nothing, as nothing is sent over one to be heard: so a life that is held by a route is answered for only
+  as long as it has just been heard.
+
 A session goes on if both hellos name it; or if one does and the other never heard of it, which is what a connection
 leaves that broke between the last proof and its arrival. Otherwise the two start one with a number above all that
 either knows, and a side that holds an older one ends it first.
@@ -107,9 +112,12 @@ class Grounds:
     held_number: int = 0  # the number of that session
     acknowledged: bool = False  # the peer has acknowledged something in it
     answers: bool = False  # that session is connected, and its peer was heard in time
+    # Of what would take the place of this one: for a link only links count.
     dial_answered: bool = False  # our own dial to that name has got the other end's hello
     crossed: bool = False  # that session got a connection that we dialled while this handshake was under way
     accepting: bool = True  # the peer dialled
+    routed: bool = False  # the connection is by a route
+    linked: bool = False  # that session has a link, and its peer was heard over it in time
     room: bool = True  # for one more session
 
 
@@ -122,6 +130,9 @@ def judge(grounds: Grounds, mine: Hello | None, peer: Hello) -> Refusal | None:
     objection = _name(grounds, peer) or _topology(grounds, peer)
     if objection is None and mine is not None:
         objection = _overtaken(grounds, mine, peer)
+    if objection is None and grounds.routed and grounds.linked and grounds.held == peer.life:
+        # Who dials a route has lost the link, or had not got it yet. So have we soon, or the dial is one too many.
+        objection = Refusal(RefusalCode.SIMULTANEOUS, text=f"{grounds.own.node} has a link to it")
     if objection is None and grounds.accepting and mine is not None and grounds.own.node < peer.node:
         objection = _crossing(grounds)
     if objection is None and grounds.held is None and not grounds.room:

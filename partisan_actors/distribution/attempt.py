@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from partisan_actors.distribution.conduits import is_route
 from partisan_actors.distribution.dialling import REFUSED
 from partisan_actors.distribution.link import Link
 from partisan_actors.distribution.streams import SYSTEM, StreamId
@@ -114,6 +115,11 @@ class Attempt:
         self._until = self._began + timeout
         owner.attempt_began(self)
         self._dial = owner.transport.dial(address, timeout, self._connected, self._failed)
+
+    @property
+    def routed(self) -> bool:
+        """Whether it is by a route."""
+        return is_route(self.address)
 
     def cancel(self) -> None:
         """Give up; no outcome follows."""

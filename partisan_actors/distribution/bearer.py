@@ -1,7 +1,8 @@
 """What carries frames for a session: the driver of one carrier, over one connection after another.
 
 Promised: what is queued leaves joined, at the next flush; a connection with `backlog` bytes that the kernel did not
-take is given no more frames; frames of an older connection count for nothing.
+take is given no more frames; frames of an older connection count for nothing; what is to be
+written `behind` gets its turn when the session has nothing to write, and else when the connection has sent all it had.
 
 The write path: who sends marks the bearer as dirty; `flush` cuts frames and writes them. It is called when the
 scheduler goes idle, at the hub's next round at the latest, when the connection is writable again, and by who sends as
@@ -12,9 +13,11 @@ Not known here: how connections are made, what a signal means, when a session en
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from partisan_actors.distribution.behind import Behind
 from partisan_actors.distribution.carrier import DELIVER, Carrier, Write
 from partisan_actors.distribution.counters import Counters
 from partisan_actors.processes.clock import Clock
@@ -49,6 +52,9 @@ class Bears(Protocol):
     def perform(self, effects: Sequence[Any], frame: Frame | None = None) -> None:
         """Perform effects, in order."""
 
+    def needs_link(self) -> None:
+        """There is something to write, and no connection to write it to."""
+
     def link_broken(self, reason: str) -> None:
         """The peer's bytes made no frame."""
 
@@ -59,12 +65,13 @@ class Bears(Protocol):
 class Bearer:
     """Reads and writes for a carrier."""
 
-    __slots__ = ("_works_for", "carrier", "link", "owner", "waits_for_flush")
+    __slots__ = ("_works_for", "behind", "carrier", "link", "owner", "waits_for_flush")
 
     def __init__(self, owner: BearerOwner, carrier: Carrier, works_for: Bears) -> None:
         self.owner = owner
         self.carrier = carrier
         self.link: Link | None = None
+        self.behind: Behind | None = None  # frames that are of no stream of the session: relayed ones
         # A flush will come without being asked for: the owner knows, or the connection has to come (back) first.
         self.waits_for_flush = True
         self._works_for = works_for
@@ -96,9 +103,15 @@ class Bearer:
     def flush(self) -> None:
         """Write what is queued, as far as the connection takes it."""
         if self.link is None:
+            self._works_for.needs_link()
             return
         self.waits_for_flush = False
         self.write_frames()
+
+    def doze(self) -> None:
+        """Without a connection, and none is coming: who sends next is to say that there is something to write."""
+        if self.link is None:
+            self.waits_for_flush = False
 
     def write_frames(self, everything: bool = False) -> None:
         """Write frames until the connection has enough; or all that wait, however much that is."""
@@ -110,9 +123,11 @@ class Bearer:
         while everything or connection.unsent < backlog:
             buffers = carrier.next_frame()
             if buffers is None:
-                carrier.hold(False)
-                break
-            connection.write(buffers)  # type: ignore[arg-type]
+                if not self._write_behind(link):
+                    carrier.hold(False)
+                    break
+            else:
+                connection.write(buffers)  # type: ignore[arg-type]
             frames += 1
         else:
             # `writable` will follow: until then there is no use in being asked.
@@ -125,6 +140,16 @@ class Bearer:
             counters.bytes_sent += carrier.bytes_sent
             counters.frames_resent += carrier.resent
             carrier.bytes_sent = carrier.resent = 0
+
+    def _write_behind(self, link: Link) -> bool:
+        """Write a turn of what is behind; whether there may be more to write.
+
+        Only to a connection that has sent all: so what the session has to say next waits for one turn at the most.
+        """
+        if self.behind is None or not self.behind.size or link.connection.unsent:
+            return False
+        link.connection.write(self.behind.next_turn())  # type: ignore[arg-type]
+        return True
 
     def write(self, effect: Write) -> None:
         """Write one frame that stands for itself."""
@@ -171,6 +196,9 @@ class Bearer:
         """The connection has sent all that it had."""
         if self.link is not link:
             return
+        if self.behind is not None and self.carrier.priority != math.inf:
+            # First, for once: a session that always has something to write would keep it waiting for ever.
+            self._write_behind(link)
         self.flush()
         # What was owed to the peer meanwhile had to wait, but for what just went with the frames.
         self._works_for.perform(self.carrier.read_done())

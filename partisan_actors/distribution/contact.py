@@ -143,7 +143,7 @@ class Contact:
     def _rejected_for_now(self, outcome: Rejected) -> None:
         if outcome.peer is not None and outcome.refusal.code == RefusalCode.SIMULTANEOUS:
             session = self._owner.session(outcome.peer.node)
-            if session is not None and session.answers and session.peer == outcome.peer.life:
+            if session is not None and session.direct and session.answers and session.peer == outcome.peer.life:
                 # The node is connected already, or its own dial was quicker.
                 self._finish(session)
                 return

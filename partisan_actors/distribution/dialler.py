@@ -22,7 +22,7 @@ from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.wire.handshake import Purpose, Refusal
 
-__all__ = ["Dialler", "DiallerOwner"]
+__all__ = ["Dialler", "DiallerEvents", "DiallerOwner"]
 
 _OBJECTION = "objection"
 
@@ -33,8 +33,12 @@ class DiallerOwner(AttemptOwner, Protocol):
     def objection_to_dial(self, node: str, address: str) -> Refusal | None:
         """Why `node` is not to be dialled at `address` now; None when it is."""
 
+
+class DiallerEvents(Protocol):
+    """Whom a dialler tells."""
+
     def verdict(self, dialler: Dialler, reason: str) -> None:
-        """The peer is down."""
+        """There is no link to the peer."""
 
     def dialler_idle(self, dialler: Dialler) -> None:
         """It has nothing left to do."""
@@ -43,12 +47,13 @@ class DiallerOwner(AttemptOwner, Protocol):
 class Dialler:
     """Keeps one peer connected, or finds that it cannot."""
 
-    __slots__ = ("_events", "_machine", "_objection", "_owner", "_timers", "attempt", "node")
+    __slots__ = ("_events", "_machine", "_objection", "_owner", "_tells", "_timers", "attempt", "node")
 
-    def __init__(self, owner: DiallerOwner, node: str, parameters: DiallingParameters) -> None:
+    def __init__(self, owner: DiallerOwner, tells: DiallerEvents, node: str, parameters: DiallingParameters) -> None:
         self.node = node
         self.attempt: Attempt | None = None
         self._owner = owner
+        self._tells = tells
         self._machine = Dialling(parameters)
         self._timers = KeyedTimers(owner.clock, self._fired)
         self._objection: Refusal | None = None  # to the dial that the machine takes to be under way
@@ -59,6 +64,11 @@ class Dialler:
     def wanted(self) -> bool:
         """Whether the peer is to be kept connected."""
         return self._machine.wanted
+
+    @property
+    def deciding(self) -> bool:
+        """Whether the verdict is still to come: a link may be made meanwhile."""
+        return self._machine.deciding
 
     def feed(self, event: Event) -> None:
         """Let the machine take an event."""
@@ -71,7 +81,7 @@ class Dialler:
                 self._perform(effect)
             self._events.popleft()
         if self._machine.idle:
-            self._owner.dialler_idle(self)
+            self._tells.dialler_idle(self)
 
     def established(self, addresses: tuple[str, ...], attempt: Attempt | None) -> None:
         """A connection to the peer is proven, and came from `attempt` if we dialled."""
@@ -106,7 +116,7 @@ class Dialler:
             case CancelTimer(key):
                 self._timers.cancel(key)
             case Verdict(reason):
-                self._owner.verdict(self, reason)
+                self._tells.verdict(self, reason)
 
     def _fired(self, event: TimerFired) -> None:
         if event.key == _OBJECTION and self._objection is not None:

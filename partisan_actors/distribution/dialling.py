@@ -1,12 +1,12 @@
-"""When to dial one peer, and when to give it up: the protocol between a broken connection and the verdict "down".
+"""When to dial one peer, and when to give it up: the protocol between a broken connection and the verdict on it.
 
 Promised, with the default parameters, once the connection of a session is gone:
 
-- a peer that refuses (a killed process, whose machine answers for it) is down within 1 s: it is dialled at once, and
-  a second time after `refused_again`; one refusal alone may be a listener that is being made again;
-- one that does not answer, or cannot be dialled at all, is down after `patience`: it may be it that dials;
-- one that was silent on a live connection is down at once: it was given its time already;
-- one that refuses us for a reason (a name, a cookie, a topology) is down at once: waiting changes nothing; but one
+- on a peer that refuses (a killed process, whose machine answers for it) it falls within 1 s: it is dialled at once,
+  and a second time after `refused_again`; one refusal alone may be a listener that is being made again;
+- on one that does not answer, or cannot be dialled at all, after `patience`: it may be it that dials;
+- on one that was silent on a live connection at once: it was given its time already;
+- on one that refuses us for a reason (a name, a cookie, a topology) at once: waiting changes nothing; but one
   with which TLS fails is tried until `patience` is over, as a byte that changed on the way looks like that too;
 - after the verdict a wanted peer is dialled on, with back-off up to `longest_pause`, one that is not wanted no more;
   while it, or this node, has no place left for a session, `full_pause` apart.
@@ -138,7 +138,7 @@ class Established(NamedTuple):
 
 
 class SessionOver(NamedTuple):
-    """Its session ended for another reason than a verdict: it left, or was replaced, or ran over."""
+    """Its link ended for another reason than a verdict: given up, or its session left, was replaced or ran over."""
 
 
 class DialFailed(NamedTuple):
@@ -169,7 +169,7 @@ class CancelDial(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The peer is down: its session, if there is one, ends."""
+    """There is no link to the peer. Whether it is down is for others to say: it may be reached by a route."""
 
     reason: str
 
@@ -214,6 +214,11 @@ class Dialling:
         self._pauses = 0  # rounds since the verdict
         self._full = False  # the last one was refused for want of a place
         self._cause = "unreachable"  # why the last attempt failed
+
+    @property
+    def deciding(self) -> bool:
+        """Whether the verdict is still to come: a link may be made meanwhile."""
+        return self._undecided
 
     @property
     def idle(self) -> bool:

@@ -9,7 +9,6 @@ Not known here: what becomes of a connection.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Collection
 from typing import Protocol
 
@@ -20,6 +19,7 @@ from partisan_actors.distribution.link import Link
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.ports import LocalIdentity
 from partisan_actors.distribution.streams import SYSTEM, StreamId
+from partisan_actors.processes.clock import Clock
 from partisan_actors.wire.handshake import Hello, Purpose, Refusal, RefusalCode
 from partisan_actors.wire.hello import encode_round_trip, encode_topology_version
 
@@ -31,6 +31,7 @@ _NONCE_SIZE = 32
 class GreeterOwner(Protocol):
     """What a greeter looks at."""
 
+    clock: Clock
     identity: LocalIdentity
     acquaintances: Acquaintances
 
@@ -135,6 +136,9 @@ class Greeter:
         if link.stream == SYSTEM:
             return judge(self._grounds(link, peer), link.mine, peer)
         session = self._owner.session(peer.node)
+        if session is not None and not session.linked:
+            # It is late, of a link that was given up meanwhile: by a route there is one connection.
+            return Refusal(RefusalCode.SIMULTANEOUS, text="the session has no link")
         has_it = session is not None and session.machine.streams.get(link.stream) is not None
         return judge_stream(self._grounds(link, peer), link.mine, peer, has_it)
 
@@ -145,8 +149,8 @@ class Greeter:
             node=identity.life.node,
             epoch=identity.life.epoch,
             bits=identity.life.bits,
-            # Of the machine's, not of the clock's generator: a nonce that can be foretold is none.
-            nonce=os.urandom(_NONCE_SIZE),
+            # Not of the clock's generator: a nonce that can be foretold is none.
+            nonce=self._owner.clock.entropy(_NONCE_SIZE),
             protocol_min=identity.protocol[0],
             protocol_max=identity.protocol[1],
             features=identity.features,
@@ -170,6 +174,7 @@ class Greeter:
         owner = self._owner
         session = owner.session(peer.node)
         current = session.link if session is not None else None
+        routed = link.routed
         return Grounds(
             own=owner.identity.life,
             topology=owner.identity.topology,
@@ -182,11 +187,17 @@ class Greeter:
             dial_answered=any(
                 attempt.link is not link
                 and attempt.stream == SYSTEM
+                and attempt.routed <= routed
                 and (answer := attempt.answered_by()) is not None
                 and answer.life == peer.life
                 for attempt in owner.attempts()
             ),
-            crossed=current is not None and current.dialled and current.established_turn > link.hello_turn,
+            crossed=current is not None
+            and current.dialled
+            and current.routed <= routed
+            and current.established_turn > link.hello_turn,
+            routed=routed,
+            linked=session is not None and session.direct and session.answers,
             accepting=not link.dialled,
             room=session is not None or self.has_room_for(peer.node, link),
         )

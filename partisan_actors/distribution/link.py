@@ -1,4 +1,4 @@
-"""One connection: its handshake, then the frames that it carries for a session.
+"""One connection, of its own or by a route: its handshake, then the frames that it carries for a session.
 
 Promised: before the peer is proven it costs 4 KiB and `prove_within` seconds; it is told why it is refused if it
 speaks the protocol, and is cut off at once if it does not. Whatever a peer sends, the effect is on this connection.
@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from partisan_actors.distribution.bearer import Bearer
+from partisan_actors.distribution.conduits import is_route
 from partisan_actors.distribution.streams import SYSTEM, StreamId
 from partisan_actors.processes.clock import Clock, Timer
 from partisan_actors.transport import TLS_FAILED, TLS_REFUSED, Connection
@@ -82,6 +83,7 @@ class Link:
         "established_turn",
         "hello_turn",
         "max_frame",
+        "routed",
     )
 
     def __init__(
@@ -95,6 +97,7 @@ class Link:
             max_frame: the largest frame, in bytes, after that.
         """
         self.connection = connection
+        self.routed = is_route(connection.peer_address)
         self.dialled = hello is not None
         self.bearer: Bearer | None = None
         self.attempt: Attempt | None = None  # of ours that it came from
@@ -218,7 +221,8 @@ class Link:
         return answer if isinstance(answer, Refusal) else self._as_it_is_sent(answer)
 
     def _as_it_is_sent(self, hello: Hello) -> Hello:
-        # A node's unix sockets do without TLS, so this is of the connection and not of the node.
+        # A node's unix sockets do without TLS, and so do routes, whose bytes go over links that have it: so this is of
+        # the connection and not of the node. A route's bytes come from members only; see `conduits`.
         return replace(hello, tls=self.connection.security is not None)
 
     def _look_at_certificate(self, peer: Hello) -> Refusal | None:

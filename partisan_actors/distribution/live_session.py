@@ -1,8 +1,9 @@
 """A session as the parts above see it, and the driver of its machine.
 
 Promised: everything that a session has to tell is told through its owner, in order. A session that ended takes
-nothing more. Its first connection carries the default stream and the system's, and those that have no connection of
-their own yet; see `stream_connections` for these.
+nothing more. Its first connection, which is a link or goes by a route, carries the default stream and the system's, and
+those that have no connection of their own yet; see `stream_connections` for these, and `reaching` for how it comes to
+its first connection.
 
 Not known here: how connections are made, what a signal means.
 """
@@ -22,22 +23,27 @@ from partisan_actors.distribution.session import (
     Disconnect,
     Ended,
     OpenStream,
+    Pass,
     SessionMachine,
     SessionParameters,
     Silent,
+    Unlinked,
 )
 from partisan_actors.distribution.spare_buffers import SpareBuffers
 from partisan_actors.distribution.stream import Signal
 from partisan_actors.distribution.stream_connections import StreamConnections, StreamConnectionsOwner
 from partisan_actors.distribution.streams import Stream, StreamId, Streams
 from partisan_actors.processes.identity import Life
-from partisan_actors.wire.frames import OPEN_STREAM, OPTIONAL, Frame, encode_frame
+from partisan_actors.wire.frames import OPEN_STREAM, OPTIONAL, UNLINK, UNLINKED, BrokenFrame, Frame, encode_frame
 from partisan_actors.wire.handshake import Hello
 
 if TYPE_CHECKING:
     from partisan_actors.distribution.link import Link
 
-__all__ = ["Session", "SessionOwner"]
+__all__ = ["FORGOTTEN", "Session", "SessionOwner"]
+
+FORGOTTEN = "forgotten"
+"""Why a session has no link any more that one of its two sides has given up."""
 
 
 class SessionOwner(StreamConnectionsOwner, Protocol):
@@ -48,8 +54,17 @@ class SessionOwner(StreamConnectionsOwner, Protocol):
     def session_received(self, session: Session, body: bytes | memoryview, outgoing: Outgoing) -> None:
         """The body of one DATA frame came, on the stream that `outgoing` is the other direction of."""
 
-    def session_lost(self, session: Session, reason: str) -> None:
-        """Its first connection is gone."""
+    def session_passes(self, session: Session, frame: Frame) -> None:
+        """A frame came over its link that is relayed, or about the ways of what is. Raises BrokenFrame."""
+
+    def session_lost(self, session: Session, reason: str, routed: bool) -> None:
+        """Its first connection is gone, which was by a route, or a link."""
+
+    def session_needs(self, session: Session) -> None:
+        """It has something to carry, and no connection."""
+
+    def session_unlinked(self, session: Session, reason: str) -> None:
+        """Its link was given up on purpose; it goes on."""
 
     def session_broken_envelope(self, session: Session, reason: str) -> None:
         """Its peer sent what no peer sends; the connection is being closed."""
@@ -74,6 +89,7 @@ class Session:
         "first",
         "frame",
         "hello",
+        "linked",
         "machine",
         "send",
         "system",
@@ -98,6 +114,7 @@ class Session:
         """
         self.hello = hello  # what the peer said of itself when it last proved itself
         self.ended: str | None = None  # the reason, once it has
+        self.linked = False  # it has a link, or one that was there is being made anew; the parts above know
         self.channels = channels
         self._owner = owner
         streams = Streams(channels, parameters.stream, owner.spares)
@@ -144,6 +161,23 @@ class Session:
         return self.first.link is not None
 
     @property
+    def direct(self) -> bool:
+        """Whether its first connection is a link, rather than a route or none."""
+        link = self.first.link
+        return link is not None and not link.routed
+
+    @property
+    def carries(self) -> bool:
+        """Whether anything is queued, or on its way and not acknowledged."""
+        return any(stream.sending.buffered for stream in self.machine.streams)
+
+    @property
+    def last_active(self) -> float:
+        """When bytes last went over its first connection, or came, on the clock of the node."""
+        carrier = self.first.carrier
+        return max(carrier.last_heard, carrier.last_sent)
+
+    @property
     def address(self) -> str | None:
         """The other end of its first connection."""
         link = self.first.link
@@ -185,6 +219,15 @@ class Session:
         self.first.write_frames(everything=True)
         self.perform(self.machine.leave(reason, self._owner.clock.now()))
 
+    def unlink(self) -> None:
+        """Give up its link, after what is queued; the session goes on without."""
+        if self.direct and not self.machine.closing:
+            self.connections.leave()
+            self.first.write_frames(everything=True)
+            self.perform(self.machine.unlink())
+        else:
+            self._owner.session_unlinked(self, FORGOTTEN)
+
     def flush(self) -> None:
         """Write what the first connection has to, as far as it takes it."""
         self.first.flush()
@@ -211,8 +254,12 @@ class Session:
         self.first.attach(link)
         self.hello = hello
         self.connections.moved(hello.addresses)
+        if link.routed:
+            self.connections.ride_first()
+        else:
+            self.connections.first_is_link()
         clock = self._owner.clock
-        self.perform(self.machine.connected(received, clock.now(), clock.random))
+        self.perform(self.machine.connected(received, clock.now(), clock.random, not link.routed))
         self.first.flush()
 
     # For its streams
@@ -254,6 +301,11 @@ class Session:
 
     # Of a bearer
 
+    def needs_link(self) -> None:
+        """Something waits, and there is no connection."""
+        if self.ended is None:
+            self._owner.session_needs(self)
+
     def deliver(self, frame: Frame) -> None:
         """Hand the body of a frame up, whatever connection brought it."""
         # hot path: once per joined write of the peer.
@@ -277,6 +329,9 @@ class Session:
             if kind is Deliver:
                 assert frame is not None
                 self.deliver(frame)
+            elif kind is Pass:
+                assert frame is not None
+                self._pass(frame)
             elif kind is DeliverWhole:
                 self.deliver_body(effect.stream.id, effect.body)
             elif kind is Write:
@@ -293,6 +348,8 @@ class Session:
                 self._drop_link(effect)
             elif kind is Silent:
                 self._silent()
+            elif kind is Unlinked:
+                self._unlinked(effect)
             else:
                 assert type(effect) is Ended
                 self._over(effect.reason)
@@ -303,12 +360,25 @@ class Session:
 
     def link_lost(self, reason: str) -> None:
         """The first connection is gone."""
-        self.first.detach()
+        link = self.first.detach()
+        unlinking = self.machine.unlinking
         self.perform(self.machine.disconnected())
-        if self.ended is None and not self.machine.closing:
-            self._owner.session_lost(self, reason)
+        if self.ended is not None or self.machine.closing:
+            return
+        if unlinking:
+            self._owner.session_unlinked(self, FORGOTTEN)
+        else:
+            self._owner.session_lost(self, reason, link is not None and link.routed)
 
     # Private
+
+    def _pass(self, frame: Frame) -> None:
+        if not self.direct:
+            return  # what relays goes over links alone; over a route it could go round for ever
+        try:
+            self._owner.session_passes(self, frame)
+        except BrokenFrame as broken:
+            self.link_broken(broken.reason)
 
     def _timer_fired(self, event: TimerFired) -> None:
         clock = self._owner.clock
@@ -322,6 +392,22 @@ class Session:
             self._owner.session_broken_envelope(self, effect.reason)
         link.close(effect.reason)
         self.link_lost(effect.reason)
+
+    def _unlinked(self, effect: Unlinked) -> None:
+        if not self.direct:
+            return
+        if effect.answer:
+            self.connections.leave()
+            self.first.write_frames(everything=True)
+            self.perform(self.machine.carrier.pay())
+            self.first.write(Write(encode_frame(UNLINK, flags=OPTIONAL, body_buffers=(UNLINKED,))))
+        if not effect.close:
+            return
+        link = self.first.detach()
+        self.perform(self.machine.disconnected())
+        if link is not None:
+            link.close(FORGOTTEN, flush=True)
+        self._owner.session_unlinked(self, FORGOTTEN)
 
     def _silent(self) -> None:
         link = self.first.detach()

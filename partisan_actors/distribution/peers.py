@@ -6,20 +6,23 @@ Promised to the parts above (`PeerEvents`), whatever happens to connections:
   started, after everything that it received and before `session_started` of the next one with that name; both in
   the hub;
 - at most one live session for each name; a second live node of a name is refused;
-- a peer that `connect` named is connected whenever it can be; `unreachable` tells, once for each time that it could
-  not be, that the time for the first connection is over, and `session_ended` tells it of one that was connected;
+- a peer that `connect` named has a link whenever it can have one; `unreachable` tells, once for each time that it
+  could not be made, that the time for it is over, and `unlinked` tells it of one that was there;
+- a session outlives its links and goes by routes meanwhile, where there are any; who has one and how it is reached is
+  `reaching`'s. It ends by `leave`, by `down`, by a newer life, by an overflow, or idle;
 - what strangers do costs no more than `StrangerParameters` say, and nobody else anything;
 - there are never more sessions than `PeerParameters.sessions`: those that are stay, and who comes later is refused;
 - after `close` nothing is told, dialled or timed any more.
 
 Not known here: processes, terms, membership, what a signal means. The decisions are those of the pure modules
-`admission`, `dialling`, `session`, `strangers`; the pieces that perform them are `Link`, `Session`, `Dialler`,
-`Contact`. Everything runs in the hub of the node's thread and never waits.
+`admission`, `dialling`, `route_dialling`, `session`, `strangers`; the pieces that perform them are `Link`, `Session`,
+`Reaching`, `Contact`. Everything runs in the hub of the node's thread and never waits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import structlog
 
@@ -27,30 +30,26 @@ from partisan_actors.distribution.admission import Acquaintances, agree, full
 from partisan_actors.distribution.attempt import Attempt
 from partisan_actors.distribution.bearer import Bearer
 from partisan_actors.distribution.channels import agree_channels, dictionaries_of
+from partisan_actors.distribution.conduits import Conduits, WithRoutes
 from partisan_actors.distribution.contact import Contact, JoinFailure
 from partisan_actors.distribution.counters import Counters
-from partisan_actors.distribution.dialler import Dialler
-from partisan_actors.distribution.dialling import Lost, SessionOver, Silenced, Unwanted, Wanted
 from partisan_actors.distribution.greeting import Greeter
 from partisan_actors.distribution.link import Link
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.ports import LocalIdentity, PeerEvents, PeerParameters
 from partisan_actors.distribution.probe import Probe, ProbeDone
+from partisan_actors.distribution.reaching import Reaching
 from partisan_actors.distribution.refusals import Refusals
+from partisan_actors.distribution.relaying import Relaying
 from partisan_actors.distribution.spare_buffers import SpareBuffers
 from partisan_actors.distribution.strangers import Strangers, host_of
 from partisan_actors.distribution.streams import SYSTEM, StreamId
 from partisan_actors.processes.clock import Clock
 from partisan_actors.processes.identity import Life
 from partisan_actors.transport import OTHER_USER, Connection, Listener, Transport
-from partisan_actors.wire.handshake import (
-    Hello,
-    Keys,
-    Purpose,
-    Refusal,
-    RefusalCode,
-)
+from partisan_actors.wire.frames import Frame
+from partisan_actors.wire.handshake import Hello, Keys, Purpose, Refusal, RefusalCode
 
 __all__ = ["LocalIdentity", "PeerEvents", "PeerParameters", "Peers"]
 
@@ -71,24 +70,31 @@ class Peers:
         transport: Transport,
         events: PeerEvents,
         parameters: PeerParameters | None = None,
+        conduits: Conduits | None = None,
     ) -> None:
-        """Make it; nothing happens yet. Raises ValueError for an identity that is too long for a handshake."""
+        """Make it; nothing happens yet. Raises ValueError for an identity that is too long for a handshake.
+
+        Args:
+            conduits: what carries sessions with peers that there is no link to; None for links only.
+        """
         self.identity = identity  # may be replaced, but for the life
         self.keys = keys  # may be replaced: handshakes that begin later use the new ones
         self.clock = clock
-        self.transport = transport
+        self.transport = transport if conduits is None else WithRoutes(transport, conduits)
+        self.routes = conduits is not None
         self.parameters = parameters if parameters is not None else PeerParameters()
         self.backlog = self.parameters.backlog
         self.counters = Counters()
         self.spares = SpareBuffers()
         self.dirty: list[Bearer] = []  # those that `flush` has to look at; the same list for ever
+        # Takes the frames that are relayed, and is told of links; without it those are dropped. Set before any link is.
+        self.relaying: Relaying | None = None
         self.acquaintances = Acquaintances(self.parameters.acquaintances)
         self._events = events
         self._closed = False
         self._gone: Callable[[], None] | None = None  # what waits for the last link to close
         self._flush_is_due = False
         self._sessions: dict[str, Session] = {}  # those that live, by name
-        self._diallers: dict[str, Dialler] = {}  # by name: each that is wanted or has a session
         self._contacts: dict[Contact, None] = {}
         self._attempts: dict[Attempt, None] = {}  # all dials and handshakes of ours that are under way
         self._probes: dict[Probe, None] = {}
@@ -97,6 +103,11 @@ class Peers:
         self._strangers = Strangers(self.parameters.strangers)
         self._refusals = Refusals(identity.life.node, clock, self.counters, self.parameters.strangers)
         self._greeter = Greeter(self)
+        self.greet, self.greeted, self.admit = self._greeter.greet, self._greeter.greeted, self._greeter.admit
+        self._reaching = Reaching(self, events)
+        self._conduits = conduits
+        if conduits is not None:
+            conduits.accepted = self._accepted
 
     # For the parts above
 
@@ -133,13 +144,12 @@ class Peers:
         return contact.fail
 
     def connect(self, node: str, addresses: Sequence[str]) -> None:
-        """Keep a session with `node`, which can be dialled at `addresses`; without any it has to dial us.
+        """Keep a link to `node`, which can be dialled at `addresses`; without any it has to dial us.
 
         Again with other addresses when it moved.
         """
-        if node == self.identity.life.node or self._closed:
-            return
-        self._dialler(node).feed(Wanted(tuple(addresses)))
+        if node != self.identity.life.node and not self._closed:
+            self._reaching.connect(node, tuple(addresses))
 
     def probe(self, node: str, addresses: Sequence[str], done: ProbeDone) -> None:
         """See whether `node` answers at one of `addresses` (one at least), and how quickly, without a session."""
@@ -147,10 +157,29 @@ class Peers:
             self._probes[Probe(self, node, addresses, done)] = None
 
     def forget(self, node: str) -> None:
-        """Do not dial `node` again. A session that lives goes on while its connection does; see `Session.end`."""
-        dialler = self._diallers.get(node)
-        if dialler is not None:
-            dialler.feed(Unwanted())
+        """Want no link to `node`, and give up the one that there is, after what is queued; the session goes on."""
+        self._reaching.forget(node)
+
+    def open(self, node: str) -> None:
+        """See that there is a session with `node`: over a link if there is one or one is coming, else by a route.
+
+        Later, `session_started` or `unreachable` tells. Neither where there is a session already: it gets a connection
+        if it has none, now or later.
+        """
+        if node != self.identity.life.node and not self._closed:
+            self._reaching.open(node)
+
+    def is_opening(self, node: str) -> bool:
+        """Whether `open` is still to come to something; of no use once there is a session."""
+        return self._reaching.is_opening(node)
+
+    def down(self, node: str, reason: str) -> None:
+        """The cluster has found `node` down: its session ends, and `open` comes to nothing; a link stays wanted."""
+        session = self._sessions.get(node)
+        if session is not None:
+            session.end(reason)
+        else:
+            self._reaching.down(node, reason)
 
     def session(self, node: str) -> Session | None:
         """The live session with `node`, connected or not."""
@@ -193,9 +222,9 @@ class Peers:
         """End every session, after what is queued in it, and want no peer any more. Still accepts."""
         for contact in list(self._contacts):
             contact.fail(f"this node is about to {reason}")
-        for dialler in list(self._diallers.values()):
-            dialler.feed(Unwanted())
-        for session in list(self._sessions.values()):
+        self._reaching.leave()
+        # Those that go by others first, while there are links to these.
+        for session in sorted(self._sessions.values(), key=lambda session: session.direct):
             session.leave(reason)
 
     def close(self, reason: str = "stop", gone: Callable[[], None] | None = None) -> None:
@@ -230,9 +259,7 @@ class Peers:
         self._listeners.clear()
 
     def _let_go(self, reason: str) -> None:
-        for dialler in list(self._diallers.values()):
-            dialler.close()
-        self._diallers.clear()
+        self._reaching.close()
         for probe in list(self._probes):
             probe.cancel()
         for link in list(self._links):
@@ -270,15 +297,6 @@ class Peers:
         """It needs no more attention."""
         del self._contacts[contact]
 
-    def verdict(self, dialler: Dialler, reason: str) -> None:
-        """A peer is down."""
-        session = self._sessions.get(dialler.node)
-        if session is not None:
-            session.end(reason)
-        else:
-            _log.info("peer_unreachable", node=self.identity.life.node, peer=dialler.node, reason=reason)
-            self._tell(self._events.unreachable, dialler.node, reason)
-
     def objection_to_dial(self, node: str, address: str) -> Refusal | None:
         """Why `node` is not dialled at `address`: there is no place left for a session with it."""
         if node in self._sessions or self._greeter.has_room_for(node):
@@ -287,11 +305,16 @@ class Peers:
         self._refusals.refused(address, _CODES[refusal.code], str(refusal))
         return refusal
 
-    def dialler_idle(self, dialler: Dialler) -> None:
-        """Neither wanted nor connected."""
-        if self._diallers.get(dialler.node) is dialler and dialler.node not in self._sessions:
-            del self._diallers[dialler.node]
-            dialler.close()
+    def tell(self, method: Callable[..., Any], *arguments: object) -> Any:
+        """Tell the parts above; what they answer, None when they fail."""
+        if self._closed:
+            return None
+        try:
+            return method(*arguments)
+        except Exception as error:
+            name = getattr(method, "__name__", "callback")
+            _log.error("peer_event_failed", node=self.identity.life.node, event_name=name, exc_info=error)
+            return None
 
     # For the greeter
 
@@ -311,21 +334,10 @@ class Peers:
 
     def objection(self, peer: Hello) -> str | None:
         """Why the parts above refuse a peer."""
-        return self._tell(self._events.check_peer, peer)
+        answer: str | None = self.tell(self._events.check_peer, peer)
+        return answer
 
     # For links
-
-    def greet(self, link: Link, peer: Hello) -> Hello | Refusal:
-        """Answer one that dialled us; nothing of it is proven."""
-        return self._greeter.greet(link, peer)
-
-    def greeted(self, link: Link, peer: Hello) -> Refusal | None:
-        """See the hello of one that we dialled, before we prove ourselves to it."""
-        return self._greeter.greeted(link, peer)
-
-    def admit(self, link: Link, peer: Hello) -> Refusal | None:
-        """Decide on one that has proved itself."""
-        return self._greeter.admit(link, peer)
 
     def link_established(self, link: Link, peer: Hello) -> None:
         """A peer is proven and admitted: its session goes on, or begins."""
@@ -355,14 +367,17 @@ class Peers:
             session = self._new_session(link, mine, peer, number)
             self._sessions[peer.node] = session
         self.acquaintances.remember(peer.life, number)
+        had_link = session.direct
         # What it said it has received is of the session that it holds.
         session.attach(link, peer, peer.received if peer.session == number else 0)
         if session.ended is None:
-            self._dialler(peer.node).established(peer.addresses, link.attempt)
+            self._reaching.connected(session, link, had_link)
             if not resumed:
                 self.counters.sessions_started += 1
                 _log.info("session_started", **self._context(session), address=session.address)
-                self._tell(self._events.session_started, session)
+                self.tell(self._events.session_started, session)
+            if session.ended is None:
+                self._reaching.started(session)
         return session
 
     def _new_session(self, link: Link, mine: Hello, peer: Hello, number: int) -> Session:
@@ -378,7 +393,8 @@ class Peers:
     def link_failed(self, link: Link, refusal: Refusal | None, by_us: bool, reason: str) -> None:
         """A handshake came to nothing."""
         attempt = link.attempt
-        if refusal is not None and refusal.code == RefusalCode.PROBED:
+        probing = attempt is not None and attempt.purpose is Purpose.PROBE
+        if probing or (refusal is not None and refusal.code == RefusalCode.PROBED):
             self.counters.probes += 1
         elif refusal is not None:
             key = _CODES.get(refusal.code, "other")
@@ -394,6 +410,8 @@ class Peers:
         self.counters.closed += 1
         self._no_stranger(link)
         self._links.pop(link, None)
+        if self._closed and self._conduits is not None and not any(not other.routed for other in self._links):
+            self._conduits.close()  # nobody is left who could carry an answer
         if self._gone is not None and not self._links:
             self._gone()
 
@@ -414,11 +432,24 @@ class Peers:
         except Exception as error:
             _log.error("received_frame_failed", **self._context(session), reason=repr(error), exc_info=error)
 
-    def session_lost(self, session: Session, reason: str) -> None:
+    def session_passes(self, session: Session, frame: Frame) -> None:
+        """A frame came that is relayed, or about the ways of what is. Raises BrokenFrame."""
+        if self.relaying is not None:
+            self.relaying.frame_received(session, frame)
+
+    def session_lost(self, session: Session, reason: str, routed: bool) -> None:
         """Its connection broke: dial, or wait for the peer to."""
         self.counters.connections_lost += 1
         _log.info("connection_lost", **self._context(session), reason=reason)
-        self._dialler(session.node).feed(Lost())
+        self._reaching.lost(session, routed)
+
+    def session_needs(self, session: Session) -> None:
+        """It has something to carry, and no connection."""
+        self._reaching.look(session)
+
+    def session_unlinked(self, session: Session, reason: str) -> None:
+        """Its link was given up."""
+        self._reaching.unlinked(session, reason)
 
     def session_broken_envelope(self, session: Session, reason: str) -> None:
         """Its peer sent nonsense."""
@@ -427,22 +458,20 @@ class Peers:
 
     def session_silent(self, session: Session) -> None:
         """Its peer does not answer any more."""
-        self._dialler(session.node).feed(Silenced())
+        self._reaching.silent(session)
 
     def session_over(self, session: Session, reason: str) -> None:
         """It has ended."""
         node = session.node
         if self._sessions.get(node) is session:
             del self._sessions[node]
+            self._reaching.over(session)
         self.counters.superseded += session.machine.streams.superseded
         ended = self.counters.sessions_ended
         ended[reason if reason in ended or len(ended) < _REASONS_COUNTED else "other"] += 1
         _log.info("session_ended", **self._context(session), reason=reason)
-        self._tell(self._events.session_ended, session, reason)
-        # After it was told, so that who forgets the peer now stops the next dial before it begins.
-        dialler = self._diallers.get(node)
-        if dialler is not None:
-            dialler.feed(SessionOver())
+        self.tell(self._events.session_ended, session, reason)
+        self._reaching.after_end(node)
 
     # Private
 
@@ -465,28 +494,12 @@ class Peers:
         if host is not None:
             self._strangers.leave(host)
 
-    def _dialler(self, node: str) -> Dialler:
-        dialler = self._diallers.get(node)
-        if dialler is None:
-            dialler = self._diallers[node] = Dialler(self, node, self.parameters.dialling)
-        return dialler
-
     def _flush_now(self) -> None:
         self._flush_is_due = False
         self.flush()
 
     def _context(self, session: Session) -> dict[str, str]:
         return {"node": self.identity.life.node, "peer": session.node}
-
-    def _tell(self, method: Callable[..., str | None], *arguments: object) -> str | None:
-        if self._closed:
-            return None
-        try:
-            return method(*arguments)
-        except Exception as error:
-            name = getattr(method, "__name__", "callback")
-            _log.error("peer_event_failed", node=self.identity.life.node, event_name=name, exc_info=error)
-            return None
 
 
 def _priority(bearer: Bearer) -> float:

@@ -10,6 +10,7 @@ from partisan_actors.distribution.channels import DEFAULT_CHANNEL, STREAMS_FEATU
 from partisan_actors.distribution.dialling import DiallingParameters
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.outgoing import Outgoing
+from partisan_actors.distribution.route_dialling import RouteParameters
 from partisan_actors.distribution.session import SessionParameters
 from partisan_actors.distribution.strangers import StrangerParameters
 from partisan_actors.processes.identity import Life
@@ -38,6 +39,7 @@ class PeerParameters:
 
     session: SessionParameters = field(default_factory=SessionParameters)
     dialling: DiallingParameters = field(default_factory=DiallingParameters)
+    route: RouteParameters = field(default_factory=RouteParameters)
     strangers: StrangerParameters = field(default_factory=StrangerParameters)
 
     max_frame: int = MAX_FRAME
@@ -61,7 +63,20 @@ class PeerEvents(Protocol):
     """What the parts above are told, in the hub. What they raise is logged and changes nothing."""
 
     def session_started(self, session: Session) -> None:
-        """A session with a life exists, and its first connection."""
+        """A session with a life exists, and its first connection: a link or a route."""
+
+    def linked(self, session: Session) -> None:
+        """It has got a link, a connection of its own: from the start, or in place of a route."""
+
+    def unlinked(self, node: str, bits: int, reason: str) -> None:
+        """The link is gone, for longer than it takes to make it anew; the session with that life goes on.
+
+        `reason`: the verdict ("connection refused", "silent", "unreachable: ...", "refused: ..."), or "forgotten" when
+        one of the two sides gave it up on purpose. Not told of a session that ends with its link: see `Session.linked`.
+        """
+
+    def keeps(self, session: Session) -> bool:
+        """Whether anything hangs on a session (a link, a monitor, a call, an outbox), so that it is not to end idle."""
 
     def received(self, session: Session, body: memoryview | bytes, outgoing: Outgoing) -> None:
         """The body of one DATA frame, a run of signals: exactly once, in order.
@@ -70,10 +85,10 @@ class PeerEvents(Protocol):
         """
 
     def session_ended(self, session: Session, reason: str) -> None:
-        """It is over: "leave", "connection refused", "silent", "unreachable: ...", "newer life", "overflow", ..."""
+        """It is over: "leave", "newer life", "newer session", "overflow", "idle", what `Peers.down` was told, ..."""
 
     def unreachable(self, node: str, reason: str) -> None:
-        """A peer that `connect` named, and that no session is with, could not be connected in time."""
+        """A link that `connect` asked for could not be made in time; or, without a session, `open` came to nothing."""
 
     def check_peer(self, hello: Hello) -> str | None:
         """Why a peer that proved itself is refused all the same: "name", "topology", ...; None when it is not."""

@@ -16,30 +16,32 @@ seconds is found so in `silence + last_call` at the latest, unless it is we who 
 Heartbeats: something is sent at least every `heartbeat_interval`, data or a HEARTBEAT, so that the peer hears us;
 and a HEARTBEAT at least every `probe_interval` however much data goes, so that the round-trip time stays known. Its
 reply closes nothing and proves nothing but that bytes arrive: any byte does (one that is late, from an attempt given
-up long ago, is ignored).
+up long ago, is ignored). They are of links alone: a first connection by a route has none.
+
+A link that is given up while the session goes on is UNLINKed: who gives it up writes that last, the other end writes
+what it has and answers, and both close. What was not acknowledged then is written again over what comes next.
 
 Races absorbed here are told where they are. Not known: addresses, dialling, sockets, what signals are. Pure.
 
-Effects: `Deliver`, `Write`, `Room`, `Silent`, `Disconnect`, `Ended`, `SetTimer`, `CancelTimer`.
+Effects: `Deliver`, `Pass`, `Write`, `Room`, `Silent`, `Disconnect`, `Unlinked`, `Ended`, `SetTimer`, `CancelTimer`.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from random import Random
 from struct import Struct
 from typing import NamedTuple
 
 from partisan_actors.distribution.carrier import ACKNOWLEDGE, DELIVER, Carrier, Deliver, DeliverWhole, Room, Write
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.distribution.session_parameters import SessionParameters
 from partisan_actors.distribution.stream import (
     BadAcknowledgement,
     Buffer,
     ReceivingStream,
     SendingStream,
-    StreamParameters,
 )
 from partisan_actors.distribution.streams import ONLY, StreamId, Streams
 from partisan_actors.processes.identity import Life
@@ -51,7 +53,11 @@ from partisan_actors.wire.frames import (
     HEARTBEAT_REPLY,
     LAST_FRAMES,
     OPEN_STREAM,
+    OPTIONAL,
     REFUSAL,
+    RELAY,
+    ROUTE,
+    UNLINK,
     BrokenFrame,
     Frame,
     encode_extension,
@@ -68,11 +74,13 @@ __all__ = [
     "Effect",
     "Ended",
     "OpenStream",
+    "Pass",
     "Phase",
     "Room",
     "SessionMachine",
     "SessionParameters",
     "Silent",
+    "Unlinked",
     "Write",
 ]
 
@@ -80,6 +88,7 @@ NO_WHOLE_FRAME = "no whole frame came"
 
 _HEARTBEAT = "heartbeat"
 _CLOSING = "closing"
+_UNLINK = "unlink"
 
 # What a CLOSE says of streams whose last frames may still be on other connections: channel, stream, number of each.
 _LAST_FRAME = Struct(">HHQ")
@@ -91,58 +100,8 @@ _MAX_REASON = 1024
 _ROUND_TRIP_GAIN = 1 / 8
 
 
-@dataclass(frozen=True, slots=True)
-class SessionParameters:
-    """The limits of one session; all times are seconds."""
-
-    stream: StreamParameters = field(default_factory=StreamParameters)
-
-    heartbeat_interval: float = 1.0
-    """No longer than this without sending something; shortened by chance, by up to a tenth."""
-
-    probe_interval: float = 5.0
-    """No longer than this without measuring the round-trip time."""
-
-    silence: float = 4.0
-    """A peer that no byte came from for so long is asked a last time ..."""
-
-    last_call: float = 0.25
-    """... and after this is silent. So bytes that wait in our own kernel are read before a verdict."""
-
-    frame_within: float = 20.0
-    """A connection that brings bytes, and in so long no whole frame, is given up: a byte of a length was changed.
-    Pieces of 512 KiB need 26 KB/s. A peer of before pieces, whose frames may be 64 MiB, has three times as long."""
-
-    piece_within: float = 300.0
-    """Of a signal that has come in part the next piece comes in so many seconds, or the session ends: another
-    connection would bring no more of it. Only those seconds count in which the peer is heard, the connection that
-    brought the last piece is there (or the first one in its place), and no frame has come in part. So a link that is
-    slow, whose time goes into frames that are under way, does not use them up, and neither does one that is down: a
-    sender has at most 16 large signals take turns, with as many small frames between, 10 MiB at the most."""
-
-    stall: float = 2.0
-    """A check that comes so late says that we were stopped, not that the peer is silent."""
-
-    last_words: float = 1.0
-    """After the peer has left, for what it sent before over other connections than its last word."""
-
-    acknowledge_after: float = 0.02
-    """How long an acknowledgement waits for a frame that can carry it."""
-
-    broken_envelopes: int = 3
-    broken_within: float = 10.0
-    """So many connections ended by a broken envelope in so many seconds end the session: it would not get better."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.heartbeat_interval * 2 < self.silence:
-            raise ValueError(
-                f"silence ({self.silence}) must be more than twice heartbeat_interval ({self.heartbeat_interval})"
-            )
-        times = (self.last_call, self.stall, self.acknowledge_after, self.probe_interval, self.last_words)
-        if min(*times, self.broken_within, self.frame_within, self.piece_within) <= 0:
-            raise ValueError("all times must be above 0")
-        if self.broken_envelopes < 1:
-            raise ValueError(f"broken_envelopes ({self.broken_envelopes}) must be above 0")
+class Pass(NamedTuple):
+    """Hand the frame that was just taken to what relays: it is of no stream of this session."""
 
 
 class Silent(NamedTuple):
@@ -159,6 +118,17 @@ class Disconnect(NamedTuple):
     broken: bool = False
 
 
+class Unlinked(NamedTuple):
+    """One of the two sides has given the present connection up, and the session goes on without.
+
+    `answer`: write what is queued and owed, and say that this was all.
+    `close`: close it then. When both sides give it up at once, each answers, and waits for the other's answer.
+    """
+
+    answer: bool
+    close: bool
+
+
 class OpenStream(NamedTuple):
     """The peer cannot dial and asks us to: that stream is to get a connection of its own."""
 
@@ -171,9 +141,23 @@ class Ended(NamedTuple):
     reason: str
 
 
-Effect = Deliver | DeliverWhole | Write | Room | Silent | Disconnect | OpenStream | Ended | SetTimer | CancelTimer
+Effect = (
+    Deliver
+    | DeliverWhole
+    | Pass
+    | Write
+    | Room
+    | Silent
+    | Disconnect
+    | Unlinked
+    | OpenStream
+    | Ended
+    | SetTimer
+    | CancelTimer
+)
 
 _NOTHING: Sequence[Effect] = ()
+_PASS: Sequence[Effect] = (Pass(),)
 
 
 class Phase(enum.Enum):
@@ -206,6 +190,7 @@ class SessionMachine:
         "phase",
         "round_trip",
         "streams",
+        "unlinking",
     )
 
     def __init__(self, peer: Life, number: int, parameters: SessionParameters, streams: Streams | None = None) -> None:
@@ -226,6 +211,7 @@ class SessionMachine:
         self._probe = 0  # the number of the last HEARTBEAT
         self._probe_sent = 0.0  # when it went
         self._probe_answered = True  # or its connection is gone
+        self.unlinking = False  # we have given the connection up, and wait for the peer's answer
         self.closing = ""  # the reason of a peer that has left, while what it sent before may still come
         self._last_frames: dict[StreamId, int] = {}  # what that is: the number of the last frame, by stream
         self._breaks: list[float] = []  # when connections ended by a broken envelope, lately
@@ -240,8 +226,13 @@ class SessionMachine:
         """The receiving end of the default stream."""
         return self.streams.default.receiving
 
-    def connected(self, received: int, now: float, random: Random) -> Sequence[Effect]:
-        """Begin on a new connection, whose other end has every frame of the default stream up to `received`."""
+    def connected(self, received: int, now: float, random: Random, link: bool = True) -> Sequence[Effect]:
+        """Begin on a new connection, whose other end has every frame of the default stream up to `received`.
+
+        Args:
+            link: its peer is looked after by heartbeats. Over a route nothing is sent to be heard: whether that peer
+                is there is for its neighbours to find out.
+        """
         if self.phase is Phase.CLOSING:
             # The peer was about to replace its connection when it left. Nothing comes over that one any more, and
             # a session that went on here would never hear that the peer's has ended.
@@ -257,6 +248,8 @@ class SessionMachine:
         self._probe_answered = True
         # So the first check sends one, and soon: it gives a round-trip time.
         self._probe_sent = now - self._parameters.probe_interval
+        if not link:
+            return [*effects, CancelTimer(_HEARTBEAT)]
         effects.append(self._check_in(self._parameters.heartbeat_interval * random.uniform(0.1, 0.2), now))
         return effects
 
@@ -320,9 +313,21 @@ class SessionMachine:
         self.phase = Phase.ENDED
         return [*self._stop_timers(), Ended(reason)]
 
+    def unlink(self) -> Sequence[Effect]:
+        """Give the connection up, after what was written; the session goes on. `Unlinked` follows, within 1 s."""
+        if self.phase is not Phase.CONNECTED or self.unlinking:
+            return _NOTHING
+        self.unlinking = True
+        frame = Write(encode_frame(UNLINK, flags=OPTIONAL))
+        return [*self.carrier.pay(), frame, SetTimer(_UNLINK, self._parameters.last_words)]
+
     def _stop_timers(self) -> list[Effect]:
         self.carrier.disconnected()
-        return [CancelTimer(_HEARTBEAT), CancelTimer(ACKNOWLEDGE), CancelTimer(_CLOSING)]
+        effects: list[Effect] = [CancelTimer(_HEARTBEAT), CancelTimer(ACKNOWLEDGE), CancelTimer(_CLOSING)]
+        if self.unlinking:
+            self.unlinking = False
+            effects.append(CancelTimer(_UNLINK))
+        return effects
 
     def next_frame(self) -> Sequence[Buffer] | None:
         """The bytes of the next frame to write, what is owed to the peer with it; None when nothing waits."""
@@ -333,8 +338,11 @@ class SessionMachine:
         if self.phase is not Phase.CONNECTED:
             return _NOTHING
         try:
-            if frame.header.kind == DATA:
+            kind = frame.header.kind
+            if kind == DATA:
                 return self.carrier.data(frame)
+            if kind in (RELAY, ROUTE):
+                return _PASS
             return self._control(frame, now)
         except (BrokenFrame, BadAcknowledgement) as broken:
             return self.broken_envelope(str(broken), now)
@@ -349,6 +357,9 @@ class SessionMachine:
             return self._heartbeat_reply(body, now)
         if kind == CLOSE:
             return self._closed(frame)
+        if kind == UNLINK:
+            answered = bool(body)
+            return (Unlinked(answer=not answered, close=answered or not self.unlinking),)
         if kind == OPEN_STREAM:
             return self._open_stream(frame.header.channel, frame.header.stream)
         if kind == REFUSAL:
@@ -402,7 +413,7 @@ class SessionMachine:
 
     def overdue(self, now: float) -> bool:
         """Whether the peer should have been heard by now, so that its life is in doubt."""
-        return now - self.carrier.last_heard > 2 * self._parameters.heartbeat_interval
+        return now - self.carrier.last_heard > 1.5 * self._parameters.heartbeat_interval
 
     def step(self, event: TimerFired, now: float, random: Random) -> Sequence[Effect]:
         """Take a timer that is due."""
@@ -412,6 +423,8 @@ class SessionMachine:
             return _NOTHING
         if event.key == ACKNOWLEDGE:
             return self.carrier.pay()
+        if event.key == _UNLINK:
+            return (Unlinked(answer=False, close=True),)
         return self._check(now, random)
 
     def _check(self, now: float, random: Random) -> Sequence[Effect]:

@@ -51,7 +51,9 @@ class StrangerParameters:
 
 
 def host_of(address: str) -> str:
-    """The part of a peer's address that tells strangers apart."""
+    """The part of a peer's address that tells strangers apart; of a route, whom it says to come from."""
+    if address.startswith("route:"):
+        return address
     if address.startswith("unix:"):
         return address.partition(",")[0]
     return address.rpartition(":")[0] or address

@@ -24,6 +24,7 @@ from partisan_actors.distribution.stream_dialling import (
     AskPeer,
     DialStream,
     Event,
+    FirstMoved,
     PeerMoved,
     StreamConnected,
     StreamDialFailed,
@@ -99,6 +100,14 @@ class StreamConnection:
         else:
             self._bearer.write_frames(everything=True)
 
+    def let_go(self, reason: str) -> None:
+        """Close it, once what was written is out; the stream is carried otherwise from now on."""
+        link = self._let_go()
+        if link is not None:
+            link.close(reason, flush=True)
+            self._bearer.carrier.disconnected()
+        self._timers.close()
+
     def close(self, reason: str) -> None:
         """Close it, once what was written is out; the stream takes nothing any more."""
         self._timers.close()
@@ -136,6 +145,9 @@ class StreamConnection:
                     self._timers.set(key, seconds)
                 case Room(stream):
                     self._connections.session.tell_room(stream)
+
+    def needs_link(self) -> None:
+        """One is being made, or the session's first connection stands in for it."""
 
     def link_broken(self, reason: str) -> None:
         """The peer sent what no peer sends."""
@@ -262,6 +274,19 @@ class StreamConnections:
     def moved(self, addresses: tuple[str, ...]) -> None:
         """The peer said where it can be dialled."""
         self._feed(PeerMoved(addresses))
+
+    def first_is_link(self) -> None:
+        """The first connection is a link: streams have connections of their own again."""
+        self._feed(FirstMoved(link=True))
+
+    def ride_first(self) -> None:
+        """The session goes on without a link: let go of all, and let the first connection carry their streams."""
+        attempts, self._attempts = self._attempts, {}
+        for attempt in attempts.values():
+            attempt.cancel()
+        for connection in self._connections.values():
+            connection.let_go("the session goes on without a link")
+        self._feed(FirstMoved(link=False))
 
     def leave(self) -> None:
         """Write what is queued on all."""

@@ -8,6 +8,8 @@ Promised: a stream for which no connection could be made rides the session's fir
 handshakes at once at most that a peer takes none of us for a crowd of strangers; attempts that fail are tried again
 after pauses that grow, for as long as the session lives.
 
+While a session has no link, and goes by a route, its streams ride the first connection, and none is dialled.
+
 Effects: `DialStream`, `AskPeer`, `UseFirst`, `SetTimer`, `CancelTimer`.
 """
 
@@ -26,6 +28,7 @@ __all__ = [
     "DialStream",
     "Effect",
     "Event",
+    "FirstMoved",
     "PeerMoved",
     "StreamConnected",
     "StreamDialFailed",
@@ -90,6 +93,12 @@ class PeerMoved(NamedTuple):
     addresses: tuple[str, ...]
 
 
+class FirstMoved(NamedTuple):
+    """Event: the session's first connection is a link now, or the session has none and goes by a route."""
+
+    link: bool
+
+
 class DialStream(NamedTuple):
     """Effect: make a connection for that stream; `StreamConnected` or `StreamDialFailed` follows."""
 
@@ -110,7 +119,7 @@ class UseFirst(NamedTuple):
     stream: StreamId
 
 
-Event = StreamWanted | StreamConnected | StreamLost | StreamDialFailed | PeerMoved | TimerFired
+Event = StreamWanted | StreamConnected | StreamLost | StreamDialFailed | PeerMoved | FirstMoved | TimerFired
 Effect = DialStream | AskPeer | UseFirst | SetTimer | CancelTimer
 
 
@@ -129,7 +138,7 @@ class _Wish:
 class StreamDialling:
     """The connections of the streams of one session."""
 
-    __slots__ = ("_addresses", "_dials", "_parameters", "_queue", "_wishes")
+    __slots__ = ("_addresses", "_dials", "_link", "_parameters", "_queue", "_wishes")
 
     def __init__(self, dials: bool, addresses: tuple[str, ...], parameters: StreamDiallingParameters) -> None:
         """Begin with none.
@@ -140,6 +149,7 @@ class StreamDialling:
         """
         self._addresses = addresses
         self._dials = dials
+        self._link = True  # the first connection is a link, or will be one again soon
         self._parameters = parameters
         self._wishes: dict[StreamId, _Wish] = {}
         self._queue: dict[StreamId, None] = {}  # those to dial next
@@ -159,8 +169,24 @@ class StreamDialling:
                 return self._failed(stream, random)
             case PeerMoved(addresses):
                 return self._moved(addresses)
+            case FirstMoved(link):
+                return self._first_moved(link)
             case TimerFired(key):
                 return self._fired(key, random)  # type: ignore[arg-type]
+
+    def _first_moved(self, link: bool) -> Sequence[Effect]:
+        if link is self._link:
+            return ()
+        self._link = link
+        self._queue.clear()
+        effects: list[Effect] = []
+        for stream, wish in self._wishes.items():
+            wish.failures = 0
+            if not link:
+                wish.connected = wish.under_way = False
+            if not wish.connected and not wish.under_way:
+                effects += [CancelTimer(stream), *self._begin(stream, wish)]
+        return effects
 
     def _moved(self, addresses: tuple[str, ...]) -> Sequence[Effect]:
         if addresses == self._addresses:
@@ -168,7 +194,7 @@ class StreamDialling:
         self._addresses = addresses
         effects: list[Effect] = []
         for stream, wish in self._wishes.items():
-            if self._dials and not wish.connected and not wish.under_way:
+            if self._dials and self._link and not wish.connected and not wish.under_way:
                 # A pause that was meant for the old place is not for the new one.
                 effects += [CancelTimer(stream), *self._begin(stream, wish)]
         return effects
@@ -178,13 +204,16 @@ class StreamDialling:
         if wish is None:
             wish = self._wishes[stream] = _Wish()
             return self._begin(stream, wish)
-        if wish.connected or wish.under_way or not self._dials:
+        if wish.connected or wish.under_way or not (self._dials and self._link):
             return ()
         # The peer lacks it, and does not want to wait for the end of our pause.
         return [CancelTimer(stream), *self._begin(stream, wish)]
 
     def _begin(self, stream: StreamId, wish: _Wish) -> Sequence[Effect]:
         wish.tried = 0
+        if not self._link:
+            # By a route there is one connection, and it carries everything.
+            return (UseFirst(stream),)
         if not self._dials:
             return [AskPeer(stream), SetTimer(stream, self._parameters.patience)]
         if not self._addresses:
@@ -218,7 +247,7 @@ class StreamDialling:
     def _failed(self, stream: StreamId, random: Random) -> Sequence[Effect]:
         wish = self._wishes[stream]
         wish.under_way = False
-        if wish.connected:
+        if wish.connected or not self._link:
             return self._dial()
         if wish.tried < len(self._addresses):
             self._queue[stream] = None
@@ -234,7 +263,7 @@ class StreamDialling:
 
     def _fired(self, stream: StreamId, random: Random) -> Sequence[Effect]:
         wish = self._wishes[stream]
-        if wish.connected:
+        if wish.connected or not self._link:
             return ()
         if self._dials:
             return self._begin(stream, wish)

@@ -6,6 +6,7 @@ seed (design: "Two doors to the outside"). Callbacks run in the hub and must not
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable
@@ -33,6 +34,15 @@ class Clock(Protocol):
 
     def wall(self) -> float:
         """Seconds since 1970; may jump."""
+
+    def effort(self) -> float:
+        """Seconds of work so far, of which only differences mean anything.
+
+        For who must not work on for too long. In virtual time work takes none, so there each look is counted as some.
+        """
+
+    def entropy(self, count: int) -> bytes:
+        """So many bytes that nobody can foretell, unless this is a simulation."""
 
     def call_soon(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run `function(*args)` in the hub, after what is already due."""
@@ -63,6 +73,7 @@ class GeventClock:
         # Bound as attributes: `now` is on the path of every call, and a method around it costs 40 ns more.
         self.now = time.monotonic  # type: ignore[method-assign]
         self.wall = time.time  # type: ignore[method-assign]
+        self.effort = time.monotonic  # type: ignore[method-assign]
         self.call_soon = self._loop.run_callback  # type: ignore[method-assign]
 
     def now(self) -> float:
@@ -70,6 +81,13 @@ class GeventClock:
 
     def wall(self) -> float:
         return time.time()
+
+    def effort(self) -> float:
+        return time.monotonic()
+
+    def entropy(self, count: int) -> bytes:
+        """Of the machine's source, with a seed too: a nonce that can be foretold is none."""
+        return os.urandom(count)
 
     def call_soon(self, function: Callable[..., Any], *args: Any) -> Any:
         return self._loop.run_callback(function, *args)

@@ -130,7 +130,7 @@ def _taken(process: Process, index: int) -> Any:
 
 def let_others_run(process: Process) -> None:
     """Neither a long mailbox nor a loop that only looks is to keep everybody else from running."""
-    if process.runtime.clock.now() >= process.scheduler.slice_end:
+    if process.runtime.clock.effort() >= process.scheduler.slice_end:
         process.give_way()
 
 

@@ -43,7 +43,7 @@ _END = -1  # in the place of a layer: the link's end
 class Way:
     """One direction of one link."""
 
-    __slots__ = ("half", "held", "index", "last", "link", "node", "open", "sample", "seconds", "source")
+    __slots__ = ("half", "held", "last", "link", "node", "open", "sample", "seconds", "source")
 
     def __init__(self, link: Link, source: Half, target: Half, network: Network) -> None:
         way = network.way(source.node.name, target.node.name)

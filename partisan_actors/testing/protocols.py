@@ -20,13 +20,14 @@ from heapq import heappush
 from random import Random
 from typing import Any, TypeAlias
 
+from partisan_actors.testing.churn import Churn
 from partisan_actors.testing.layers import Layer, Verb
 from partisan_actors.testing.links import Links, Way
 from partisan_actors.testing.members import MembersSource, MentionedMembers, Roll
 from partisan_actors.testing.network import Cut, Network
-from partisan_actors.testing.simulated_node import SimulatedNode, Slot
+from partisan_actors.testing.simulated_node import Handlers, SimulatedNode, Slot
 from partisan_actors.testing.trace import Trace
-from partisan_actors.testing.virtual_time import VirtualTime
+from partisan_actors.testing.virtual_time import LATE, VirtualTime
 from partisan_actors.topologies.overlay import Leave, Measured, MembersFound
 from partisan_actors.wire.codec import Codec
 
@@ -84,7 +85,8 @@ class ProtocolSimulation:
         self.deliver = self._deliver if trace is None else self._deliver_traced
         self._make = make
         self._codec = Codec() if strict else None
-        self._churn = 0
+        self._churn = Churn(self, 0.0, 0.0, 0.0)
+        self._handlers: dict[tuple[Any, ...], Handlers] = {}
         self._verbs: dict[Verb, Callable[[Slot, Any], None]] = {
             Verb.SEND: self._send,
             Verb.SEND_MANY: self._send_many,
@@ -136,7 +138,7 @@ class ProtocolSimulation:
         for _ in range(count):
             node = self.add()
             added.append(node)
-            through = contact if contact is not None else self._someone(node)
+            through = contact if contact is not None else self.someone(node.name)
             if through is None:
                 self.has_joined(node, node.name)
             else:
@@ -230,9 +232,8 @@ class ProtocolSimulation:
             downtime: seconds until it starts again and joins through one by chance.
             leaves: share of those that leave rather than crash.
         """
-        self._churn += 1
-        if rate > 0.0:
-            self._churn_again(self._churn, rate, (downtime, leaves))
+        self._churn.stop()
+        self._churn = Churn(self, rate, downtime, leaves)
 
     # What links and members say, and what machines are told
 
@@ -376,7 +377,7 @@ class ProtocolSimulation:
     def _set_timer(self, slot: Slot, effect: Any) -> None:
         time = self.time
         number = slot.timers[effect[0]] = time.number()
-        when = time.now + max(effect[1], 0.0) / slot.node.rate
+        when = time.now + max(effect[1], 0.0) / slot.node.rate + LATE
         heappush(time.events, (when, number, self._timer_due, slot, effect[0], number))
 
     def _cancel_timer(self, slot: Slot, effect: Any) -> None:
@@ -417,13 +418,21 @@ class ProtocolSimulation:
 
     # Lives
 
+    def someone(self, without: str) -> str | None:
+        """A live node that has joined, by chance, or None if there is no other."""
+        found = self.joined.draw(1, without, self.random)
+        return found[0] if found else None
+
     def _start(self, node: SimulatedNode, processing: float) -> SimulatedNode:
         self._note("start", node.name, node.life)
         node.processing = processing
         node.special = processing > 0.0
         self.nodes[node.name] = node
         for index, layer in enumerate(self._make(node)):
-            node.slots.append(Slot(node, index, layer, self._verbs, self._observe))
+            said = tuple(layer.effects.items())
+            if said not in self._handlers:
+                self._handlers[said] = Handlers(layer.effects, self._verbs, self._observe)
+            node.slots.append(Slot(node, index, layer, self._handlers[said]))
         self.sent.extend([0] * (len(node.slots) - len(self.sent)))
         for slot in node.slots:
             self._perform(slot, slot.layer.start(node.now, node.random))
@@ -467,31 +476,6 @@ class ProtocolSimulation:
             node.backlog.append((function, *args))
         elif node.alive:
             function(*args)
-
-    def _churn_again(self, number: int, rate: float, how: tuple[float, float]) -> None:
-        if number == self._churn:
-            self.time.push(self.time.now + self.random.expovariate(rate), self._churn_once, number, rate, how)
-
-    def _churn_once(self, number: int, rate: float, how: tuple[float, float]) -> None:
-        if number != self._churn:
-            return
-        downtime, leaves = how
-        if len(self.joined) > 1:
-            node = self.nodes[self.random.choice(self.joined.names)]
-            if self.random.random() < leaves:
-                self.leave(node)
-            else:
-                self.crash(node)
-            self.time.push(self.time.now + downtime, self._back, node)
-        self._churn_again(number, rate, how)
-
-    def _back(self, node: SimulatedNode, _b: None, _c: None) -> None:
-        if self.nodes[node.name] is node:
-            self.restart(node, self._someone(node))
-
-    def _someone(self, node: SimulatedNode) -> str | None:
-        found = self.joined.draw(1, node.name, self.random)
-        return found[0] if found else None
 
     def _note(self, what: str, *about: Any) -> None:
         if self.trace is not None:

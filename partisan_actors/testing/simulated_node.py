@@ -6,7 +6,7 @@ later, a slow one takes a while for each thing, one that has ended never hears o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,21 @@ if TYPE_CHECKING:
     from partisan_actors.testing.links import Half, Way
     from partisan_actors.testing.protocols import ProtocolSimulation
 
-__all__ = ["SimulatedNode", "Slot"]
+__all__ = ["Handler", "Handlers", "SimulatedNode", "Slot"]
 
 Handler = Callable[["Slot", Any], None]
 
 
-class _Handlers(dict[type, Handler]):
-    """What is done for an effect, by its class; one that nobody named goes to the observer."""
+class Handlers(dict[type, Handler]):
+    """What is done for an effect, by its class; one that nobody named goes to the observer.
 
-    def __init__(self, named: dict[type, Handler], observed: Handler) -> None:
-        super().__init__(named)
+    Layers that say the same share one: what 10,000 nodes do not have in common does not fit into the machine's caches.
+    """
+
+    def __init__(
+        self, effects: Mapping[type, Verb | Handler], verbs: Mapping[Verb, Handler], observed: Handler
+    ) -> None:
+        super().__init__({kind: verbs[does] if isinstance(does, Verb) else does for kind, does in effects.items()})
         self._observed = observed
 
     def __missing__(self, kind: type) -> Handler:
@@ -39,16 +44,13 @@ class Slot:
 
     __slots__ = ("handlers", "index", "layer", "name", "node", "timers")
 
-    def __init__(
-        self, node: SimulatedNode, index: int, layer: Layer, verbs: dict[Verb, Handler], other: Handler
-    ) -> None:
+    def __init__(self, node: SimulatedNode, index: int, layer: Layer, handlers: Mapping[type, Handler]) -> None:
         self.node = node
         self.index = index
         self.layer = layer
         self.name = layer.name
         self.timers: dict[Hashable, int] = {}  # for each key, the number of the event that is its timer
-        named = {kind: verbs[does] if isinstance(does, Verb) else does for kind, does in layer.effects.items()}
-        self.handlers = _Handlers(named, other)
+        self.handlers = handlers
 
 
 class SimulatedNode:

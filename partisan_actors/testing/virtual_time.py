@@ -14,7 +14,14 @@ from itertools import count
 from random import Random
 from typing import Any
 
-__all__ = ["VirtualClock", "VirtualTime", "VirtualTimer"]
+__all__ = ["LATE", "VirtualClock", "VirtualTime", "VirtualTimer"]
+LATE = 1e-7
+"""Seconds by which a timer of a machine or a node is late, as every real one is.
+
+Without it one whose time is worked out by a difference may come one rounding too early, find that there is nothing to
+do so far, and be set again, at the same moment for ever.
+"""
+
 _THRESHOLDS = (100_000, 50, 1000)
 
 
@@ -156,7 +163,7 @@ class VirtualClock:
 
     def call_later(self, seconds: float, function: Callable[..., Any], *args: Any) -> VirtualTimer:
         """Run `function(*args)` in so many seconds of this clock."""
-        return self.time.call_later(seconds / self.rate, function, *args)
+        return self.time.call_later(seconds / self.rate + LATE, function, *args)
 
 
 def _fire(timer: VirtualTimer, _b: None, _c: None) -> None:

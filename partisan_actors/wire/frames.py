@@ -9,6 +9,10 @@ The format, big-endian, stable for ever:
 - ACK: `number` is the cumulative number received on that channel and stream. HEARTBEAT: 8 bytes that
   HEARTBEAT_REPLY echoes. CLOSE: the reason, utf-8, at most 1 KiB. OPEN_STREAM, optional: whoever can dial is to
   make a connection for that channel and stream. HELLO, PROOF and REFUSAL: see `wire.handshake`.
+- UNLINK, optional, without a body: the session is to go on without this connection; with the body UNLINKED: the answer,
+  and the last frame on it.
+- RELAY and ROUTE, optional: what goes to nodes that no connection leads to, and how the way there is found; see
+  `wire.relays`. `number` is the source's of that RELAY.
 - The flag FRAGMENT, of DATA: the body is a piece of a signal that is too large for a joined write. Extension type 3
   says of which, a number that the sender gives, where the piece belongs, and how long the signal is: three u32.
 - The flag COMPRESSED, of DATA: the body is a zstd frame that says what it expands to.
@@ -49,9 +53,13 @@ __all__ = [
     "OPTIONAL",
     "PROOF",
     "REFUSAL",
+    "RELAY",
+    "ROUTE",
     "TLS_KINDS",
     "TLS_MAJOR",
     "TLS_RECORD",
+    "UNLINK",
+    "UNLINKED",
     "BrokenFrame",
     "Fragment",
     "Frame",
@@ -71,10 +79,15 @@ HEARTBEAT = 3
 HEARTBEAT_REPLY = 4
 CLOSE = 5
 OPEN_STREAM = 6
+RELAY = 7
+ROUTE = 8
+UNLINK = 9
 HELLO = 16
 PROOF = 17
 REFUSAL = 18
-KINDS = frozenset({DATA, ACK, HEARTBEAT, HEARTBEAT_REPLY, CLOSE, OPEN_STREAM, HELLO, PROOF, REFUSAL})
+KINDS = frozenset({*range(DATA, UNLINK + 1), HELLO, PROOF, REFUSAL})
+
+UNLINKED = b"\x01"
 
 OPTIONAL = 0x01
 FRAGMENT = 0x02

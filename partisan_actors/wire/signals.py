@@ -30,6 +30,8 @@ from partisan_actors.wire.frames import BrokenFrame
 __all__ = [
     "ACKNOWLEDGE",
     "ACKNOWLEDGE_FEATURE",
+    "BROADCAST",
+    "BROADCAST_CONTROL",
     "CALL",
     "CALL_FAILED",
     "CAST",
@@ -114,7 +116,19 @@ CAUSAL = 38
 The payload: the length of a stamp u32, the stamp (msgpack: label, and what `causal_stamps` has), and the message.
 """
 
-KNOWN = frozenset({*range(SEND, SPAWN + 1), MEMBERSHIP, NAMES, OVERLAY, ACKNOWLEDGE, FULL, ROOM, CAUSAL})
+BROADCAST = 40
+"""A broadcast with its payload, which `cluster.broadcasting` reads; always OPTIONAL."""
+
+BROADCAST_CONTROL = 41
+"""What the broadcasts of two nodes tell each other besides; always OPTIONAL."""
+
+KNOWN = frozenset(
+    {
+        *range(SEND, SPAWN + 1),
+        *(MEMBERSHIP, NAMES, OVERLAY, ACKNOWLEDGE, FULL, ROOM, CAUSAL),
+        *(BROADCAST, BROADCAST_CONTROL),
+    }
+)
 
 ACKNOWLEDGE_FEATURE = 1 << 1
 """Bit of a hello: the node knows ACKNOWLEDGED. One that does not would pass over it, and deliver every resend."""

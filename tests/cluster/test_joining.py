@@ -262,6 +262,10 @@ class OtherTopology:
     """A topology of another name."""
 
     name = "other_mesh"
+    tag = ""
+
+    def parameters(self) -> dict[str, Any]:
+        return {}
 
     def overlay(self, node: str) -> FullMeshOverlay:
         return FullMeshOverlay(node)
@@ -438,20 +442,19 @@ def test_d14b_a_node_that_comes_back_is_a_new_life(nodes):
 
 
 def test_a_session_that_ended_is_followed_by_another(nodes):
-    """A life that was declared down and proves alive is up again, and its pids are valid."""
+    """Whatever hung on it has ended; the node is no less a member, and its pids are valid."""
     one, two = nodes.cluster("one", "two")
     events = watched(one), watched(two)
     with one.attached():
         echo = Echo.start(node=two.name)
-        for number in range(1, 4):
+        for _ in range(3):
             ref = monitor(echo)
             session_between(one, two).end("a test")
             assert receive(timeout=5) == Down(ref, echo, "noconnection")
-            wait_until(lambda: connected(one, two))
             assert call(echo, "where") == two.name
-            wait_until(lambda number=number: [len(mine) for mine in events] == [2 * number] * 2)
+            wait_until(lambda: connected(one, two))
         assert receive(timeout=0, default=None) is None
-    assert ups_and_downs(events[0], two.name) == ups_and_downs(events[1], one.name) == [NodeDown, NodeUp] * 3
+    assert events == ([], [])
 
 
 def test_ups_and_downs_alternate_whatever_happens(nodes):
@@ -499,16 +502,15 @@ def test_d41_a_late_sign_of_life_closes_nothing(nodes):
 
 def test_d45_a_call_to_a_node_that_cannot_be_reached_is_no_success(nodes):
     """Partisan: sending to an unreachable node returns ok."""
-    one, two, three = nodes.cluster("one", "two", "three")
+    one, two = nodes.cluster("one", "two")
     with one.attached():
         echo = Echo.start(node=two.name)
-        session_between(one, two).end("a test")
-        # `three` could reach it, but in a full mesh nobody passes on; and nobody waits.
+        # Nobody by that name is a member: that is known at once.
+        with pytest.raises(NoConnection):
+            call(Remote("echo", "nobody@127.0.0.1"), "where")
+        two.stop()
         with pytest.raises(NoConnection):
             call(echo, "where")
-        assert two.name not in one.members()
-        assert three.run(call, echo, "where") == two.name
-        wait_until(lambda: connected(one, two, three))
 
 
 def test_d12_many_joins_are_quick(nodes):

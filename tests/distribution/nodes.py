@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Sequence
 
-from partisan_actors.distribution import JoinFailure, LocalIdentity, PeerParameters, Peers, Session
+from partisan_actors.distribution import Conduits, JoinFailure, LocalIdentity, PeerParameters, Peers, Session
 from partisan_actors.distribution.channels import Channel, declare_channels
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.processes.clock import Clock, GeventClock
@@ -49,6 +49,7 @@ class Node:
         protocol: tuple[int, int] = (PROTOCOL, PROTOCOL),
         channels: Sequence[Channel] = (),
         listen: str | None = "127.0.0.1:0",
+        conduits: Conduits | None = None,
     ) -> None:
         self.clock = clock if clock is not None else GeventClock(seed=1)
         self.life = Life(name, epoch, bits if bits is not None else next(_bits))
@@ -57,11 +58,13 @@ class Node:
         self.bodies: list[bytes] = []
         self.by_stream: dict[tuple[int, int], list[bytes]] = {}  # the same, by stream
         self.refused_by_us: dict[str, str] = {}
+        self.routed = conduits is not None
+        self.kept: set[str] = set()  # names of those whose sessions something hangs on
         self.listening: list[str] = []
         declared = declare_channels(channels)
         identity = LocalIdentity(self.life, topology, declared, addresses=lambda: self.listening, protocol=protocol)
         transport = transport if transport is not None else SocketTransport(self.clock)
-        self.peers = Peers(identity, keys_of(*cookies), self.clock, transport, self, parameters)
+        self.peers = Peers(identity, keys_of(*cookies), self.clock, transport, self, parameters, conduits)
         if listen is not None:
             self.listening = self.peers.listen([listen])
 
@@ -96,6 +99,22 @@ class Node:
     def session_ended(self, session: Session, reason: str) -> None:
         """Note it."""
         self.log.append(("ended", session.node, reason))
+
+    def linked(self, session: Session) -> None:
+        """Note it, where that is of interest."""
+        if self.routed:
+            self.log.append(("linked", session.node, session.number))
+
+    def unlinked(self, node: str, bits: int, reason: str) -> None:
+        """Note it; without routes, a node without a link is down."""
+        if self.routed:
+            self.log.append(("unlinked", node, reason))
+        else:
+            self.peers.down(node, reason)
+
+    def keeps(self, session: Session) -> bool:
+        """Whether a test says that it is needed."""
+        return session.node in self.kept
 
     def unreachable(self, node: str, reason: str) -> None:
         """Note it."""

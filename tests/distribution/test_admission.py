@@ -216,3 +216,28 @@ def test_the_least_recently_seen_name_is_forgotten_first():
     assert known.get("b") == Acquaintance(B_LATER, 2)
     assert known.get("c") is None
     assert len(known) == 2
+
+
+# Routes
+
+
+def test_a_route_does_not_take_the_place_of_a_link_whose_peer_is_heard():
+    peer = hello(B, session=3, peer_bits=A.bits)
+    mine = hello(A, session=3, peer_bits=B.bits)
+    by_route = replace(ANSWERS, routed=True)
+    assert code(replace(by_route, linked=True), peer, mine) == RefusalCode.SIMULTANEOUS
+    assert code(replace(by_route, linked=True), peer) == RefusalCode.SIMULTANEOUS, "told before anything was said"
+    assert code(replace(by_route, linked=True, accepting=False), peer, mine) == RefusalCode.SIMULTANEOUS
+    assert code(by_route, peer, mine) is None, "that of another route, or of a link that is half open"
+
+
+def test_a_link_takes_the_place_of_anything():
+    peer = hello(B, session=3, peer_bits=A.bits)
+    mine = hello(A, session=3, peer_bits=B.bits)
+    assert code(replace(ANSWERS, linked=True), peer, mine) is None
+    assert code(ANSWERS, peer, mine) is None
+
+
+def test_a_later_life_by_a_route_takes_the_place_of_one_that_is_not_heard():
+    assert code(replace(HELD, routed=True), hello(B_LATER)) is None
+    assert code(replace(ANSWERS, routed=True, linked=True), hello(B_LATER)) == RefusalCode.NAME

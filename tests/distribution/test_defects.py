@@ -4,6 +4,7 @@ D12 and D14 in test_endings, D41 in test_session."""
 from __future__ import annotations
 
 from partisan_actors.distribution import PeerParameters, Session
+from partisan_actors.distribution.dialling import Unwanted
 from partisan_actors.distribution.session import SessionParameters
 from tests.distribution.nodes import connected
 from tests.distribution.world import World, cut_all
@@ -30,7 +31,7 @@ def test_d22_one_dying_connection_of_several_is_no_event(world: World):
     session = one.session(other)
     # A second connection takes over; the first one's end comes later, and is not the session's.
     assert world.join(one, other.address) is session
-    other.peers.forget("a")
+    other.peers._reaching.diallers["a"].feed(Unwanted())
     old = session.link
     assert old is not None
     (near,) = world.transport.connections

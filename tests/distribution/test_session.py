@@ -20,6 +20,7 @@ from partisan_actors.distribution.session import (
     SessionMachine,
     SessionParameters,
     Silent,
+    Unlinked,
     Write,
 )
 from partisan_actors.distribution.stream import StreamParameters
@@ -34,6 +35,8 @@ from partisan_actors.wire.frames import (
     HEARTBEAT_REPLY,
     HELLO,
     REFUSAL,
+    UNLINK,
+    UNLINKED,
     Frame,
     acknowledged,
     encode_ack,
@@ -123,10 +126,10 @@ def ends(run: Run) -> list[str]:
 # Heartbeats
 
 
-def test_something_is_sent_every_second_when_there_is_nothing_to_say(run: Run):
-    run.until(110.0, answer=True)
+def test_something_is_sent_every_other_second_when_there_is_nothing_to_say(run: Run):
+    run.until(120.0, answer=True)
     assert set(run.kinds()) == {HEARTBEAT}
-    assert 10 <= len(run.written) <= 15
+    assert 10 <= len(run.written) <= 13
 
 
 def test_data_takes_the_place_of_heartbeats_but_for_the_round_trip_time(run: Run):
@@ -233,9 +236,60 @@ def test_a_timer_that_is_a_little_late_is_no_stop(run: Run):
     assert [type(effect) for _, effect in run.told][:1] == [Silent]
 
 
-def test_overdue_after_two_intervals(run: Run):
-    assert not run.machine.overdue(102.0)
-    assert run.machine.overdue(102.1)
+def test_overdue_after_one_and_a_half_intervals(run: Run):
+    assert not run.machine.overdue(103.0)
+    assert run.machine.overdue(103.1)
+
+
+# Links that are given up, and routes
+
+
+def test_a_link_is_given_up_when_the_peer_has_answered(run: Run):
+    run.take(run.machine.unlink())
+    assert run.kinds() == [UNLINK] and run.written[-1].body == b""
+    run.take(run.machine.unlink())
+    assert run.kinds() == [UNLINK]
+    run.frame(UNLINK, body_buffers=(UNLINKED,))
+    assert run.told == [(100.0, Unlinked(answer=False, close=True))]
+
+
+def test_a_peer_that_does_not_answer_has_a_second(run: Run):
+    run.take(run.machine.unlink())
+    run.until(101.5, answer=True)
+    assert run.told == [(101.0, Unlinked(answer=False, close=True))]
+
+
+def test_a_peer_that_gives_the_link_up_is_answered(run: Run):
+    run.frame(UNLINK)
+    assert run.told == [(100.0, Unlinked(answer=True, close=True))]
+
+
+def test_both_that_give_it_up_at_once_answer_and_wait_for_the_answer(run: Run):
+    run.take(run.machine.unlink())
+    run.frame(UNLINK)
+    run.frame(UNLINK, body_buffers=(UNLINKED,))
+    assert [effect for _, effect in run.told] == [
+        Unlinked(answer=True, close=False),
+        Unlinked(answer=False, close=True),
+    ]
+
+
+def test_a_connection_that_is_gone_is_given_up_no_more(run: Run):
+    run.take(run.machine.unlink())
+    run.take(run.machine.disconnected())
+    assert not run.machine.unlinking and run.timers == {}
+    assert run.machine.unlink() == ()
+
+
+def test_over_a_route_nothing_is_sent_to_be_heard(run: Run):
+    run.take(run.machine.disconnected())
+    run.take(run.machine.connected(0, run.now, run.random, False))
+    run.until(1000.0)
+    assert run.written == [] and run.told == []
+    # A link in its place is looked after again.
+    run.connect()
+    run.until(1010.0)
+    assert [type(effect) for _, effect in run.told] == [Silent]
 
 
 # Acknowledgements
@@ -445,7 +499,7 @@ def test_the_peers_reason_is_fit_for_a_log(run: Run, body: bytes, reason: str):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"heartbeat_interval": 2.0},
+        {"heartbeat_interval": 2.25},
         {"silence": 2.0},
         {"last_call": 0},
         {"stall": -1},

@@ -13,6 +13,7 @@ from partisan_actors.distribution.stream_dialling import (
     DialStream,
     Effect,
     Event,
+    FirstMoved,
     PeerMoved,
     StreamConnected,
     StreamDialFailed,
@@ -213,6 +214,32 @@ def test_a_stream_that_the_peer_made_unasked_is_connected() -> None:
 
 def test_who_does_not_dial_needs_no_address() -> None:
     assert Run(dials=False, addresses=())(StreamWanted(S1)) == [AskPeer(S1), SetTimer(S1, 1.0)]
+
+
+# Without a link
+
+
+@pytest.mark.parametrize("dials", [True, False])
+def test_without_a_link_every_stream_rides_the_first_connection(dials: bool) -> None:
+    run = Run(dials=dials)
+    run(StreamWanted(S1))
+    run(StreamConnected(S1))
+    run(StreamWanted(S2))
+    assert run(FirstMoved(link=False)) == [CancelTimer(S1), UseFirst(S1), CancelTimer(S2), UseFirst(S2)]
+    assert run(FirstMoved(link=False)) == []
+    assert run(StreamWanted(S3)) == [UseFirst(S3)]
+    # What was under way meanwhile comes too late, and nothing is dialled.
+    assert run(StreamDialFailed(S2)) == []
+    assert run(TimerFired(S1)) == run(TimerFired(S2)) == []
+    assert run(PeerMoved(("there",))) == []
+
+
+def test_with_a_link_they_have_connections_of_their_own_again() -> None:
+    run = Run()
+    run(FirstMoved(link=False))
+    assert run(StreamWanted(S1)) == [UseFirst(S1)]
+    assert run(FirstMoved(link=True)) == [CancelTimer(S1), dial(S1)]
+    assert run(StreamDialFailed(S1)) == [UseFirst(S1), SetTimer(S1, 0.5)]
 
 
 @pytest.mark.parametrize(

@@ -187,10 +187,9 @@ def test_one_that_leaves_and_whose_last_words_never_come_is_waited_for_a_second(
     connection.link.connection.write = lambda buffers: None  # type: ignore[method-assign, assignment, misc]
     connection.link.connection.close = lambda reason, flush: None  # type: ignore[method-assign, assignment, misc]
     session.outgoing((2, 0)).send(b"never read")
-    one.peers.forget(other.name)
-    other.peers.forget(one.name)
     left = world.clock.now()
     session.leave("leave")
+    one.peers.forget(other.name)
     world.clock.until(lambda: other.told("ended"), 3.0)
     assert other.told("ended") == ["leave"]
     assert 0.9 < world.clock.now() - left < 1.5

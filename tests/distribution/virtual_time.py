@@ -37,6 +37,12 @@ class VirtualClock:
     def wall(self) -> float:
         return self._now
 
+    def effort(self) -> float:
+        return self._now
+
+    def entropy(self, count: int) -> bytes:
+        return self.random.randbytes(count)
+
     def call_soon(self, function: Callable[..., Any], *args: Any) -> None:
         self._soon.append((function, args))
 
@@ -95,6 +101,8 @@ class Jitter:
         self.now = clock.now
         self.wall = clock.wall
         self.call_later = clock.call_later
+        self.effort = clock.effort
+        self.entropy = clock.entropy
         self._most = most
 
     def call_soon(self, function: Callable[..., Any], *args: Any) -> None:

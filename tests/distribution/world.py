@@ -76,12 +76,11 @@ class World:
         for address in node.listening:
             self.transport.listeners.pop(address)
         for link in list(node.peers._links):
-            link.connection.cut()  # type: ignore[attr-defined]
-        node.peers._tell = lambda *arguments: None  # type: ignore[method-assign]
+            if not link.routed:
+                link.connection.cut()  # type: ignore[attr-defined]
+        node.peers.tell = lambda *arguments: None  # type: ignore[method-assign]
         node.peers._closed = True
-        for dialler in node.peers._diallers.values():
-            dialler.close()
-        node.peers._diallers.clear()
+        node.peers._reaching.close()
 
 
 def cut_all(world: World) -> None:

@@ -33,6 +33,12 @@ PRINTED = {
         r"killing left@127\.0\.0\.1",
         r"a pen billed on right@127\.0\.0\.1",
     ],
+    "ring_overlay": [
+        r"n5@sim has links to \['n4@sim', 'n6@sim'\]",
+        r"n5@sim has links to \['n3@sim', 'n6@sim'\]",
+        r"\[\['bob@127\.0\.0\.1', 'cy@127\.0\.0\.1'\], .*\['ann@127\.0\.0\.1', 'bob@127\.0\.0\.1'\]\]",
+        r"\[\['bob@127\.0\.0\.1'\], \['ann@127\.0\.0\.1'\]\]",
+    ],
     "channels": [
         r"200 parts of 1 MiB stored, [1-9]\d* calls answered meanwhile, the slowest in \d\.\d{3} s",
         r"orders: \['popcorn'\]",

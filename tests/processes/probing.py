@@ -155,6 +155,12 @@ class ManualClock:
     def wall(self) -> float:
         return self.time
 
+    def effort(self) -> float:
+        return self.time
+
+    def entropy(self, count: int) -> bytes:
+        return self.random.randbytes(count)
+
     def call_soon(self, function: Callable[..., Any], *args: Any) -> Any:
         return self.call_later(0.0, function, *args)
 

@@ -18,6 +18,11 @@ def test_chance_is_repeatable():
     assert GeventClock(7).random.random() == GeventClock(7).random.random()
 
 
+def test_what_nobody_can_foretell_is_not_of_the_seed():
+    assert GeventClock(7).entropy(16) != GeventClock(7).entropy(16)
+    assert len(GeventClock(7).entropy(16)) == 16
+
+
 def test_soon_is_in_the_hub_and_in_order():
     clock = GeventClock()
     seen: list[int] = []

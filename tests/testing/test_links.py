@@ -241,7 +241,7 @@ def test_a_short_pause_is_only_late(world):
     world.tell(B, SetTimer("tick", 1.0))
     world.simulation.pause(world.simulation[B], 3.0)
     world.tell(A, Send(B, 1))
-    world.run(4.0)
+    world.run(4.1)
     # What was told it while it stood still comes first, so the timer runs from its end.
     assert world.log(B) == [(4.0, Message(A, 1)), (5.0, TimerFired("tick"))]
 
@@ -320,6 +320,15 @@ def test_round_trips_and_members():
 def test_a_skewed_clock_is_what_its_machine_sees(world):
     world.simulation.skew(world.simulation[B], rate=2.0, offset=100.0)
     world.tell(B, SetTimer("tick", 1.0))
-    world.run(1.0)
+    world.run(0.6)
     assert world.log(B) == [(101.0, TimerFired("tick"))]
-    assert world.simulation.time.now == 1.0
+    assert world.simulation.time.now == 0.6
+
+
+def test_a_join_s_link_stays_when_it_is_wanted_meanwhile(world):
+    world.simulation.join(world.simulation[A], B)
+    world.run(1.0)
+    world.tell(B, Connect(A))
+    world.run(30.0)
+    assert world.log(A) == [(0.02, LinkUp(B)), (0.02, Joined(B))]
+    assert world.log(B).events == [LinkUp(A)]

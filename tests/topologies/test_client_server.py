@@ -5,9 +5,13 @@ from __future__ import annotations
 import gc
 import time
 from random import Random
+from typing import Any
 
 import pytest
 
+from partisan_actors.testing.layers import overlay_layer
+from partisan_actors.testing.members import FullMembers
+from partisan_actors.testing.protocols import ProtocolSimulation
 from partisan_actors.topologies import ClientServer, NotForEveryNode, find_topology
 from partisan_actors.topologies.overlay import (
     Connect,
@@ -236,7 +240,8 @@ def test_news_reach_clients_through_their_servers_and_servers_by_few():
 def test_a_client_costs_a_server_the_same_whether_there_are_a_hundred_or_ten_thousand():
     def seconds(clients: int) -> float:
         machine, _ = server(*servers_up("s1@h"))
-        random, events = Random(1), []
+        random = Random(1)
+        events: list[Any] = []
         for number in range(clients):
             name = f"c{number}@h"
             events += [MemberUp(name, CLIENT), LinkUp(name), Message(name, ATTACH)]
@@ -255,3 +260,24 @@ def test_a_client_costs_a_server_the_same_whether_there_are_a_hundred_or_ten_tho
     finally:
         gc.enable()
     assert many < 5 * few
+
+
+def test_a_thousand_clients_are_served_and_outlive_a_server():
+    servers = [f"n{number}@sim" for number in range(4)]
+    topology = ClientServer(servers=tuple(servers))
+    simulation = ProtocolSimulation(
+        1, lambda node: [overlay_layer(topology.overlay(node.name))], members=FullMembers(down_after=1.0)
+    )
+    simulation.grow(4 + 1000, spacing=0.002)
+    simulation.run(5.0)
+    simulation.crash(simulation["n2@sim"])
+    simulation.run(15.0)
+    live = {name for name in servers if name != "n2@sim"}
+    links = {node.name: set(node.linked()) for node in simulation.alive()}
+    assert all(mine <= live and len(mine) == 2 for name, mine in links.items() if name not in live)
+    served = [len(links[name] - live) for name in sorted(live)]
+    assert sum(served) == 2000 and all(live - {name} < links[name] for name in live)
+    assert min(served) > 400  # by chance, and so about the same
+    before = sum(simulation.sent)
+    simulation.run(60.0)
+    assert sum(simulation.sent) == before

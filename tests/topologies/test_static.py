@@ -52,6 +52,11 @@ def test_it_is_told_again_with_each_link_as_it_may_have_forgotten():
     assert effects == [Send("a@h", KEEP)]
 
 
+def test_one_that_has_joined_us_is_told_too_as_it_may_have_a_new_life():
+    _, effects = overlay(MemberUp("a@h"), LinkUp("a@h"), Message("a@h", KEEP), LinkDown("a@h"), LinkUp("a@h"))
+    assert effects == [Send("a@h", KEEP)]
+
+
 def test_one_that_is_gone_is_no_neighbour_and_is_one_again_when_it_is_back():
     machine, effects = overlay(Joined("a@h"), MemberDown("a@h"))
     assert (machine.neighbours(), effects) == ([], [Disconnect("a@h")])

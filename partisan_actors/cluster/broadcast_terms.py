@@ -1,0 +1,112 @@
+"""What the broadcasts of two nodes tell each other, read and checked: plain tuples, as `plumtree` lists them.
+
+What is not right gives None, never an error. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from partisan_actors.cluster.broadcast_events import Root
+from partisan_actors.cluster.broadcast_marks import Ranges
+
+__all__ = [
+    "Gossip",
+    "read_announcement",
+    "read_gossip",
+    "read_ranges",
+    "read_root",
+    "read_summary",
+    "read_wanted",
+]
+
+_MAX_NUMBER = 1 << 62
+_MAX_HOP = 1 << 31
+_MAX_AGE = 1 << 40
+_MAX_NAME = 255
+_MAX_RANGES = 4096
+
+
+class Gossip(NamedTuple):
+    """A message that carries a payload: "gossip" along a tree, or "answer" outside of it."""
+
+    root: Root
+    number: int
+    hop: int  # links that it has come over, with the last one
+    own: bool  # on the root's own tree
+    age: int  # milliseconds since it was broadcast, without the time on the links
+    handler: str
+    payload: bytes
+
+
+def read_gossip(message: tuple[Any, ...], max_payload: int) -> Gossip | None:
+    """`message` is (kind, node, bits, number, hop, own, age, handler, payload)."""
+    if len(message) != 9:
+        return None
+    _, node, bits, number, hop, own, age, handler, payload = message
+    root = read_root(node, bits)
+    # hot path: types as such, 0.5 us less than by a pattern.
+    if root is None or type(own) is not bool or not _between(number, 1, _MAX_NUMBER) or not _between(hop, 1, _MAX_HOP):
+        return None
+    if not _between(age, 0, _MAX_AGE) or type(handler) is not str or not 0 < len(handler) <= _MAX_NAME:
+        return None
+    if type(payload) is not bytes or len(payload) > max_payload:
+        return None
+    return Gossip(root, number, hop, own, age, handler, payload)
+
+
+def read_root(node: object, bits: object) -> Root | None:
+    """A root by its two parts."""
+    if type(node) is not str or not 0 < len(node) <= _MAX_NAME or not _between(bits, 0, 1 << 64):
+        return None
+    return Root(node, bits)  # type: ignore[arg-type]
+
+
+def read_announcement(term: object) -> tuple[Root, int, bool, int] | None:
+    """One of an IHAVE: (node, bits, number, own, hop) as root, number, own and hop."""
+    if type(term) is not tuple or len(term) != 5:
+        return None
+    node, bits, number, own, hop = term
+    root = read_root(node, bits)
+    if root is None or type(own) is not bool or not _between(number, 1, _MAX_NUMBER) or not _between(hop, 1, _MAX_HOP):
+        return None
+    return root, number, own, hop
+
+
+def read_ranges(term: object) -> Ranges | None:
+    """Ranges of numbers: sorted, and apart."""
+    if type(term) is not tuple or len(term) > _MAX_RANGES:
+        return None
+    before = 0
+    for pair in term:
+        if type(pair) is not tuple or len(pair) != 2:
+            return None
+        first, last = pair
+        if not _between(first, before + 1, _MAX_NUMBER) or not _between(last, first, _MAX_NUMBER):
+            return None
+        before = last
+    return term
+
+
+def read_summary(term: object) -> tuple[Root, int, Ranges] | None:
+    """What somebody has seen of a root: (node, bits, high, missing)."""
+    if type(term) is not tuple or len(term) != 4:
+        return None
+    node, bits, high, missing = term
+    root, ranges = read_root(node, bits), read_ranges(missing)
+    if root is None or ranges is None or not _between(high, 0, _MAX_NUMBER):
+        return None
+    return (root, high, ranges) if not ranges or ranges[-1][1] <= high else None
+
+
+def read_wanted(term: object) -> tuple[Root, Ranges] | None:
+    """What somebody asks for of a root: (node, bits, ranges)."""
+    if type(term) is not tuple or len(term) != 3:
+        return None
+    node, bits, wanted = term
+    root, ranges = read_root(node, bits), read_ranges(wanted)
+    return None if root is None or ranges is None else (root, ranges)
+
+
+def _between(value: object, low: int, end: int) -> bool:
+    return type(value) is int and low <= value < end

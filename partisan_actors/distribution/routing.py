@@ -1,0 +1,496 @@
+"""The way of a frame to a node that no link leads to: which neighbour it goes by, and how that is found out.
+
+A node keeps, for each destination, the next neighbour and never a whole path. It learns for nothing: from each frame
+and look-up that passes, the way back to who sent it; from members' announcements, by hearsay. Where it knows no way it
+looks it up, by rings that grow, and any node that has heard of a way lately may answer; a node next to the destination
+passes the look-up on to it. Answers come back by the way to who asked, and teach each node there. Who is asked for
+again and again from afar makes itself known to everybody, once for all of them. That is AODV (RFC 3561) where the
+overlay is the network; see `route_table` for why ways do not go round in circles.
+
+Promised:
+
+- between nodes that are linked, if over others, a frame arrives while nothing changes: over as many links as the way
+  has, each crossed once, on a way that was the fastest when it was learned;
+- a frame is handed up once, whatever comes twice; it crosses `hop_limit` links at the most, and does not go back over
+  the link that it came by;
+- one that comes back makes the node give up the way that it took; so circles, from ways that are out of date, end;
+- what waits for a way is bounded, in bytes and in time; what was sent here and found none comes back (`Undeliverable`);
+- for a destination that does not answer there are ever fewer look-ups, and none once it is a member no more.
+
+Not promised: that a frame arrives while links come and go, that frames arrive in order, or that somebody is told of
+what is lost. That is the business of who sends.
+
+Expected of the driver: LinkUp before what comes over a link, LinkDown after; Forward and SendRoute that a link does
+not take may be dropped. Not known: lives, who is a member, what is in a body. Pure.
+
+Its events and effects are in `routing_events`, its parameters in `routing_parameters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from partisan_actors.distribution.look_ups import LookUp, LookUps, Renown, Waiting
+from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.distribution.route_table import Neighbour, RouteTable, Seen
+from partisan_actors.distribution.routing_events import (
+    Arrived,
+    Effect,
+    Event,
+    Forward,
+    Learned,
+    LinkDown,
+    LinkUp,
+    Measured,
+    MemberDown,
+    RelayReceived,
+    RouteReceived,
+    Send,
+    SendRoute,
+    Undeliverable,
+)
+from partisan_actors.distribution.routing_parameters import RoutingCounters, RoutingParameters
+from partisan_actors.wire.relays import (
+    ANNOUNCE,
+    ANSWER,
+    LOOK_UP,
+    MOST_COST,
+    MOST_HOPS,
+    NO_ROUTE,
+    Relay,
+    RouteMessage,
+    names_of,
+)
+
+__all__ = ["Routing", "RoutingCounters", "RoutingParameters"]
+
+_MICROSECONDS = 1_000_000
+# How much the time of one answer counts in the smoothed one.
+_HOP_TIME_GAIN = 1 / 4
+
+
+class Routing:
+    """The ways of one life of one node; see the module.
+
+    Args:
+        first_number: where its numbers begin: above all that an earlier life of that name gave.
+    """
+
+    def __init__(self, node: str, parameters: RoutingParameters | None = None, first_number: int = 0) -> None:
+        self.parameters = parameters = parameters if parameters is not None else RoutingParameters()
+        self.counters = RoutingCounters()
+        names_of(node, node)  # raises ValueError for one that does not fit a frame
+        self._node = node
+        self._number = first_number
+        self._neighbours: dict[str, Neighbour] = {}
+        self._table = RouteTable(parameters.most_routes, parameters.stale, parameters.forget)
+        self._look_ups = LookUps(parameters)
+        self._seen = Seen(parameters.most_seen, parameters.seen_for)  # frames: the hops they had crossed
+        self._seen_messages = Seen(parameters.most_seen, parameters.seen_for)  # look-ups: their lowest cost
+        self._told = Seen(1024, parameters.tell_interval)  # (source, destination) of NO_ROUTE
+        self._hop_cost = round(parameters.hop_cost * _MICROSECONDS)
+        self._hop_time = parameters.hop_time
+        self._renown = Renown(parameters)
+        self._now = 0.0
+        self._random: Random
+        self._effects: list[Effect] = []
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            RelayReceived: self._relay_received,
+            RouteReceived: self._route_received,
+            Send: self._send,
+            LinkUp: self._link_up,
+            LinkDown: self._link_down,
+            Measured: self._measured,
+            MemberDown: self._member_down,
+            Learned: self._learned,
+            TimerFired: self._timer_fired,
+        }
+        self._messages: dict[int, Callable[[Neighbour, RouteMessage], None]] = {
+            LOOK_UP: self._asked_for_a_way,
+            ANSWER: self._answered,
+            NO_ROUTE: self._told_of_no_way,
+            ANNOUNCE: self._announcement,
+        }
+
+    def step(self, event: Event, now: float, random: Random) -> Sequence[Effect]:
+        """Take one event in; what is to be done, in order. `now` in seconds, monotonic."""
+        self._now, self._random = now, random
+        effects = self._effects = []
+        self._handlers[type(event)](event)
+        return effects
+
+    def count_from(self, number: int) -> None:
+        """Give no number below this one any more."""
+        self._number = max(self._number, number)
+
+    # What others ask
+
+    def neighbours(self) -> list[str]:
+        """The nodes that there is a link to, sorted."""
+        return sorted(self._neighbours)
+
+    def next_hop(self, destination: str) -> str | None:
+        """The neighbour that a frame to `destination` would go by now."""
+        via = self._way(destination)
+        return via.node if via is not None else None
+
+    @property
+    def routes(self) -> int:
+        """How many ways are kept."""
+        return len(self._table)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of frames that wait for a way."""
+        return self._look_ups.size
+
+    # Frames
+
+    def _send(self, event: Send) -> None:
+        destination, body = event
+        names = names_of(destination, self._node)
+        self.counters.sent += 1
+        via = self._way(destination)
+        if via is not None:
+            self._start(via, destination, names, body)
+        elif destination == self._node:
+            self._arrived(destination, body, 0)
+        else:
+            size = sum(map(len, body))
+            self._wait(destination, Waiting(body, size, self._now + self.parameters.wait))
+
+    def _start(self, via: Neighbour, destination: str, names: bytes, body: Sequence[Any]) -> None:
+        number, ttl = self._next_number(), self.parameters.hop_limit - 1
+        self._effects.append(Forward(via.node, Relay(destination, self._node, number, 1, ttl, 0, names, body)))
+
+    def _relay_received(self, event: RelayReceived) -> None:
+        # hot path: once per frame that passes; 3 us.
+        node, relay = event
+        neighbour = self._neighbours.get(node)
+        destination, source, number, hops, ttl, cost, names, body, extensions, flags = relay
+        if neighbour is None or destination == node:
+            self.counters.ignored["no link" if neighbour is None else "itself"] += 1
+            return
+        cost += neighbour.cost
+        key = (source, number)
+        before = self._seen.get(key) if source != self._node else 0
+        if before is None:
+            self._learn(source, neighbour, hops, cost, number)
+        elif hops <= before or destination == self._node:
+            self.counters.duplicates += 1
+            return
+        else:
+            # It has come back: the way that it took from here leads here.
+            self.counters.loops += 1
+            self._table.give_up(destination)
+        self._seen.put(key, hops, self._now)
+        if destination == self._node:
+            self._arrived(source, body, hops)
+            return
+        if not ttl or hops >= MOST_HOPS:
+            self._table.give_up(destination)
+            self._drop(relay, "hop limit")
+            return
+        cost = min(cost, MOST_COST)
+        passed = Relay(destination, source, number, hops + 1, ttl - 1, cost, names, body, extensions, flags)
+        via = self._neighbours.get(destination) or self._table.way(destination)
+        if via is neighbour:
+            # It comes from where it would go: its own way has changed, and does not lead over there any more.
+            self._table.give_up(destination, via)
+            via = self._table.way(destination)
+        if via is None or via is neighbour:
+            self._wait(destination, Waiting(body, sum(map(len, body)), self._now + self.parameters.wait, passed, node))
+        else:
+            self.counters.relayed += 1
+            self._effects.append(Forward(via.node, passed))
+
+    def _arrived(self, source: str, body: Sequence[Any], hops: int) -> None:
+        self.counters.arrived += 1
+        self._effects.append(Arrived(source, body, hops))
+
+    def _wait(self, destination: str, waiting: Waiting) -> None:
+        look_up = self._look_ups.of(destination)
+        if look_up is None or not self._look_ups.add(look_up, waiting):
+            self._let_go(destination, [waiting], "queue full")
+            return
+        if waiting.relay is not None and look_up.not_before - self._now > 2 * self.parameters.first_pause:
+            # Nobody has answered lately. The source is to know at once, not when the pause is over.
+            self._let_go(destination, self._look_ups.take(look_up, self._now, relays=True), "no way")
+            return
+        idle = len(look_up.waiting) == 1 and not look_up.asking
+        if waiting.relay is None or idle:
+            look_up.repair = waiting.relay is not None
+        if idle:
+            self._begin(look_up)
+
+    def _drop(self, relay: Relay, reason: str) -> None:
+        """Let a frame of another node go, and tell that one, if not just told, that the way is of no use."""
+        self.counters.dropped[reason] += 1
+        source, destination = relay.source, relay.destination
+        if source == self._node or self._told.get((source, destination)) is not None:
+            return
+        via = self._way(source)
+        if via is not None:
+            self._told.put((source, destination), 1, self._now)
+            known, bound = self._table.known(destination)
+            ttl = self.parameters.hop_limit - 1
+            told = RouteMessage(NO_ROUTE, source, destination, self._next_number(), 1, ttl, 0, known, bound)
+            self._tell(via, told)
+
+    def _let_go(self, destination: str, frames: Sequence[Waiting], reason: str) -> None:
+        """Of what waited no way was found."""
+        for waiting in frames:
+            if waiting.relay is not None:
+                self._drop(waiting.relay, reason)
+            else:
+                self.counters.dropped[reason] += 1
+                self._effects.append(Undeliverable(destination, waiting.body))
+
+    # Links and members
+
+    def _link_up(self, event: LinkUp) -> None:
+        before = self._neighbours.get(event.node)
+        if before is None and event.node != self._node:
+            self._neighbours[event.node] = Neighbour(event.node, self._hop_cost)
+            self._settle(event.node)
+            # What nobody answered so far, somebody may answer now.
+            self._effects += self._look_ups.end_pauses(self._now, self._random)
+
+    def _link_down(self, event: LinkDown) -> None:
+        neighbour = self._neighbours.pop(event.node, None)
+        if neighbour is not None:
+            neighbour.up = False  # and with it all ways that go by it
+
+    def _measured(self, event: Measured) -> None:
+        neighbour = self._neighbours.get(event.node)
+        if neighbour is not None and 0 <= event.seconds < MOST_COST / _MICROSECONDS:
+            neighbour.cost = max(round(event.seconds / 2 * _MICROSECONDS), self._hop_cost)
+
+    def _member_down(self, event: MemberDown) -> None:
+        self._table.forget(event.node)
+        look_up = self._look_ups.forget(event.node)
+        if look_up is not None:
+            self._effects.append(CancelTimer(event.node))
+            self._look_ups.size -= look_up.size
+            self._let_go(event.node, look_up.waiting, "member down")
+
+    def _learned(self, event: Learned) -> None:
+        via = self._neighbours.get(event.via)
+        if via is not None and event.node not in (self._node, event.via):
+            self._table.learn_by_hearsay(event.node, via, max(event.hops, 1), self._now)
+            self._settle(event.node)
+
+    def _way(self, destination: str) -> Neighbour | None:
+        return self._neighbours.get(destination) or self._table.way(destination)
+
+    def _learn(self, node: str, via: Neighbour, hops: int, cost: int, number: int) -> None:
+        if node == self._node:
+            return
+        self._table.learn(node, via, hops, cost, number, self._now)
+        if node in self._look_ups:
+            self._settle(node)
+
+    # Look-ups of this node
+
+    def _begin(self, look_up: LookUp) -> None:
+        if self._now >= look_up.not_before:
+            self._ask_farther(look_up)
+        else:
+            self._pause(look_up)
+
+    def _ask_farther(self, look_up: LookUp) -> None:
+        """Ask the next ring, or wait for the turn to ask everybody."""
+        if look_up.ring + 1 < len(self.parameters.rings) or self._look_ups.may_flood(look_up):
+            look_up.ring += 1
+            self._ask(look_up)
+        else:
+            seconds = self.parameters.shortest_wait * self._random.uniform(1.0, 2.0)
+            self._effects.append(SetTimer(look_up.destination, seconds))
+
+    def _ask(self, look_up: LookUp) -> None:
+        """Ask the ring."""
+        parameters, destination = self.parameters, look_up.destination
+        self.counters.look_ups += 1
+        rings = parameters.rings
+        reach = rings[look_up.ring] if look_up.ring < len(rings) else parameters.hop_limit
+        look_up.number, look_up.asked_at = self._next_number(), self._now
+        known, bound = self._table.known(destination)
+        self._tell_all(
+            RouteMessage(LOOK_UP, self._node, destination, look_up.number, 1, reach - 1, 0, known, bound), None
+        )
+        # Nobody knows how far the farthest is: 10 links in an overlay of 10,000.
+        wait = 2 * min(reach, 16) * self._hop_time * self._random.uniform(1.0, 1.5)
+        wait = min(max(wait, parameters.shortest_wait), parameters.longest_wait)
+        self._effects.append(SetTimer(destination, wait))
+
+    def _pause(self, look_up: LookUp) -> None:
+        """Nothing is to be asked now; see to what waits when it has waited for long enough, or may ask."""
+        if look_up.waiting:
+            until = min(look_up.not_before, look_up.waiting[0].until)
+            self._effects.append(SetTimer(look_up.destination, max(until - self._now, 0.001)))
+
+    def _timer_fired(self, event: TimerFired) -> None:
+        look_up = self._look_ups.get(str(event.key))
+        if look_up is None:
+            return
+        parameters = self.parameters
+        self._let_go(look_up.destination, self._look_ups.take(look_up, self._now), "too late")
+        if look_up.asking:
+            # Everybody is asked only for what waits, and not for what somebody said that there is no way to.
+            all_rings = len(parameters.rings) + bool(look_up.waiting)
+            if look_up.ring + 1 < (parameters.repair_rings if look_up.repair else all_rings):
+                self._ask_farther(look_up)
+                return
+            self._look_ups.over(look_up, self._now, self._random)
+            self.counters.look_ups_failed += 1
+            # A source knows better whether it is still worth the while, and asks everybody.
+            self._let_go(look_up.destination, self._look_ups.take(look_up, self._now, relays=True), "no way")
+            self._pause(look_up)
+        elif look_up.waiting:
+            self._begin(look_up)
+
+    def _settle(self, destination: str) -> None:
+        """There may be a way now: let go on what waits for it."""
+        look_up = self._look_ups.get(destination)
+        if look_up is None or not (look_up.waiting or look_up.asking):
+            return
+        via = self._way(destination)
+        if via is None:
+            return
+        self._look_ups.over(look_up, self._now, self._random)
+        self._effects.append(CancelTimer(destination))
+        for waiting in self._look_ups.take(look_up):
+            relay = waiting.relay
+            if relay is None:
+                self._start(via, destination, names_of(destination, self._node), waiting.body)
+            elif waiting.came_from == via.node:
+                self._drop(relay, "no way")
+            else:
+                self.counters.relayed += 1
+                self._effects.append(Forward(via.node, relay))
+
+    # Messages of others
+
+    def _route_received(self, event: RouteReceived) -> None:
+        node, message = event
+        neighbour = self._neighbours.get(node)
+        handler = self._messages.get(message.kind)
+        if neighbour is None or handler is None:
+            self.counters.ignored["no link" if neighbour is None else "kind"] += 1
+        elif message.kind != ANNOUNCE and message.origin == message.destination:
+            self.counters.ignored["itself"] += 1
+        else:
+            handler(neighbour, message)
+
+    def _asked_for_a_way(self, neighbour: Neighbour, message: RouteMessage) -> None:
+        # hot path: a look-up of everybody comes over each link of the overlay.
+        _, origin, destination, number, hops, ttl, cost, known, bound = message
+        if origin == self._node:
+            return
+        cost += neighbour.cost
+        self._learn(origin, neighbour, hops, cost, number)
+        key = (origin, number)
+        before = self._seen_messages.get(key)
+        if destination == self._node:
+            # One that comes later over a better way is answered, too.
+            if before is None or cost < before:
+                self._seen_messages.put(key, cost, self._now)
+                self._answer(neighbour, message, 0, 0, self._next_number())
+            if before is None and hops >= self.parameters.afar and self._renown.asked(self._now):
+                self._announce()
+            return
+        if before is not None:
+            return
+        self._seen_messages.put(key, cost, self._now)
+        there = self._neighbours.get(destination)
+        if there is not None:
+            if there is not neighbour:
+                self._pass_on(there, message, cost)
+            return
+        route = self._table.answer(destination, known, bound, self._now - self.parameters.fresh)
+        if route is not None and route.via is not neighbour:
+            self._answer(neighbour, message, route.hops, route.cost, route.number)
+        elif ttl and hops < MOST_HOPS:
+            self._tell_all(message._replace(hops=hops + 1, ttl=ttl - 1, cost=min(cost, MOST_COST)), neighbour)
+
+    def _answer(self, to: Neighbour, message: RouteMessage, hops: int, cost: int, known: int) -> None:
+        self.counters.answers += 1
+        _, origin, destination, number, *_ = message
+        ttl = self.parameters.hop_limit - 1
+        hops, cost = min(hops + 1, MOST_HOPS), min(cost, MOST_COST)
+        self._tell(to, RouteMessage(ANSWER, origin, destination, number, hops, ttl, cost, known))
+
+    def _answered(self, neighbour: Neighbour, message: RouteMessage) -> None:
+        _, origin, destination, number, hops, ttl, cost, known, _ = message
+        if destination == self._node:
+            return
+        look_up = self._look_ups.get(destination)
+        if origin == self._node and look_up is not None and look_up.asking and look_up.number == number:
+            took = (self._now - look_up.asked_at) / (2 * hops)
+            self._hop_time += (took - self._hop_time) * _HOP_TIME_GAIN
+        cost += neighbour.cost
+        self._learn(destination, neighbour, hops, cost, known)
+        if origin == self._node:
+            return
+        back = self._way(origin)
+        if back is None or back is neighbour or not ttl:
+            self.counters.ignored["no way back"] += 1
+            return
+        route = self._table.get(destination)
+        if route is not None and route.via.up and route.via is not back and route.number:
+            # As it will be from here, which may be better than the one that is answered.
+            hops, cost, known = route.hops, route.cost, route.number
+        told = RouteMessage(ANSWER, origin, destination, number, min(hops + 1, MOST_HOPS), ttl - 1, 0, known)
+        self._tell(back, told._replace(cost=min(cost, MOST_COST)))
+
+    def _told_of_no_way(self, neighbour: Neighbour, message: RouteMessage) -> None:
+        _, origin, destination, _, _, ttl, _, known, bound = message
+        self._table.give_up(destination, neighbour, known, bound)
+        if self._way(destination) is not None:
+            return  # another one
+        if origin != self._node:
+            back = self._way(origin)
+            if back is not None and back is not neighbour and ttl:
+                self._pass_on(back, message, 0)
+            return
+        look_up = self._look_ups.of(destination)
+        if look_up is not None and not look_up.asking and self._now >= look_up.not_before:
+            look_up.repair = False
+            self._begin(look_up)
+
+    def _announcement(self, neighbour: Neighbour, message: RouteMessage) -> None:
+        # hot path: comes over each link of the overlay.
+        _, origin, _, number, hops, ttl, cost, _, _ = message
+        if origin == self._node:
+            return
+        cost += neighbour.cost
+        self._learn(origin, neighbour, hops, cost, number)
+        key = (origin, number)
+        if self._seen_messages.get(key) is None:
+            self._seen_messages.put(key, cost, self._now)
+            if ttl and hops < MOST_HOPS:
+                self._tell_all(message._replace(hops=hops + 1, ttl=ttl - 1, cost=min(cost, MOST_COST)), neighbour)
+
+    def _announce(self) -> None:
+        self.counters.announcements += 1
+        node, ttl = self._node, self.parameters.hop_limit - 1
+        self._tell_all(RouteMessage(ANNOUNCE, node, node, self._next_number(), 1, ttl, 0), None)
+
+    def _pass_on(self, to: Neighbour, message: RouteMessage, cost: int) -> None:
+        hops, ttl = min(message.hops + 1, MOST_HOPS), max(message.ttl - 1, 0)
+        self._tell(to, message._replace(hops=hops, ttl=ttl, cost=min(cost, MOST_COST)))
+
+    def _tell(self, to: Neighbour, message: RouteMessage) -> None:
+        self.counters.route_messages += 1
+        self._effects.append(SendRoute(to.node, message))
+
+    def _tell_all(self, message: RouteMessage, but: Neighbour | None) -> None:
+        told = [SendRoute(node, message) for node, neighbour in self._neighbours.items() if neighbour is not but]
+        self.counters.route_messages += len(told)
+        self._effects += told
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number

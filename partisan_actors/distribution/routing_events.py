@@ -1,0 +1,118 @@
+"""What the routing machine is told, and what it wants done: the events and effects of `routing`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.wire.relays import Buffer, Relay, RouteMessage
+
+__all__ = [
+    "Arrived",
+    "Effect",
+    "Event",
+    "Forward",
+    "Learned",
+    "LinkDown",
+    "LinkUp",
+    "Measured",
+    "MemberDown",
+    "RelayReceived",
+    "RouteReceived",
+    "Send",
+    "SendRoute",
+    "Undeliverable",
+]
+
+
+class LinkUp(NamedTuple):
+    """Event: there is a link to this node, over a connection of its own, and it takes what is relayed."""
+
+    node: str
+
+
+class LinkDown(NamedTuple):
+    """Event: that link has ended."""
+
+    node: str
+
+
+class Measured(NamedTuple):
+    """Event: a round trip over the link to this node takes so many seconds."""
+
+    node: str
+    seconds: float
+
+
+class MemberDown(NamedTuple):
+    """Event: it is a member no more: nothing is kept for it, and nobody asked for it."""
+
+    node: str
+
+
+class Learned(NamedTuple):
+    """Event: by the way, what that node said of itself came in over `via` first, and had crossed so many links."""
+
+    node: str
+    via: str
+    hops: int = 1
+
+
+class Send(NamedTuple):
+    """Event: bring this to that node. The buffers must not change any more."""
+
+    destination: str
+    body: Sequence[Buffer]
+
+
+class RelayReceived(NamedTuple):
+    """Event: a RELAY frame came over the link to `node`."""
+
+    node: str
+    relay: Relay
+
+
+class RouteReceived(NamedTuple):
+    """Event: a ROUTE frame came over the link to `node`."""
+
+    node: str
+    message: RouteMessage
+
+
+class Forward(NamedTuple):
+    """Effect: write this over the link to `node`; it may be dropped there."""
+
+    node: str
+    relay: Relay
+
+
+class SendRoute(NamedTuple):
+    """Effect: write this message over the link to `node`; it may be dropped there."""
+
+    node: str
+    message: RouteMessage
+
+
+class Arrived(NamedTuple):
+    """Effect: hand up what `source` sent to this node; it has crossed so many links."""
+
+    source: str
+    body: Sequence[Buffer]
+    hops: int
+
+
+class Undeliverable(NamedTuple):
+    """Effect: hand back what was to be sent: no way was found in time, or the node is a member no more.
+
+    What has left this node and is lost on its way comes back to nobody.
+    """
+
+    destination: str
+    body: Sequence[Buffer]
+
+
+Event: TypeAlias = (
+    LinkUp | LinkDown | Measured | MemberDown | Learned | Send | RelayReceived | RouteReceived | TimerFired
+)
+Effect: TypeAlias = Forward | SendRoute | Arrived | Undeliverable | SetTimer | CancelTimer

@@ -1,0 +1,112 @@
+"""Scenarios: a short campaign, the same run again, and what a failure says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+from structlog.testing import capture_logs
+
+from partisan_actors.testing import Trace, scenarios
+from partisan_actors.testing.__main__ import main
+from partisan_actors.testing.faults import FAULTS, storm
+
+ROOT = Path(__file__).parent.parent.parent
+NAMES = sorted(scenarios.SCENARIOS)
+
+
+@pytest.fixture(autouse=True)
+def logs():
+    with capture_logs() as entries:
+        yield entries
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_short_campaign(name, seed):
+    scenarios.run(name, seed)
+
+
+def lines(seed, hash_seed, *names):
+    """What the command says of each run, without the time that it took."""
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    command = [sys.executable, "-m", "partisan_actors.testing", "--seed", str(seed), *names]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=50, check=True)
+    return [line.rpartition(",")[0] for line in done.stdout.splitlines()[: len(names)]]
+
+
+def test_whole_nodes_have_the_same_trace_in_another_interpreter():
+    here = []
+    for name in ("calls", "global_names", "monitors"):
+        trace = Trace(keep=0)
+        scenarios.run(name, 3, trace)
+        here.append(f"{name} seed 3: ok, {trace.count} events, trace {trace.digest[:16]}")
+    assert lines(3, "5", "calls", "global_names", "monitors") == here
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    def broken(seed, trace):
+        if seed == 8:
+            raise AssertionError("something is lost")
+
+    monkeypatch.setitem(scenarios.SCENARIOS, "broken", broken)
+
+
+def test_a_failure_says_its_seed_and_the_command_that_brings_it_again(broken, capsys):
+    assert main(["--seed", "7", "--runs", "3", "broken"]) == 1
+    said = capsys.readouterr().out
+    assert "broken seed 7: ok" in said
+    assert "broken seed 8: FAILED" in said
+    assert "replay: python -m partisan_actors.testing --seed 8 broken" in said
+    assert "3 runs, 1 failed" in said
+
+
+def test_a_name_that_is_none_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["nothing"])
+    assert "there are calls" in capsys.readouterr().err
+
+
+def test_a_trace_is_written(tmp_path, capsys):
+    path = tmp_path / "trace"
+    assert main(["--trace", str(path), "full_mesh"]) == 0
+    assert len(path.read_text().splitlines()) > 100
+
+
+class Sky:
+    """A simulation that writes down what a storm does to it."""
+
+    def __init__(self, names):
+        self.nodes = {name: name for name in names}
+        self.log = []
+        self.now = 0.0
+
+    def run(self, seconds):
+        self.now += seconds
+
+    def __getattr__(self, name):
+        return lambda *args, **options: self.log.append((name, args, options))
+
+
+def test_a_storm_ends_in_calm_and_brings_back_whom_it_ended():
+    sky, back = Sky("abcdef"), []
+    storm(sky, Random(1), 200.0, back.append, spare="a")
+    crashed = [args[0] for name, args, _ in sky.log if name == "crash"]
+    assert sky.log[-1][0] == "heal"
+    assert back == crashed
+    assert 2 <= len(crashed) <= 3
+    assert "a" not in [args[0] for name, args, _ in sky.log if name in ("crash", "pause")]
+    assert {name for name, _, _ in sky.log} == {"crash", "pause", "partition", "heal"}
+    assert {options.get("one_way") for name, _, options in sky.log if name == "partition"} == {None, False, True}
+
+
+def test_a_storm_of_some_faults_has_no_others():
+    sky = Sky("abc")
+    storm(sky, Random(1), 100.0, print, faults=["pause"])
+    assert {name for name, _, _ in sky.log} == {"pause", "heal"}
+    assert set(FAULTS) >= {"pause", "heal"}
