@@ -22,7 +22,6 @@ that this side does not want the link; of an overlay is (version, payload).
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -41,9 +40,9 @@ from partisan_actors.cluster.peer_service_events import (
     Switch,
     Switched,
 )
+from partisan_actors.cluster.peer_service_parameters import PeerServiceParameters
 from partisan_actors.cluster.records import Member, Status
 from partisan_actors.cluster.topology_fact import TopologyFact, fact_from_terms
-from partisan_actors.cluster.view_parameters import MembershipParameters
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.topologies import overlay
 from partisan_actors.topologies.overlay import Overlay, Topology
@@ -65,33 +64,6 @@ __all__ = [
 ]
 
 _HELD = 64  # overlay messages of one that is no member so far, at most
-
-
-@dataclass(frozen=True, slots=True)
-class PeerServiceParameters:
-    """Times are seconds. Raises ValueError, naming the one that makes no sense."""
-
-    membership: MembershipParameters = field(default_factory=MembershipParameters)
-
-    connect_delay_min: float = 0.1
-    connect_delay_max: float = 0.3
-    """How long a newcomer is left to dial us: its handshakes with everybody take about that. Drawn anew for each."""
-
-    newcomer_for: float = 1.0
-    """How long a node dials at once, after it has found one to join by."""
-
-    switch_within: float = 30.0
-    """How long both topologies are kept at most."""
-
-    unwanted_after: float = 10.0
-    """How long a link stays that this side does not want, before the other is asked about it."""
-
-    def __post_init__(self) -> None:
-        for name in ("switch_within", "unwanted_after", "newcomer_for"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"peer service: {name} is {getattr(self, name)}, and has to be above 0")
-        if not 0 <= self.connect_delay_min <= self.connect_delay_max:
-            raise ValueError("peer service: 0 <= connect_delay_min <= connect_delay_max does not hold")
 
 
 class _Run:
@@ -133,6 +105,7 @@ class PeerService:
         self._links: dict[str, int] = {}  # the bits of those that there is a link to
         self._sorted: list[str] | None = None  # their names, until it changes
         self._fresh: set[str] = set()  # those just heard of, which are left time to dial us
+        self._appears: str | None = None  # the one that the overlays are just told of
         self._newcomer_until = float("-inf")
         self._held: dict[str, list[object]] = {}  # links that the overlays do not know so far: what came over them
         self._joining: set[str] = set()  # those that this node joins by, and that the overlays do not know so far
@@ -218,8 +191,9 @@ class PeerService:
                     self._effects.append(CancelTimer(("view", key)))
                 case view.NodeUp(node, _, _):
                     self._effects.append(effect)
-                    self._leave_it_time(node)
+                    self._appears = node if self._now >= self._newcomer_until and node not in self._links else None
                     self._member_up(node)
+                    self._appears = None
                 case view.Moved(node):
                     self._member_up(node)
                 case view.NodeDown(node, _, _):
@@ -234,13 +208,6 @@ class PeerService:
                 case _:
                     self._effects.append(effect)
         self._see_whether_switched()
-
-    def _leave_it_time(self, node: str) -> None:
-        if node in self._links or self._now < self._newcomer_until:
-            return
-        self._fresh.add(node)
-        delay = self._random.uniform(self.parameters.connect_delay_min, self.parameters.connect_delay_max)
-        self._effects.append(SetTimer(("fresh", node), delay))
 
     def _no_longer_fresh(self, node: str) -> None:
         self._fresh.discard(node)
@@ -404,7 +371,11 @@ class PeerService:
         if self.view.table.alive(node):
             # Again where it is wanted already: it may have moved.
             self._failed.discard(node)
-            if node not in self._fresh:
+            if node == self._appears:
+                self._fresh.add(node)
+                delay = self._random.uniform(self.parameters.connect_delay_min, self.parameters.connect_delay_max)
+                self._effects.append(SetTimer(("fresh", node), delay))
+            elif node not in self._fresh:
                 self._ask(node, self._addresses(node))
 
     def _addresses(self, node: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from partisan_actors.cluster.membership import MembershipParameters
 from partisan_actors.cluster.peer_service import PeerServiceParameters
+from partisan_actors.cluster.suspicion import SuspicionParameters
 from partisan_actors.cluster.view_events import LEAVE, NEWER_LIFE, REFUSED, Written
 from partisan_actors.testing.peer_services import LAYER, peer_service
 from partisan_actors.testing.trace import Trace
@@ -201,7 +202,8 @@ def test_a_slow_node_accuses_nobody_wrongly():
 
 
 def test_whoever_doubts_itself_accuses_later():
-    well, unwell = (ViewWorld(14, FullMesh()).formed(6) for _ in range(2))
+    parameters = PeerServiceParameters(MembershipParameters(suspicion=SuspicionParameters(longest=5.0)))
+    well, unwell = (ViewWorld(14, FullMesh(), parameters=parameters).formed(6) for _ in range(2))
     for world in (well, unwell):
         if world is unwell:
             for _ in range(3):
@@ -448,7 +450,7 @@ def cost(world, seconds):
 
 
 @pytest.mark.parametrize(
-    ("topology", "counts"), [(FullMesh(), (10, 40)), (HyParView(), (10, 200)), (Scamp(), (10, 60))], ids=repr
+    ("topology", "counts"), [(FullMesh(), (10, 40)), (HyParView(), (10, 200)), (Scamp(), (10, 60))], ids=short
 )
 def test_a_quiet_cluster_costs_a_node_the_same_whatever_its_size(topology, counts):
     frames, sizes = [], []

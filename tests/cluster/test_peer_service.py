@@ -319,14 +319,61 @@ def test_measurements():
 # What the overlay wants
 
 
-def test_a_link_to_a_member_is_asked_for_where_it_can_be_dialled():
-    subject = Subject(Scripted(answers=DIALS)).meet(C)
-    assert Connect("b@h", B.addresses) in subject.get("c@h", news(B))
+def test_a_newcomer_dials_at_once_all_that_it_is_to_have_links_to():
+    subject = Subject(Scripted(answers=DIALS), newcomer_for=1.0)
+    subject.link(C)
+    subject.step(JoinedThrough("c@h"))
+    subject.now += 0.9
+    assert Connect("b@h", B.addresses) in subject.get("c@h", view(B))
     assert subject.machine.wanted() == ["b@h"]
+
+
+def test_others_leave_a_newcomer_time_to_dial():
+    subject = Subject(Scripted(answers=DIALS), connect_delay_min=0.1, connect_delay_max=0.3).meet(C)
+    effects = subject.get("c@h", news(B))
+    assert of(Connect, effects) == []
+    ((key, seconds),) = [effect for effect in of(SetTimer, effects) if effect.key[0] == "fresh"]
+    assert key == ("fresh", "b@h")
+    assert 0.1 <= seconds <= 0.3
+    assert of(Connect, subject.get("c@h", news(B._replace(version=2, addresses=("h:9",))))) == []
+    assert subject.fire(key, seconds) == [Connect("b@h", ("h:9",))]
+    assert subject.fire(key, seconds) == [Connect("b@h", ("h:9",))]
+
+
+def test_one_that_dials_in_time_is_not_dialled():
+    subject = Subject(Scripted(answers=DIALS)).meet(C)
+    subject.get("c@h", news(B))
+    assert CancelTimer(("fresh", "b@h")) in subject.link(B)
+    assert of(Connect, subject.fire(("fresh", "b@h"), 0.3)) == []
+
+
+@pytest.mark.parametrize("end", ["down", "not wanted"])
+def test_nor_is_one_that_is_down_or_not_wanted_by_then(end):
+    answers = {**DIALS, overlay.TimerFired(1): (overlay.Disconnect("b@h"),)}
+    subject = Subject(Scripted(answers=answers)).meet(C)
+    subject.get("c@h", news(B))
+    if end == "down":
+        subject.get("c@h", news(B._replace(status=LEFT)))
+    else:
+        subject.fire(("overlay", (0, 1)))
+    assert subject.fire(("fresh", "b@h"), 0.3) == []
+
+
+def test_of_members_that_no_overlay_wants_there_is_nothing_to_wait_for():
+    """In a large cluster, those are nearly all: a timer for each would be n timers at each of n nodes."""
+    subject = Subject().meet(C)
+    assert [effect.key for effect in of(SetTimer, subject.get("c@h", news(B))) if effect.key[0] == "fresh"] == []
+
+
+def test_a_link_to_a_member_is_asked_for_where_it_can_be_dialled():
+    subject = Subject(Scripted(answers=DIALS), connect_delay_min=0.0).meet(C)
+    subject.get("c@h", news(B))
+    assert subject.fire(("fresh", "b@h"), 0.3) == [Connect("b@h", B.addresses)]
     assert subject.machine.undecided() == ["b@h"]
     assert subject.machine.neighbours() == []
     other = Subject(Scripted(answers=DIALS)).meet(C)
-    assert Connect("b@h", ()) in other.get("c@h", news(B._replace(dialable=False)))
+    other.get("c@h", news(B._replace(dialable=False)))
+    assert other.fire(("fresh", "b@h"), 0.3) == [Connect("b@h", ())]
 
 
 def test_a_name_that_is_no_member_is_dialled_when_it_is_one():
@@ -587,6 +634,7 @@ def test_the_timer_of_a_switch_before_ends_no_other():
 def test_a_wanted_neighbour_that_was_not_reached_is_let_go_of():
     subject, new = switching()
     subject.get("b@h", news(D))
+    subject.fire(("fresh", "d@h"), 0.3)
     subject.step(Switch(new))
     assert Disconnect("d@h") in subject.fire(("switch", 1), 30.0)
 
@@ -761,7 +809,12 @@ def test_a_message_of_an_earlier_life_is_of_a_stranger():
     assert subject.machine.refused == {"of a stranger": 1}
 
 
-@pytest.mark.parametrize("name", ["switch_within", "unwanted_after"])
+def test_delays_that_make_no_sense():
+    with pytest.raises(ValueError, match="connect_delay_min"):
+        PeerServiceParameters(connect_delay_min=0.5, connect_delay_max=0.3)
+
+
+@pytest.mark.parametrize("name", ["switch_within", "unwanted_after", "newcomer_for"])
 def test_parameters_that_make_no_sense(name):
     with pytest.raises(ValueError, match=name):
         PeerServiceParameters(**{name: 0.0})
@@ -787,7 +840,15 @@ HAPPENINGS = (
     | st.builds(Measured, NAMES, st.just(0.1))
     | st.builds(
         TimerFired,
-        st.sampled_from([("view", ("suspicion", "b@h")), ("view", ("rejoin", "")), ("unwanted", "b@h"), ("switch", 1)]),
+        st.sampled_from(
+            [
+                ("view", ("suspicion", "b@h")),
+                ("view", ("rejoin", "")),
+                ("unwanted", "b@h"),
+                ("fresh", "c@h"),
+                ("switch", 1),
+            ]
+        ),
     )
     | st.sampled_from([Leave(), Join(), "switch"])
 )

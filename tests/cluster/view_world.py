@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from partisan_actors.cluster.peer_service import Switch
+from partisan_actors.cluster.records import Status
 from partisan_actors.cluster.view_events import NodeDown, NodeUp, Refused
 from partisan_actors.testing.peer_services import LAYER, peer_service, peer_service_simulation
 from partisan_actors.topologies.client_server import ClientServer
@@ -136,13 +137,27 @@ class ViewWorld:
         """Heal everything, and see that all come to know the same."""
         self.simulation.heal()
         self.run(21.0)  # the longest pause is over
-        # Whoever was cut off before it was in joins.
-        for node in self.simulation.alive():
-            if not node.joined:
-                self.simulation.join(node, self.contact())
+        first, *others = self.strangers()
+        for name in others:
+            self.simulation.join(self.simulation[name], first)
         self.until_one(40.0)
         self.run(30.0)
         self.check_quiet()
+
+    def strangers(self):
+        """One of each part of which no other part has a record.
+
+        A node that was cut off before it was in; or that joined those who were cut off, who were then gone before the
+        heal: a newcomer does not take over who is down.
+        """
+        parts = {name: [name] for name in self.names()}
+        for name in self.names():
+            for record in self.view(name).table.records.all():
+                if record.status is not Status.LEFT and record.node in parts and parts[record.node] is not parts[name]:
+                    parts[name] += parts[record.node]
+                    for member in parts[record.node]:
+                        parts[member] = parts[name]
+        return sorted({part[0] for part in parts.values()})
 
     def switch(self, name, topology):
         self.simulation[name].tell(LAYER, Switch(topology))
