@@ -9,6 +9,7 @@ lines and a table go to standard output.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 from collections import Counter
@@ -245,6 +246,7 @@ def run_plumtree(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the JSON lines there, too")
     options = parser.parse_args(arguments)
+    gc.disable()  # as in `runs`: nearly nothing that is made holds rings, and to look for them takes a sixth
     progress = Console(stderr=True)
     figures = measure(
         options.nodes,
