@@ -240,8 +240,11 @@ class PeerService:
     # Links
 
     def _link_up(self, event: view.Event, node: str, bits: int) -> None:
-        if node in self._links and self._end_link(node):
-            self._step_overlays(overlay.LinkDown(node))  # the link of the life before, or one that this one replaces
+        if (former := self._links.get(node)) is not None:  # of another life, or replaced by this one
+            told = self._end_link(node)
+            self._step_view(view.Closed(node, former))
+            if told:
+                self._step_overlays(overlay.LinkDown(node))
         record = self.view.table.records.get(node)
         if record is not None and record.status is Status.DOWN:
             self._joining.add(node)  # two parts of the cluster meet again

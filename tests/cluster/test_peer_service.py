@@ -212,6 +212,14 @@ def test_the_end_of_the_former_link_that_comes_late_is_not_that_of_the_next():
     assert subject.machine.linked("b@h")
 
 
+def test_the_link_of_a_life_that_is_over_replaces_that_of_the_next():
+    """The driver has one link to a name at most: if it has this one, the other has ended."""
+    subject = Subject().meet(B._replace(epoch=2, bits=99))
+    assert Disconnect("b@h") in subject.link(B)
+    assert subject.told() == [overlay.LinkDown("b@h")]
+    assert subject.machine.links() == subject.machine.view.table.links == []
+
+
 def test_joined_comes_after_the_link():
     subject = Subject()
     subject.link(B)
