@@ -101,8 +101,10 @@ class Interleaved:
     def crash(self, name):
         del self.machines[name], self.wants[name], self.timers[name]
         for way in sorted(self.ways):
-            if name in way:
+            if way[1] == name:
                 del self.ways[way]
+            elif way[0] == name:  # what it said may be lost; that a link began or ended is the others' own to know
+                self.ways[way] = deque(event for event in self.ways[way] if not isinstance(event, Message))
         for other in sorted(other for pair in self.up if name in pair for other in pair if other != name):
             self._cut(name, other)
 
