@@ -28,7 +28,7 @@ from partisan_actors.topologies.registry import find_topology
 __all__ = ["Worker", "main"]
 
 _COOKIE = "a cookie of a benchmark, no secret"
-_JOINING_AT_ONCE = 20
+_JOINING_AT_ONCE = 4
 
 
 class Echo(GenServer):

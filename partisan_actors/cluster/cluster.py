@@ -140,6 +140,8 @@ class Cluster:
             self.peers.close()
             self.close_outboxes()
             raise
+        # Bound once: a thousand nodes hear of a thousand each, and to bind costs ten times a line that is not written.
+        self._log = _log.bind(node=self._runtime.home.node)
         self._driver.begin(self._make_service())
 
     def _make_service(self) -> PeerService:
@@ -346,10 +348,10 @@ class Cluster:
         match effect:
             case view.NodeUp(node, epoch, bits):
                 self._member_up(Life(node, epoch, bits))
-                _log.info("node_up", node=me, peer=node)
+                self._log.info("node_up", peer=node)
             case view.NodeDown(node, bits, reason):
                 self._member_down(node, bits, reason)
-                _log.info("node_down", node=me, peer=node, reason=reason)
+                self._log.info("node_down", peer=node, reason=reason)
             case view.Synchronised(node):
                 self._synchronised.add(node)
             case service.Gossip(nodes):
