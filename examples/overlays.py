@@ -1,7 +1,7 @@
 """Twelve nodes that have links to three others each, and yet everybody calls everybody, and hears what is broadcast.
 
-Three of them end without a word, and the rest close the gaps; then the whole cluster moves to another overlay. All of it
-is in this one OS process: the nodes talk over TCP all the same. Run it without arguments.
+Three of them end without a word, and the rest close the gaps; then the whole cluster moves to another overlay. All of
+it is in this one OS process: the nodes talk over TCP all the same. Run it without arguments.
 """
 
 import os
