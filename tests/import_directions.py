@@ -67,6 +67,8 @@ PURE = (
     *(f"distribution.{name}" for name in ("carrier", "streams", "flows", "assembly", "stream_dialling", "channels")),
     *(f"testing.{name}" for name in ("virtual_time", "network", "trace", "layers", "links")),
     *(f"testing.{name}" for name in ("checked_overlay", "overlay_world", "overlay_events")),
+    *(f"testing.{name}" for name in ("members", "simulated_node", "protocols", "peer_services", "churn")),
+    *(f"testing.{name}" for name in ("checked_overlay", "overlay_world", "overlay_events", "peer_services")),
     *(f"testing.{name}" for name in ("members", "simulated_node", "protocols", "churn")),
 )
 

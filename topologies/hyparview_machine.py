@@ -16,12 +16,17 @@ Where the paper is silent, or its messages would need connections to strangers:
 - Who is dropped for a newcomer is told its name, and asks it first: the newcomer goes into a link rather than at the
   end of one, and nobody is left with a free slot. Who leaves names its neighbours to each other. This, not luck, keeps
   a storm of joins through one contact in one piece.
+- Who is rejected is told of the last one that was, so that two with a free slot each find one another among thousands
+  without (measured: all of 10,000 nodes have a full view then, and 98.5 % otherwise, ten rounds after they joined). A
+  node that lacks two for a whole interval may be put into a link as a newcomer is ("split").
+- A node that lost most of its neighbours at once asks all it knows, when it has enough again, whether they have
+  ("offer"). Measured after 90 % of 10,000 had died, in ten runs: one pass left out 13 survivors, and 23 without.
 - A walk's end makes room for a newcomer only when that has agreed: with a full view, nobody is dropped in vain.
 - A join by a node that has neighbours is that of another part of the cluster: its neighbours' names walk too, and they
   make room, so that several links join the two parts.
 
 Not promised: that the overlay is connected. It is so with high probability; islands are the cluster view's to find.
-Not known: who is a member. A name that is none costs one Connect. Pure.
+A name in a message need not be a member's: that costs one Connect, which waits in vain for an interval. Pure.
 """
 
 from __future__ import annotations
@@ -154,12 +159,14 @@ class HyParViewOverlay(Neighbourhood):
             self._refill()
 
     def _member_up(self, node: str, tag: str) -> None:
+        self._members.add(node)
         if any(tag == reserved for reserved, _ in self._reserved):
             self._tags[node] = tag
         else:
             self._tags.pop(node, None)
 
     def _member_down(self, node: str) -> None:
+        self._members.discard(node)
         self._tags.pop(node, None)
         self._tried.pop(node, None)
         self._passive.remove(node)
@@ -322,7 +329,7 @@ class HyParViewOverlay(Neighbourhood):
                 self._refill((node,))
             peer = others[int(self._random.random() * len(others))]
             self._effects.append(Send(peer, ("forward_join", node, ttl - 1, merging)))
-        elif len(self._pending) < self.parameters.passive_size and node not in (self._node, *self.neighbours()):
+        elif len(self._pending) < self.parameters.passive_size and node not in (self._node, *self.wanted()):
             self._try(node, MERGE if merging else LOW, forced=True)
 
     _HANDLERS: ClassVar[dict[str, Any]] = {
@@ -368,10 +375,13 @@ class HyParViewOverlay(Neighbourhood):
         self._short = short
 
     def _give_up_silent(self) -> None:
-        """Those who have a link and do not answer, and those that neither got a link nor were found unreachable."""
+        """Those who have a link and do not answer, those that get no link, and names that become no member's."""
         parameters = self.parameters
         for node, attempt in list(self._pending.items()):
-            patience = parameters.answer_timeout if attempt.asked else 3 * parameters.shuffle_interval
+            if attempt.asked:
+                patience = parameters.answer_timeout
+            else:
+                patience = parameters.shuffle_interval * (3 if node in self._members else 1)
             if self._now - attempt.since > patience:
                 self._give_up(node)
                 self._passive.remove(node)

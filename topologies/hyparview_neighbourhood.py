@@ -1,6 +1,6 @@
 """HyParView's two views of one node, and how a free slot of the active one is filled: candidates are asked, by chance.
 
-Promised: what is wanted (`neighbours`) is the active view and those who are asked, no more of them side by side than
+Promised: what is wanted is the active view and those who are asked, no more of them side by side than
 there are free slots; who refuses is not asked again before the next tick, who cannot be reached is forgotten; slots
 that are reserved for a tag hold nobody else, and are free again when their holder goes.
 
@@ -35,6 +35,7 @@ class Neighbourhood:
         "_left",
         "_linked",
         "_losses",
+        "_members",
         "_node",
         "_now",
         "_passive",
@@ -57,6 +58,7 @@ class Neighbourhood:
         self._pending: dict[str, Attempt] = {}
         self._passive = PassiveView(parameters.passive_size)
         self._linked: set[str] = set()
+        self._members: set[str] = set()
         self._reserved = parameters.slots
         self._tags: dict[str, str] = {}  # of members whose tag has slots
         self._tried: dict[str, str] = {}  # who refused since the last tick, and at which priority
@@ -81,9 +83,13 @@ class Neighbourhood:
         """The passive view, sorted."""
         return sorted(self._passive.names)
 
-    def neighbours(self) -> list[str]:
-        """The active view, and those that are asked to be in it."""
+    def wanted(self) -> list[str]:
+        """All whose link is wanted, sorted: the active view, and those that are asked to be in it."""
         return sorted([*self._active, *self._pending])
+
+    def neighbours(self) -> list[str]:
+        """The members among those."""
+        return [node for node in self.wanted() if node in self._active or node in self._members]
 
     # Candidates
 

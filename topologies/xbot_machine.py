@@ -88,10 +88,10 @@ class XBotOverlay(HyParViewOverlay):
         self._scanned: list[str] = []  # the candidates of this round
         self._optimising = False  # whether the timer runs
 
-    def neighbours(self) -> list[str]:
-        """The active view, those that are asked to be in it, and one that may come by an exchange."""
+    def wanted(self) -> list[str]:
+        """All whose link is wanted: those of HyParView, and one that may come by an exchange."""
         held = self._held_link()
-        wanted = super().neighbours()
+        wanted = super().wanted()
         return wanted if not held or held in wanted else sorted([*wanted, held])
 
     # What HyParView does, with a link more

@@ -1,7 +1,7 @@
 """The command: `python -m benchmarks.overlays hyparview|xbot [--seeds N] [--nodes N] [--cycles N] [--jobs N]`.
 
 JSON lines and a table go to standard output, what is going on to standard error. A seed of the full size takes about
-a minute and a half, and 400 MB; `--jobs` runs so many side by side.
+two minutes of one core, and 200 MB; `--jobs` runs so many side by side.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> int:
     outcomes = []
     for outcome, seconds in run_seeds(options.experiment, nodes, options.cycles, options.seeds, options.jobs):
         outcomes.append(outcome)
-        progress.print(f"{options.experiment}, seed {len(outcomes)}: {seconds:.0f} s")
+        progress.print(f"{options.experiment}, seed {len(outcomes)}: {seconds:.0f} s of one core")
     figures = experiment.figures(outcomes)
     for line in json_lines(figures):
         print(line)

@@ -96,6 +96,11 @@ def _tell_state(report: Report, cluster: LargeCluster) -> None:
     links = {name: set(peers) for state in states for name, peers in state["links"].items()}
     one_way = sum(name not in links.get(peer, ()) for name, peers in links.items() for peer in peers)
     report.tell("links", of_a_node=dict(sorted(degrees.items())), one_way=one_way)
+    refusals: Counter[str] = Counter()
+    for state in states:
+        refusals.update(state["refusals"])
+    sessions = sum(state["sessions"] for state in states)
+    report.tell("sessions", of_a_node=sessions / count, connections_refused=dict(refusals.most_common(5)))
     memory = sum(state["rss"] for state in states)
     report.tell("memory", MB=memory / 1e6, KB_per_node=memory / 1e3 / count)
     report.tell("descriptors", most_of_a_process=max(state["descriptors"] for state in states))

@@ -92,10 +92,18 @@ class Worker:
         return {
             "members": Counter(len(node.members()) for node in self.nodes.values()),
             "links": {name: node.neighbours() for name, node in self.nodes.items()},
+            "sessions": sum(node.telemetry()["sessions"]["live"] for node in self.nodes.values()),
+            "refusals": self._refusals(),
             "rss": resident(),
             "cpu_s": process_time(),
             "descriptors": len(list(Path("/proc/self/fd").iterdir())),
         }
+
+    def _refusals(self) -> Counter[str]:
+        refusals: Counter[str] = Counter()
+        for node in self.nodes.values():
+            refusals.update(node.telemetry()["counters"]["refusals"])
+        return refusals
 
     def calls(self, pairs: list[tuple[str, str]], timeout: float) -> dict[str, Any]:
         """Call from node to node, side by side."""

@@ -56,8 +56,8 @@ class PlumtreeParameters:
     timeout_max: float = 5.0
     """And as so much at most."""
 
-    ihave_delay_min: float = 0.005
-    """How long IHAVEs are collected while there are few."""
+    ihave_delay_min: float = 0.01
+    """How long IHAVEs are collected while there are few, give or take half of it."""
 
     ihave_delay_max: float = 0.1
     """And while there are many."""

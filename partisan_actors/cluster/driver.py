@@ -144,7 +144,7 @@ class PeerServiceDriver:
     def _send_view(self, nodes: tuple[str, ...], payload: tuple[Any, ...]) -> None:
         encoded: Any = None
         for node in nodes:
-            session = self._peers.session(node)
+            session = self._over_link(node)
             if session is None:
                 continue
             if session.hello.features & VIEW_FEATURE:
@@ -155,9 +155,14 @@ class PeerServiceDriver:
                 session.system.send(encode_signal(signals.MEMBERSHIP, payload=self._codec.encode(older)))
 
     def _send_overlay(self, node: str, payload: object) -> None:
-        session = self._peers.session(node)
+        session = self._over_link(node)
         if session is not None:
             session.system.send(encode_signal(signals.OVERLAY, payload=self._codec.encode(payload)))
+
+    def _over_link(self, node: str) -> Session | None:
+        """The session with a node that there is a link to. What a link says dies with it, and is not worth a route."""
+        session = self._peers.session(node)
+        return session if session is not None and session.linked and not session.machine.unlinking else None
 
     def _probed(self, node: str, hello: Hello | None, reason: str, seconds: float) -> None:
         reason = view.REFUSED if reason == DIAL_REFUSED else reason

@@ -182,13 +182,11 @@ class Membership:
             return
         record = self.table.record_of(known)
         if record.status is Status.ALIVE:
-            if bits is None:
-                self._unreachable(node, reason)
-            elif bits != record.bits:
-                self._unreachable(node, view.REFUSED)  # another life answers in its place
-            else:
+            if bits == record.bits:
                 known.excused_until = self._now
                 self._probing.answered()
+            else:  # if anybody answers, it is another life in its place
+                self._unreachable(node, reason if bits is None else view.REFUSED)
         elif bits is not None and record.status is Status.DOWN:
             self._effects.append(view.Contact(node, record.addresses))
 

@@ -22,9 +22,8 @@ that this side does not want the link; of an overlay is (version, payload).
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster.membership import Membership
@@ -41,8 +40,9 @@ from partisan_actors.cluster.peer_service_events import (
     Switch,
     Switched,
 )
+from partisan_actors.cluster.peer_service_parameters import PeerServiceParameters
 from partisan_actors.cluster.records import Member, Status
-from partisan_actors.cluster.view_parameters import MembershipParameters
+from partisan_actors.cluster.topology_fact import TopologyFact, fact_from_terms
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.topologies import overlay
 from partisan_actors.topologies.overlay import Overlay, Topology
@@ -66,51 +66,12 @@ __all__ = [
 _HELD = 64  # overlay messages of one that is no member so far, at most
 
 
-@dataclass(frozen=True, slots=True)
-class PeerServiceParameters:
-    """Times are seconds. Raises ValueError, naming the one that makes no sense."""
-
-    membership: MembershipParameters = field(default_factory=MembershipParameters)
-
-    connect_delay_min: float = 0.1
-    connect_delay_max: float = 0.3
-    """How long a newcomer is left to dial us: its handshakes with everybody take about that. Drawn anew for each."""
-
-    newcomer_for: float = 1.0
-    """How long a node dials at once, after it has found one to join by."""
-
-    switch_within: float = 30.0
-    """How long both topologies are kept at most."""
-
-    unwanted_after: float = 10.0
-    """How long a link stays that this side does not want, before the other is asked about it."""
-
-    def __post_init__(self) -> None:
-        for name in ("switch_within", "unwanted_after", "newcomer_for"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"peer service: {name} is {getattr(self, name)}, and has to be above 0")
-        if not 0 <= self.connect_delay_min <= self.connect_delay_max:
-            raise ValueError("peer service: 0 <= connect_delay_min <= connect_delay_max does not hold")
-
-
-class _Fact(NamedTuple):
-    """The topology of the cluster. The greater fact wins."""
-
-    version: int
-    origin: str
-    name: str
-    parameters: Mapping[str, Any]
-
-    def beats(self, other: _Fact) -> bool:
-        return (self.version, self.origin) > (other.version, other.origin)
-
-
 class _Run:
     """An overlay that runs, and what it wants."""
 
     __slots__ = ("fact", "overlay", "wanted")
 
-    def __init__(self, fact: _Fact, machine: Overlay) -> None:
+    def __init__(self, fact: TopologyFact, machine: Overlay) -> None:
         self.fact = fact
         self.overlay = machine
         self.wanted: dict[str, None] = {}  # those that it has said Connect for
@@ -139,11 +100,12 @@ class PeerService:
         self._node = own.node
         self._find_topology = find_topology
         self._topology = topology
-        self._run = _Run(_Fact(0, "", topology.name, {}), topology.overlay(own.node))
+        self._run = _Run(TopologyFact(0, "", topology.name, {}), topology.overlay(own.node))
         self._former: _Run | None = None  # the run before, until the switch is over
         self._links: dict[str, int] = {}  # the bits of those that there is a link to
         self._sorted: list[str] | None = None  # their names, until it changes
         self._fresh: set[str] = set()  # those just heard of, which are left time to dial us
+        self._appears: str | None = None  # the one that the overlays are just told of
         self._newcomer_until = float("-inf")
         self._held: dict[str, list[object]] = {}  # links that the overlays do not know so far: what came over them
         self._joining: set[str] = set()  # those that this node joins by, and that the overlays do not know so far
@@ -229,8 +191,9 @@ class PeerService:
                     self._effects.append(CancelTimer(("view", key)))
                 case view.NodeUp(node, _, _):
                     self._effects.append(effect)
-                    self._leave_it_time(node)
+                    self._appears = node if self._now >= self._newcomer_until and node not in self._links else None
                     self._member_up(node)
+                    self._appears = None
                 case view.Moved(node):
                     self._member_up(node)
                 case view.NodeDown(node, _, _):
@@ -245,13 +208,6 @@ class PeerService:
                 case _:
                     self._effects.append(effect)
         self._see_whether_switched()
-
-    def _leave_it_time(self, node: str) -> None:
-        if node in self._links or self._now < self._newcomer_until:
-            return
-        self._fresh.add(node)
-        delay = self._random.uniform(self.parameters.connect_delay_min, self.parameters.connect_delay_max)
-        self._effects.append(SetTimer(("fresh", node), delay))
 
     def _no_longer_fresh(self, node: str) -> None:
         self._fresh.discard(node)
@@ -273,8 +229,8 @@ class PeerService:
 
     def _view_received(self, node: str, payload: object) -> None:
         match payload if isinstance(payload, tuple) and node in self._links else None:
-            case ("topology", int(version), str(origin), str(name), dict(parameters)):
-                self._heard_of_topology(node, _Fact(version, origin, name, parameters))
+            case ("topology", *rest):
+                self._heard_of_topology(node, fact_from_terms(rest))
             case ("unwanted",):
                 if not self._is_wanted(node):
                     self._disconnect(node)
@@ -284,6 +240,11 @@ class PeerService:
     # Links
 
     def _link_up(self, event: view.Event, node: str, bits: int) -> None:
+        if (former := self._links.get(node)) is not None:  # of another life, or replaced by this one
+            told = self._end_link(node)
+            self._step_view(view.Closed(node, former))
+            if told:
+                self._step_overlays(overlay.LinkDown(node))
         record = self.view.table.records.get(node)
         if record is not None and record.status is Status.DOWN:
             self._joining.add(node)  # two parts of the cluster meet again
@@ -413,7 +374,11 @@ class PeerService:
         if self.view.table.alive(node):
             # Again where it is wanted already: it may have moved.
             self._failed.discard(node)
-            if node not in self._fresh:
+            if node == self._appears:
+                self._fresh.add(node)
+                delay = self._random.uniform(self.parameters.connect_delay_min, self.parameters.connect_delay_max)
+                self._effects.append(SetTimer(("fresh", node), delay))
+            elif node not in self._fresh:
                 self._ask(node, self._addresses(node))
 
     def _addresses(self, node: str) -> tuple[str, ...]:
@@ -422,19 +387,19 @@ class PeerService:
 
     def _overlay_received(self, node: str, payload: object) -> None:
         held = self._held.get(node)
-        match payload if isinstance(payload, tuple) else None:
-            case (int(version), _) if held is not None and len(held) < _HELD:
-                held.append(payload)
-            case (int(version), message) if held is None and self.view.table.alive(node) and node in self._links:
-                for run in self._runs():
-                    if run.fact.version == version:
-                        self._step_overlay(run, overlay.Message(node, message))
-                        return
-                self._refuse("of another overlay")
-            case (int(), _):
-                self._refuse("of a stranger")
-            case _:
-                self._refuse("malformed")
+        if type(payload) is not tuple or len(payload) != 2 or type(payload[0]) is not int:
+            self._refuse("malformed")
+        elif held is not None and len(held) < _HELD:
+            held.append(payload)
+        elif held is not None or node not in self._links or not self.view.table.alive(node):
+            self._refuse("of a stranger")
+        else:
+            version, message = payload
+            for run in self._runs():
+                if run.fact.version == version:
+                    self._step_overlay(run, overlay.Message(node, message))
+                    return
+            self._refuse("of another overlay")
 
     def _refuse(self, reason: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1
@@ -473,13 +438,15 @@ class PeerService:
 
     def _switch(self, topology: Topology) -> None:
         """Begin a switch that everybody is to follow."""
-        fact = _Fact(self._run.fact.version + 1, self._node, topology.name, dict(topology.parameters()))
+        fact = TopologyFact(self._run.fact.version + 1, self._node, topology.name, dict(topology.parameters()))
         self._begin_switch(fact, topology, None)
 
-    def _heard_of_topology(self, source: str, fact: _Fact) -> None:
-        if not fact.beats(self._run.fact) or fact.version > 1 << 62:
+    def _heard_of_topology(self, source: str, fact: TopologyFact | None) -> None:
+        if fact is not None and not fact.beats(self._run.fact):
             return
         try:
+            if fact is None:
+                raise ValueError("this is no topology")
             topology = self._find_topology(fact.name, fact.parameters)
         except (ValueError, TypeError) as error:
             self._refuse("unknown topology")
@@ -487,7 +454,7 @@ class PeerService:
             return
         self._begin_switch(fact, topology, source)
 
-    def _begin_switch(self, fact: _Fact, topology: Topology, source: str | None) -> None:
+    def _begin_switch(self, fact: TopologyFact, topology: Topology, source: str | None) -> None:
         if self._former is not None:
             self._end_switch()
         self._former, self._topology = self._run, topology

@@ -258,7 +258,9 @@ class Plumtree:
     def _announce(self, node: str, root: Root, number: int, own: bool, hop: int) -> None:
         if self._announcements.add(node, root, number, own, hop):
             self._send(node, ("ihave", self._announcements.take(node)))
-        self._start(_IHAVE, self._announcements.delay)
+        if _IHAVE not in self._timers:
+            # By chance, so that of two lazy neighbours mostly one announces, and the other need not any more.
+            self._start(_IHAVE, self._announcements.delay * (0.5 + self._random.random()))
 
     # In
 

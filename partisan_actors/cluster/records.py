@@ -18,15 +18,31 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
 
-__all__ = ["FANOUT", "LEAVES", "MalformedRecord", "Member", "RecordLimits", "Records", "Status", "member_from_term"]
+__all__ = [
+    "FANOUT",
+    "LEAVES",
+    "MAX_U64",
+    "MAX_VERSION",
+    "MalformedRecord",
+    "Member",
+    "RecordLimits",
+    "Records",
+    "Status",
+    "is_number",
+    "is_text",
+    "member_from_term",
+]
 
 FANOUT = 16
 """Digests below the root, and below each of those."""
 
 LEAVES = FANOUT * FANOUT
 
-_MAX_U64 = (1 << 64) - 1
-_MAX_VERSION = (1 << 62) - 1
+MAX_U64 = (1 << 64) - 1
+"""The highest epoch, and bits, of a life."""
+
+MAX_VERSION = (1 << 62) - 1
+"""The highest version of a record, and of a topology."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +122,29 @@ def member_from_term(term: object, limits: RecordLimits) -> Member:
         raise MalformedRecord("shape")
     node, epoch, bits, addresses, dialable, version, status = term[:7]
     tag, topology = term[7:] if len(term) == 9 else ("", 0)
-    numbers = type(epoch) is int and type(bits) is int
     fault = (
-        (not _is_text(node, limits) and "name")
-        or (not (numbers and 0 <= epoch <= _MAX_U64 and 0 <= bits <= _MAX_U64) and "life")
+        (not is_text(node, limits) and "name")
+        or (not (is_number(epoch, MAX_U64) and is_number(bits, MAX_U64)) and "life")
         or ((type(addresses) is not tuple or type(dialable) is not bool) and "shape")
         or (len(addresses) > limits.max_addresses and "too many addresses")
-        or (not all(_is_text(address, limits) for address in addresses) and "address")
-        or (not (type(version) is int and 0 <= version <= _MAX_VERSION) and "version")
-        or (not (type(status) is int and Status.ALIVE <= status <= Status.DOWN) and "status")
-        or (tag != "" and not _is_text(tag, limits) and "tag")
-        or (not (type(topology) is int and 0 <= topology <= _MAX_VERSION) and "topology")
+        or (not all(is_text(address, limits) for address in addresses) and "address")
+        or (not is_number(version, MAX_VERSION) and "version")
+        or (not (is_number(status, Status.DOWN) and status >= Status.ALIVE) and "status")
+        or (tag != "" and not is_text(tag, limits) and "tag")
+        or (not is_number(topology, MAX_VERSION) and "topology")
     )
     if fault:
         raise MalformedRecord(fault)
     return Member(node, epoch, bits, addresses, dialable, version, _STATUSES[status], tag, topology)
 
 
-def _is_text(value: object, limits: RecordLimits) -> bool:
+def is_number(value: object, highest: int) -> bool:
+    """Whether it is a whole number from 0 to `highest`."""
+    return type(value) is int and 0 <= value <= highest
+
+
+def is_text(value: object, limits: RecordLimits) -> bool:
+    """Whether it can be a name, an address or a tag."""
     # Printable, as it goes to logs and terminals; that keeps lone surrogates from `encode`, too.
     return (
         isinstance(value, str)
@@ -204,7 +225,7 @@ class Records:
 
     def write(self, own: Member) -> None:
         """Write the own record anew. No version is above those that others take."""
-        self.own = own._replace(version=min(own.version, _MAX_VERSION))
+        self.own = own._replace(version=min(own.version, MAX_VERSION))
         self._note(self.own)
 
     def forget(self, node: str) -> None:

@@ -80,6 +80,7 @@ class Session:
     """What this node has with one life of another, from its start to its end."""
 
     __slots__ = (
+        "_left_behind",
         "_owner",
         "_timers",
         "channels",
@@ -116,6 +117,7 @@ class Session:
         self.ended: str | None = None  # the reason, once it has
         self.linked = False  # it has a link, or one that was there is being made anew; the parts above know
         self.channels = channels
+        self._left_behind = 0  # the last frame of the system's stream that a link took with it
         self._owner = owner
         streams = Streams(channels, parameters.stream, owner.spares)
         self.machine = SessionMachine(hello.life, number, parameters, streams)
@@ -168,8 +170,22 @@ class Session:
 
     @property
     def carries(self) -> bool:
-        """Whether anything is queued, or on its way and not acknowledged."""
-        return any(stream.sending.buffered for stream in self.machine.streams)
+        """Whether anything is queued, or on its way and not acknowledged, that is worth a connection."""
+        for stream in self.machine.streams:
+            sending = stream.sending
+            left_behind = stream is self.system.stream and not sending.unsent and sending.sent <= self._left_behind
+            if sending.buffered and not left_behind:
+                return True
+        return False
+
+    def leave_behind(self) -> None:
+        """Its link was given up on purpose.
+
+        That the system traffic which went over it last was not acknowledged any more is no reason for another
+        connection: it was about the link, or has arrived.
+        """
+        if self.system is not self.default:
+            self._left_behind = self.system.stream.sending.sent
 
     @property
     def last_active(self) -> float:

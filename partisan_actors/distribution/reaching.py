@@ -177,6 +177,7 @@ class Reaching:
         dialler = self.diallers.get(session.node)
         if dialler is not None:
             dialler.feed(SessionOver())
+        session.leave_behind()
         self._tell_unlinked(session, reason)
 
     def look(self, session: Session) -> None:

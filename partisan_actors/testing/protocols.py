@@ -15,7 +15,8 @@ codec instead, which also finds what cannot be sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from heapq import heappush
 from random import Random
 from typing import Any, TypeAlias
@@ -103,11 +104,21 @@ class ProtocolSimulation:
 
     def run(self, seconds: float) -> int:
         """Let so many seconds pass; how many events that were."""
-        return self.time.run(seconds)
+        with self._noted():
+            return self.time.run(seconds)
 
     def run_until(self, condition: Callable[[], Any], limit: float, *, every: float = 0.1) -> float:
         """Let time pass until `condition()`, asked `every` so many seconds; see `VirtualTime.run_until`."""
-        return self.time.run_until(condition, limit, every=every)
+        with self._noted():
+            return self.time.run_until(condition, limit, every=every)
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            error.add_note(f"protocol simulation with seed {self.seed}, {self.time.now:.6f} s after its start")
+            raise
 
     # Nodes
 

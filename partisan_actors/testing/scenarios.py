@@ -106,7 +106,10 @@ class Echo(GenServer):
 
 
 def _cluster(simulation: Simulation, count: int) -> list[Node]:
-    nodes = [simulation.node(f"n{index}@sim") for index in range(count)]
+    draw = Random(f"{simulation.seed}/clocks").uniform
+    nodes = [
+        simulation.node(f"n{index}@sim", rate=draw(0.999, 1.001), skew=draw(-100.0, 100.0)) for index in range(count)
+    ]
     for node in nodes[1:]:
         simulation.join(node, nodes[0])
     return nodes

@@ -32,6 +32,9 @@ from partisan_actors.wire.frames import (
 
 __all__ = ["FrameReader"]
 
+# The shared buffer grows to this, fourfold, whenever a read has filled it: most of the links of a large cluster carry
+# small frames only, and 256 KiB for each of them were 2.6 GB for a thousand nodes with five links.
+_FIRST_SIZE = 4 << 10
 _READ_SIZE = 256 << 10
 # Above this a body that is not there yet gets a buffer of its own: the copy out of the shared one would cost more
 # than the read that the sharing saves.
@@ -88,12 +91,26 @@ class FrameReader:
     held before that proof was checked: after `set_limit`, `received(0)` gives what had to wait for it.
     """
 
-    __slots__ = ("_broken", "_end", "_large", "_limit", "_more", "_place", "_shared", "_skip", "_start", "_view")
+    __slots__ = (
+        "_broken",
+        "_end",
+        "_full",
+        "_large",
+        "_limit",
+        "_more",
+        "_most",
+        "_place",
+        "_shared",
+        "_skip",
+        "_start",
+        "_view",
+    )
 
     def __init__(self, limit: int = HANDSHAKE_LIMIT) -> None:
         self._broken: str | None = None
         self._large: _Large | _Placed | None = None
         self._place: Callable[[Header, bytes], memoryview | None] | None = None
+        self._full = False  # the last read has filled the shared buffer, which may grow
         self._more = False  # the last fragment was not the last of its signal
         self._shared = bytearray()
         self._view = memoryview(self._shared)
@@ -107,14 +124,16 @@ class FrameReader:
     def set_limit(self, limit: int) -> None:
         """Take frames of up to `limit` bytes, header included, from now on. Not between `buffer` and `received`.
 
-        The shared buffer grows with it up to 256 KiB: a stranger is not worth more memory than its limit.
+        The shared buffer may grow to as much, and to 256 KiB at most: a stranger is not worth more than its limit.
         """
         if limit < HEADER_SIZE:
             raise ValueError(f"a limit of {limit} bytes leaves no room for a frame's header of {HEADER_SIZE}")
         self._limit = limit
-        size = min(limit, _READ_SIZE)
-        if size <= len(self._shared) or self._broken is not None:
-            return
+        self._most = max(min(limit, _READ_SIZE), len(self._shared))
+        if len(self._shared) < min(limit, _FIRST_SIZE) and self._broken is None:
+            self._grow_to(min(limit, _FIRST_SIZE))
+
+    def _grow_to(self, size: int) -> None:
         shared = bytearray(size)
         waiting = self._end - self._start
         shared[:waiting] = self._view[self._start : self._end]
@@ -140,6 +159,9 @@ class FrameReader:
             waiting = self._end - self._start
             self._view[:waiting] = self._view[self._start : self._end]
             self._start, self._end = 0, waiting
+        if self._full:
+            self._full = False
+            self._grow_to(min(len(self._shared) * _GROWTH, self._most))
         if self._more:
             return self._view[self._end : self._end + self._rest() + _AHEAD]
         return self._view[self._end :]
@@ -167,6 +189,7 @@ class FrameReader:
         if count < 0 or end > len(self._shared):
             raise ValueError(f"{count} bytes cannot have been put into a buffer of {len(self._shared) - self._end}")
         self._end = end
+        self._full = end == len(self._shared) < self._most
         if self._skip:
             skipped = min(self._skip, end - self._start)
             self._skip -= skipped

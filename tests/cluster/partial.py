@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from partisan_actors import TLS, Pid
+from partisan_actors.cluster.broadcasting import Broadcasting
 from partisan_actors.cluster.cluster import CALLER_EXTENSION
 from partisan_actors.cluster.global_names import GlobalNames
 from partisan_actors.cluster.hooks import Hooks
@@ -83,7 +84,8 @@ class PartialNode:
         )
         runtime.causal_labels = tuple(labels or ())
         runtime.channels = {channel.name: channel.monotonic for channel in declared}
-        runtime.router = ClusterRouter(self.remote, spawning, naming, lambda: sorted(self.members))
+        broadcasting = Broadcasting(runtime, self.codec, self.remote, tuple)
+        runtime.router = ClusterRouter(self.remote, spawning, naming, lambda: sorted(self.members), broadcasting)
         runtime.scheduler.dirty = self.peers.dirty
         runtime.scheduler.flush = self.peers.flush
         for kind in (messages.Crash, messages.Exit, messages.Down, messages.Undelivered):

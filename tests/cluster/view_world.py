@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from partisan_actors.cluster.peer_service import Switch
+from partisan_actors.cluster.records import Status
 from partisan_actors.cluster.view_events import NodeDown, NodeUp, Refused
 from partisan_actors.testing.peer_services import LAYER, peer_service, peer_service_simulation
 from partisan_actors.topologies.client_server import ClientServer
@@ -30,13 +31,13 @@ def find_topology(name, parameters):
 class ViewWorld:
     """A simulation, and what the processes of each node were told."""
 
-    def __init__(self, seed=1, topology=None, **options):
+    def __init__(self, seed=1, topology=None, topology_of=None, **options):
         self.topology = topology if topology is not None else FullMesh()
         self.up = {}  # by node and life: by peer, the bits of the NodeUp that has no NodeDown yet
         self.told = {}  # by node and life: (when, NodeUp or NodeDown)
         self.refused = []
         self.simulation = peer_service_simulation(
-            seed, self.topology, observer=self._observe, find_topology=find_topology, **options
+            seed, topology_of or self.topology, observer=self._observe, find_topology=find_topology, **options
         )
         self.run = self.simulation.run
         self.random = self.simulation.random
@@ -107,6 +108,11 @@ class ViewWorld:
             }
             raise AssertionError(f"seed {self.simulation.seed}: too many, too few: {wrong}") from None
 
+    def check_members(self):
+        names = sorted(self.names())
+        for name in names:
+            assert self.members(name) == names, name
+
     def check_quiet(self):
         """Everybody knows the same, and was told of each life that there is, and of none that is not."""
         names = sorted(self.names())
@@ -127,13 +133,39 @@ class ViewWorld:
         """One of the cluster, by chance; one that has not joined would begin a cluster of its own."""
         return self.random.choice(sorted(self.simulation.joined.names) or sorted(self.names()))
 
+    def make_peace(self):
+        """Heal everything, and see that all come to know the same."""
+        self.simulation.heal()
+        self.run(21.0)  # the longest pause is over
+        first, *others = self.strangers()
+        for name in others:
+            self.simulation.join(self.simulation[name], first)
+        self.until_one(40.0)
+        self.run(30.0)
+        self.check_quiet()
+
+    def strangers(self):
+        """One of each part of which no other part has a record.
+
+        A node that was cut off before it was in; or that joined those who were cut off, who were then gone before the
+        heal: a newcomer does not take over who is down.
+        """
+        parts = {name: [name] for name in self.names()}
+        for name in self.names():
+            for record in self.view(name).table.records.all():
+                if record.status is not Status.LEFT and record.node in parts and parts[record.node] is not parts[name]:
+                    parts[name] += parts[record.node]
+                    for member in parts[record.node]:
+                        parts[member] = parts[name]
+        return sorted({part[0] for part in parts.values()})
+
     def switch(self, name, topology):
         self.simulation[name].tell(LAYER, Switch(topology))
 
 
-def in_trouble(seed, topology, *, count=8, steps=40, switches=()):
+def in_trouble(seed, topology, *, count=8, steps=40, switches=(), **options):
     """Nodes that join, leave, die, stop, part and come back; then peace."""
-    world = ViewWorld(seed, topology).formed(count)
+    world = ViewWorld(seed, topology, **options).formed(count)
     simulation, random = world.simulation, world.random
     for _ in range(steps):
         act = random.random()
@@ -167,13 +199,5 @@ def in_trouble(seed, topology, *, count=8, steps=40, switches=()):
         elif act < 0.80:
             simulation.join(simulation.add(), world.contact())
         world.run(random.choice([0.0, 0.01, 0.2, 1.0, 6.0]))
-    simulation.heal()
-    world.run(21.0)
-    # Whoever was cut off before it was in, or is out for good, joins.
-    for node in simulation.alive():
-        if not node.joined:
-            simulation.join(node, world.contact())
-    world.until_one(40.0)
-    world.run(30.0)
-    world.check_quiet()
+    world.make_peace()
     return world

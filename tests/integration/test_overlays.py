@@ -33,7 +33,7 @@ from tests.integration.workers import Echo, wait_for_ever
 from tests.nodes import Nodes, cluster_of
 
 # So small that with ten nodes nearly nobody is everybody's neighbour.
-SMALL = {"active_size": 3, "passive_size": 6, "shuffle_interval": 1.0}
+SMALL: dict[str, Any] = {"active_size": 3, "passive_size": 6, "shuffle_interval": 1.0}
 COUNT = 9
 
 OVERLAYS: dict[str, Callable[[int], Topology]] = {

@@ -212,8 +212,9 @@ def test_strict_payloads_are_copies_and_sendable():
         assert (got is payload) != strict
     simulation, a, b = pair(True)
     a.tell("overlay", [Send("b", object())])
-    with pytest.raises(NotSendable):
+    with pytest.raises(NotSendable) as caught:
         simulation.run(1.0)
+    assert "seed 1" in caught.value.__notes__[0]
 
 
 # Crowds

@@ -47,7 +47,7 @@ class One:
                     self.wanted.add(effect.node)
                 elif isinstance(effect, Disconnect):
                     self.wanted.discard(effect.node)
-            assert self.machine.neighbours() == sorted(self.wanted)
+            assert self.machine.wanted() == sorted(self.wanted)
         timers = (SetTimer, CancelTimer) if self.quiet else SetTimer
         return [effect for effect in effects if not isinstance(effect, timers)]
 

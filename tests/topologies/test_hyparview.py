@@ -183,7 +183,24 @@ def test_the_names_of_another_part_walk_instead_of_the_newcomers_alone():
 def test_a_join_to_the_own_name_is_none():
     one = One(HyParView())
     assert one(Joined(SELF)) == []
-    assert one.machine.neighbours() == []
+    assert one.machine.wanted() == []
+
+
+def test_only_members_are_neighbours():
+    one = One(HyParView())
+    one.befriend(A)
+    one(MembersFound((B, C)), MemberUp(B))
+    assert one.machine.wanted() == [A, B, C]
+    assert one.machine.neighbours() == [A, B]
+
+
+def test_a_name_that_becomes_no_members_is_given_up_first():
+    one = One(HyParView())
+    one(MembersFound((B, C)), MemberUp(B))
+    one(TICK, after=15.0)
+    assert one.machine.wanted() == [B]
+    one(TICK, after=20.0)
+    assert one.machine.wanted() == []
 
 
 # Asking and answering
@@ -261,7 +278,7 @@ def test_several_are_tried_side_by_side_as_many_as_there_are_free_slots():
     one(MembersFound((C, D, E, F)))
     effects = one(LinkDown(A)) + one(LinkDown(B))
     assert [type(effect) for effect in effects] == [Disconnect, Connect, Disconnect, Connect]
-    assert len(one.machine.neighbours()) == 2
+    assert len(one.machine.wanted()) == 2
 
 
 def test_broken_links_are_purged_before_anybody_is_answered():
@@ -492,7 +509,7 @@ def test_after_many_losses_all_names_are_offered_a_link_once():
     one(LinkDown(B))
     offered = []
     for _ in range(20):
-        waiting = [name for name in one.machine.neighbours() if name not in one.machine.active]
+        waiting = [name for name in one.machine.wanted() if name not in one.machine.active]
         if not waiting:
             break
         nonce, priority = asked(one, waiting[0])
@@ -529,7 +546,7 @@ def test_who_leaves_names_its_neighbours_to_each_other():
     ring = [A, nexts[A], nexts[nexts[A]]]
     assert sorted(ring) == [A, B, C] and nexts[ring[2]] == A
     assert CancelTimer("shuffle") in effects
-    assert one.machine.neighbours() == one.machine.passive == []
+    assert one.machine.wanted() == one.machine.passive == []
     assert one(LinkUp(D), Message(D, ("neighbor", 1, "high")), TICK, MembersFound((E,))) == []
 
 
@@ -636,7 +653,7 @@ def test_what_is_not_right_is_counted_and_changes_nothing(payload, reason):
     one(LinkUp(A))
     effects = one(Message(A, payload))
     assert one.machine.refused == {reason: 1}
-    assert (one.machine.neighbours(), one.machine.passive) == ([], [])
+    assert (one.machine.wanted(), one.machine.passive) == ([], [])
     assert all(payload[0] == "disconnect" for _, payload in sent(effects))
 
 
@@ -652,7 +669,7 @@ def test_names_of_walks_cannot_make_it_dial_without_end():
     one.befriend(A)
     for number in range(1000):
         one.hears(A, "forward_join", f"n{number}@h", 0, True)
-    assert len(one.machine.neighbours()) <= 1 + 30
+    assert len(one.machine.wanted()) <= 1 + 30
 
 
 def test_events_that_it_does_not_know_change_nothing():
@@ -677,5 +694,5 @@ def test_nothing_that_others_send_raises(topology, messages):
     for node, kind, fields in messages:
         one.hears(node, kind, *fields)
         assert len(one.machine.active) <= 2
-        assert SELF not in one.machine.neighbours()
+        assert SELF not in one.machine.wanted()
         assert SELF not in one.machine.passive

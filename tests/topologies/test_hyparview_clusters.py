@@ -36,7 +36,7 @@ def settled(sim):
     for node in sim.alive():
         assert set(found[node.name]) <= set(found)
         assert len(found[node.name]) <= machine(node).parameters.active_size
-        assert sorted(peer for peer, half in node.halves.items() if half.wanted) == machine(node).neighbours()
+        assert sorted(peer for peer, half in node.halves.items() if half.wanted) == machine(node).wanted()
     shape = graph_of(found)
     assert one_way(shape) == 0
     assert len(components(shape)) == 1

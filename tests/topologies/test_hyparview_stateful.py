@@ -99,7 +99,8 @@ class Overlays(RuleBasedStateMachine):
             assert len(machine.passive) <= parameters.passive_size
             assert name not in machine.active and name not in machine.passive
             assert not set(machine.active) & set(machine.passive)
-            assert machine.neighbours() == sorted(self.network.wants[name])
+            assert machine.wanted() == sorted(self.network.wants[name])
+            assert set(machine.active) <= set(machine.neighbours()) <= set(machine.wanted())
 
     def teardown(self):
         self.rest()

@@ -115,14 +115,14 @@ def test_a_dearer_candidate_is_not_asked():
     one = biased({A: 9.0, B: 5.0, C: 6.0})
     one(MembersFound((C,)))
     one(ROUND)
-    assert one.machine.neighbours() == [A, B]
+    assert one.machine.wanted() == [A, B]
 
 
 def test_a_node_with_room_exchanges_nothing():
     one = One(XBot(cost=lambda a, b: {B: 9.0}.get(b, 1.0), active_size=3, shuffle_active=1))
     one.befriend(A, B)
     one(ROUND)
-    assert one.machine.neighbours() == [A, B]
+    assert one.machine.wanted() == [A, B]
 
 
 def test_d1b_the_old_link_goes_when_the_new_one_is_there_and_not_before():
@@ -158,7 +158,7 @@ def test_an_exchange_that_fails_leaves_all_as_it_was(end):
     assert Disconnect(C) in effects
     if not isinstance(end, Leave):
         view(one, A, B)
-        assert one.machine.neighbours() == [A, B]
+        assert one.machine.wanted() == [A, B]
         # What comes too late is declined, and the candidate drops us.
         assert one.hears(C, "xbot_optimized", nonce) == [says(C, "disconnect", nonce, (), True)]
         view(one, A, B)
@@ -405,7 +405,7 @@ def settled(sim):
     assert len(components(graph)) == 1
     assert all(len(view) <= machine(sim[name]).parameters.active_size for name, view in views.items())
     for node in sim.alive():
-        assert sorted(peer for peer, half in node.halves.items() if half.wanted) == machine(node).neighbours()
+        assert sorted(peer for peer, half in node.halves.items() if half.wanted) == machine(node).wanted()
     return graph
 
 

@@ -212,6 +212,7 @@ def test_a_count_beyond_the_place_is_the_callers_error() -> None:
 
 def test_behind_a_fragment_with_more_to_come_little_is_read_ahead() -> None:
     reader = reader_of(Places())
+    feed(reader, small(0, 60_000) * 9)  # a buffer as large as it gets
     assert len(reader.buffer()) == 256 << 10
     feed(reader, piece(1, 1, 0, TOTAL, bytes(64 << 10)))
     assert len(reader.buffer()) == AHEAD
@@ -221,6 +222,7 @@ def test_behind_a_fragment_with_more_to_come_little_is_read_ahead() -> None:
 
 def test_behind_the_last_piece_everything_is() -> None:
     reader = reader_of(Places())
+    feed(reader, small(0, 60_000) * 9)  # a buffer as large as it gets
     feed(reader, piece(1, 1, 0, 100, bytes(60)))
     feed(reader, piece(2, 1, 60, 100, bytes(40)))
     assert len(reader.buffer()) == 256 << 10
@@ -228,6 +230,7 @@ def test_behind_the_last_piece_everything_is() -> None:
 
 def test_behind_a_compressed_piece_too_which_does_not_say_where_its_signal_ends() -> None:
     reader = reader_of(Places())
+    feed(reader, small(0, 60_000) * 9)  # a buffer as large as it gets
     feed(reader, piece(1, 1, 0, TOTAL, bytes(1000)))
     feed(reader, piece(2, 1, TOTAL - 64_000, TOTAL, b"compressed", flags=FRAGMENT | COMPRESSED))
     assert len(reader.buffer()) == 256 << 10

@@ -259,11 +259,25 @@ def test_whole_frames_that_waited_for_a_new_limit_come_without_another_byte() ->
     assert [frame.body for frame in reader.received(0)] == [b"d" * 150]
 
 
-def test_a_stranger_gets_a_small_buffer_and_a_peer_a_large_one() -> None:
-    reader = FrameReader()
-    assert len(reader.buffer()) == HANDSHAKE_LIMIT
-    reader.set_limit(MAX_FRAME)
-    assert len(reader.buffer()) == 256 << 10
+def test_the_buffer_of_a_peer_grows_when_it_was_filled_and_that_of_a_stranger_never() -> None:
+    small = joined(encode_frame(DATA, body_buffers=(b"x" * 78,)))
+    assert len(small) == 100
+    stranger, peer = FrameReader(), FrameReader(MAX_FRAME)
+    sizes = []
+    for _ in range(5):
+        sizes.append((len(stranger.buffer()), len(peer.buffer())))
+        for reader, size in zip((stranger, peer), sizes[-1], strict=True):
+            feed(reader, (small * (size // 100 + 1))[:size])
+            feed(reader, (small * (size // 100 + 1))[size:])
+    assert [size for size, _ in sizes] == [HANDSHAKE_LIMIT] * 5
+    assert [size for _, size in sizes] == [4 << 10, 16 << 10, 64 << 10, 256 << 10, 256 << 10]
+
+
+def test_small_frames_leave_the_buffer_small() -> None:
+    reader = FrameReader(MAX_FRAME)
+    for _ in range(1000):
+        feed(reader, joined(encode_frame(DATA, body_buffers=(b"x" * 78,))))
+    assert len(reader.buffer()) == 4 << 10
 
 
 def test_a_large_body_goes_straight_into_its_own_buffer() -> None:
@@ -330,8 +344,8 @@ def test_a_large_body_behind_a_large_head(cut: int) -> None:
 
 def test_a_count_beyond_the_buffer_is_the_callers_error() -> None:
     reader = FrameReader(MAX_FRAME)
-    with pytest.raises(ValueError, match="262145 bytes"):
-        reader.received((256 << 10) + 1)
+    with pytest.raises(ValueError, match="4097 bytes"):
+        reader.received((4 << 10) + 1)
     with pytest.raises(ValueError, match="-1 bytes"):
         reader.received(-1)
     feed(reader, joined(encode_frame(DATA, body_buffers=(bytes(100_000),)))[:HEADER_SIZE])
