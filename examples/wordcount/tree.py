@@ -1,10 +1,10 @@
 """Who supervises whom, and on which node it runs.
 
-    Job                        rest_for_one, on the first node
-    ├── coordinator            on the first node
-    └── Workers                one_for_one, on the first node
-        ├── left-1, left-2     on the node "left", or else on "right"
-        └── right-1, right-2   on the node "right", or else on "left"
+Job                        rest_for_one, on the first node
+├── coordinator            on the first node
+└── Workers                one_for_one, on the first node
+    ├── left-1, left-2     on the node "left", or else on "right"
+    └── right-1, right-2   on the node "right", or else on "left"
 """
 
 from examples.wordcount.coordinator import Coordinator

@@ -39,6 +39,15 @@ PRINTED = {
         r"\[\['bob@127\.0\.0\.1', 'cy@127\.0\.0\.1'\], .*\['ann@127\.0\.0\.1', 'bob@127\.0\.0\.1'\]\]",
         r"\[\['bob@127\.0\.0\.1'\], \['ann@127\.0\.0\.1'\]\]",
     ],
+    "overlays": [
+        r"144 calls answered, the last one: hello Ada, from n11@127\.0\.0\.1",
+        r"links of each node: \[[1-5](, [1-5]){11}\]",
+        "twelve: heard on 12 nodes, 12 times in all",
+        "members now: 9",
+        "nine: heard on 9 nodes, 9 times in all",
+        r"hello Ada, from n3@127\.0\.0\.1",
+        r"links of each node: \[8(, 8){8}\]",
+    ],
     "channels": [
         r"200 parts of 1 MiB stored, [1-9]\d* calls answered meanwhile, the slowest in \d\.\d{3} s",
         r"orders: \['popcorn'\]",

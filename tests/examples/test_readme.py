@@ -70,7 +70,7 @@ def code_with(text: str, address: str = "") -> str:
 
 
 def test_there_is_no_other_piece():
-    assert len(CODE) == 3, "one that is added needs a test here"
+    assert len(CODE) == 4, "one that is added needs a test here"
 
 
 def test_a_server(tmp_path):
@@ -97,3 +97,11 @@ def test_channels_acknowledgements_and_causal_order(tmp_path):
     ]
     assert "['film 7, part 1']" in printed or "[]" in printed  # calls are not behind the bulk
     assert printed[-1] == "noproc"
+
+
+def test_an_overlay_a_broadcast_and_a_simulation(tmp_path):
+    printed = run("-c", NAMES + code_with("HyParView"), folder=tmp_path)
+    (neighbours,) = (line for line in printed if line.startswith("["))
+    assert 1 <= len(re.findall(r"'n\d+@sim'", neighbours)) <= 6
+    heard = [line for line in printed if "heard" in line]
+    assert sorted(heard) == sorted(f"n{index}@sim heard {{'tea': 3.2}}" for index in range(20) if index != 7)
