@@ -90,6 +90,13 @@ class Membership(Verdicts):
         effects += self._news.due(now, lambda: self._gossip(self.table.links), self._records, self._entry)
         return effects
 
+    def news_for(self, node: str) -> Sequence[view.SendView]:
+        """What waits to be told, for this node at once: what it is sent next may name whom it does not know yet."""
+        known = self.table.get(node)
+        if self.left or known is None or known.linked is None:
+            return ()
+        return tuple(self._news.ahead(node, self._records, self._entry))
+
     # Links
 
     def _link_up(self, event: view.LinkUp) -> None:
