@@ -115,13 +115,17 @@ class Neighbourhood:
             free -= 1
         if self._unoffered:
             self._offer()
-        if not self._active and not self._pending and not self._searched:
+        if not self._searched and not self._active and not any(node in self._members for node in self._pending):
             self._searched = True
             self._effects.append(FindMembers(self.parameters.passive_size))
 
     def _free(self) -> int:
-        """How many more neighbours may be asked for."""
-        asked = sum(attempt.priority != OFFER for attempt in self._pending.values())
+        """How many more neighbours may be asked for.
+
+        While there is none, who is no member so far does not count: there may be no link that its record could come by.
+        """
+        counts = self._pending if self._active else self._members
+        asked = sum(attempt.priority != OFFER and node in counts for node, attempt in self._pending.items())
         return self.parameters.active_size - len(self._active) - asked
 
     def _offer(self) -> None:

@@ -392,10 +392,12 @@ class Cluster:
             attempt.fail("unreachable", text)
 
     def _look_at_joins(self) -> None:
-        if self._joins and self._driver.service is not None:
-            undecided = [node for node in self._driver.service.undecided() if self._can_meet(node)]
+        running = self._driver.service
+        if self._joins and running is not None:
+            undecided = [node for node in running.undecided() if self._can_meet(node)]
+            attached = bool(running.links() or not running.wanted())
             for attempt in list(self._joins):
-                attempt.look(self._synchronised, undecided)
+                attempt.look(self._synchronised, undecided, attached)
 
     def _can_meet(self, node: str) -> bool:
         """Whether one of the two can dial the other: there is no use in waiting for one that cannot be."""

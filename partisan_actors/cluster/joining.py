@@ -13,7 +13,11 @@ __all__ = ["JoinAttempt"]
 
 
 class JoinAttempt:
-    """One `join` under way: over when the contact's view has come, and no member is left to be reached or given up."""
+    """One `join` under way.
+
+    It is over when the contact's view has come, no member is left to be reached or given up, and there is a link: in
+    a storm of joins a newcomer may lose its first one to the next newcomer, and is no part of the cluster meanwhile.
+    """
 
     def __init__(
         self,
@@ -39,11 +43,17 @@ class JoinAttempt:
         else:
             self._contact = result.node
 
-    def look(self, synchronised: set[str], undecided: list[str]) -> None:
-        """Finish, if there is nothing more to wait for: given whose view has come, and who may yet be reached."""
+    def look(self, synchronised: set[str], undecided: list[str], attached: bool) -> None:
+        """Finish, if there is nothing more to wait for.
+
+        Args:
+            synchronised: whose view has come.
+            undecided: who may yet be reached.
+            attached: there is a link, or the overlay wants none.
+        """
         if self._contact in synchronised:
             self._view_came = True
-        if self._view_came and not undecided:
+        if self._view_came and attached and not undecided:
             self._finish(None)
 
     def lost(self, node: str) -> None:

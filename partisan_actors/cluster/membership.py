@@ -31,33 +31,24 @@ Its events and effects are in `view_events`, its messages in `view_messages`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster import view_messages as messages
-from partisan_actors.cluster.member_table import Known, MemberTable
-from partisan_actors.cluster.probing import REJOIN, ROUND, Probing
+from partisan_actors.cluster.member_table import Known
+from partisan_actors.cluster.probing import REJOIN, ROUND
 from partisan_actors.cluster.records import MalformedRecord, Member, Status
-from partisan_actors.cluster.suspicion import LocalHealth, Suspicion
-from partisan_actors.cluster.view_news import News
+from partisan_actors.cluster.verdicts import DOWN, Verdicts
 from partisan_actors.cluster.view_parameters import MembershipParameters
-from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.distribution.machine import CancelTimer, TimerFired
 
 __all__ = ["Membership", "MembershipParameters"]
 
-_DOWN = "down"
-_DISPUTED = "does not refute"
 
-
-class Membership:
-    """The view of one life of one node; see the module.
-
-    Args:
-        own: the record to begin with.
-        gossip: which of the nodes that there is a link to news go to; all by default.
-    """
+class Membership(Verdicts):
+    """The view of one life of one node; see the module. Arguments: those of `Verdicts`."""
 
     def __init__(
         self,
@@ -65,20 +56,8 @@ class Membership:
         parameters: MembershipParameters | None = None,
         gossip: Callable[[Sequence[str]], Sequence[str]] | None = None,
     ) -> None:
-        self.parameters = parameters if parameters is not None else MembershipParameters()
-        self.left = False  # from view.Leave to view.Join
-        self.refused: dict[str, int] = {}  # what was not taken in, by reason
-        self.health = LocalHealth(self.parameters.suspicion)
-        self.table = MemberTable(own, self.parameters.limits)
-        self._records = self.table.records
-        self._probing = Probing(self.parameters.rejoin_first, self.parameters.rejoin_longest)
-        self._gossip = gossip if gossip is not None else list
+        super().__init__(own, parameters, gossip)
         self._conflict = own.life  # the latest life of the own name
-        self._news = News(self.parameters.news_delay)
-        self._suspecting: dict[str, None] = {}  # those that this node suspects itself
-        self._now = 0.0
-        self._random: Random
-        self._effects: list[view.Effect]
 
     def step(self, event: view.Event, now: float, random: Random) -> list[view.Effect]:
         """Take one event in; what is to be done, in order. `now` in seconds, monotonic."""
@@ -110,6 +89,13 @@ class Membership:
                 self._write(self._records.own._replace(status=Status.ALIVE))
         effects += self._news.due(now, lambda: self._gossip(self.table.links), self._records, self._entry)
         return effects
+
+    def news_for(self, node: str) -> Sequence[view.SendView]:
+        """What waits to be told, for this node at once: what it is sent next may name whom it does not know yet."""
+        known = self.table.get(node)
+        if self.left or known is None or known.linked is None:
+            return ()
+        return tuple(self._news.ahead(node, self._records, self._entry))
 
     # Links
 
@@ -192,61 +178,6 @@ class Membership:
 
     # Suspicion
 
-    def _tell_suspicions(self, node: str) -> None:
-        """Those of this node, which may not have got to the suspects: there may have been no link to go over."""
-        if self._suspecting:
-            suspects = map(self.table.make, self._suspecting)
-            words = tuple(tuple(self._word(known, self._records.own.node, False)) for known in suspects)
-            self._send(node, ("news", (), words))
-
-    def _word(self, known: Known, by: str, refused: bool) -> messages.SuspicionOf:
-        node, epoch, bits, _, _, version, *_ = self.table.record_of(known)
-        return messages.SuspicionOf(node, epoch, bits, version, by, refused)
-
-    def _suspect(self, known: Known, by: str, reason: str, source: str = "") -> None:
-        """Somebody cannot reach a member."""
-        record = self.table.record_of(known)
-        if record.status is not Status.ALIVE:
-            return
-        suspicion = known.suspicion
-        if suspicion is None or suspicion.version != record.version:
-            suspicion = known.suspicion = Suspicion(record.version, self._now, self.parameters.suspicion)
-            suspicion.reason = reason
-        if by == self._records.own.node:
-            suspicion.reason = reason  # rather than what others heard
-        refused = reason == view.REFUSED
-        if suspicion.add(by, refused):
-            if by == self._records.own.node:
-                self._suspecting[known.node] = None
-            self._news.suspicion(self._word(known, by, refused), source)
-            self._judge(known, suspicion)
-
-    def _judge(self, known: Known, suspicion: Suspicion) -> None:
-        """See when it is down; never while there is a link to it."""
-        if known.linked is not None:
-            return
-        suspicion.due = suspicion.when_down(self.table.ups - 1, self.health.score)
-        if suspicion.due - self._now > 1e-6:
-            self._effects.append(SetTimer(("suspicion", known.node), suspicion.due - self._now))
-        else:
-            self._declare_down(known, suspicion)
-
-    def _declare_down(self, known: Known, suspicion: Suspicion) -> None:
-        record = self.table.record_of(known)
-        if record.status is not Status.ALIVE or record.version != suspicion.version or known.linked is not None:
-            return
-        self._records.merge(record._replace(status=Status.DOWN))
-        self._news.record(known.node)
-        self._settle(known, suspicion.reason)
-        if self._records.own.node in suspicion.suspectors:
-            self._look_around(self.parameters.look_around)
-
-    def _end_suspicion(self, known: Known) -> None:
-        if known.suspicion is not None:
-            known.suspicion = None
-            self._suspecting.pop(known.node, None)
-            self._effects.append(CancelTimer(("suspicion", known.node)))
-
     def _suspected(self, source: str, word: messages.SuspicionOf) -> None:
         """Somebody else suspects a member, or this node."""
         own = self._records.own
@@ -261,7 +192,7 @@ class Membership:
             return
         record = self.table.record_of(known)
         if (record.epoch, record.bits, record.version) == word[1:4]:
-            self._suspect(known, word.suspector, view.REFUSED if word.refused else _DOWN, source)
+            self._suspect(known, word.suspector, view.REFUSED if word.refused else DOWN, source)
 
     # Records
 
@@ -331,7 +262,7 @@ class Membership:
                 self._news.record(known.node, informed)
                 if kind == "news":
                     self._effects.append(view.Heard(known.node, source))
-                self._settle(known, _DOWN)
+                self._settle(known, DOWN)
         if self._records.own is not own:
             self._tell_source(source)
         self._refuse(source, faults)
@@ -377,63 +308,6 @@ class Membership:
         self._records.write(own._replace(version=own.version + 1))
         self._news.record(own.node)
 
-    # What is sent
-
-    def _hello(self, node: str) -> view.SendView:
-        return view.SendView((node,), ("hello", self._entry(self._records.own), self._records.root, len(self._records)))
-
-    def _send_records(self, nodes: Sequence[str], records: Iterable[Member]) -> None:
-        if nodes:
-            self._effects.append(view.SendView(tuple(nodes), ("news", tuple(map(self._entry, records)), ())))
-
-    def _send(self, node: str, payload: tuple[object, ...]) -> None:
-        self._effects.append(view.SendView((node,), payload))
-
-    def _entry(self, record: Member) -> tuple[object, ...]:
-        # hot path: as it was told us, where it was.
-        term = self.table.terms.get(record.node)
-        if term is not None and term[:-1] == record:
-            return term
-        return messages.entry_of(record, self.table.gone_for(record, self._now))
-
-    def _refuse(self, node: str, faults: list[str]) -> None:
-        for fault in faults:
-            self.refused[fault] = self.refused.get(fault, 0) + 1
-        if faults:
-            self._effects.append(view.Refused(node, faults[0], len(faults)))
-
-    # What follows from a record
-
-    def _settle(self, known: Known, reason: str) -> None:
-        record = self.table.record_of(known)
-        alive = record.status is Status.ALIVE
-        if record.status is Status.DOWN and known.linked == record.bits and reason != _DISPUTED:
-            # It is there. It may take that back; and if it does not, something is wrong with it indeed.
-            self._send_records((known.node,), [record])
-            self._effects.append(SetTimer(("disputed", known.node), self.parameters.suspicion.longest))
-            return
-        if known.up is not None and (not alive or known.up != record.bits):
-            self.table.ups -= 1
-            why = view.NEWER_LIFE if alive else view.LEAVE if record.status is Status.LEFT else reason
-            self._effects.append(view.NodeDown(known.node, known.up, why))
-            known.up = None
-        if known.linked is not None and (not alive or known.linked != record.bits):
-            self.table.unlink(known.node, known.linked)
-            self._effects.append(view.Forget(known.node))
-        if not alive:
-            if known.gone_since is None:
-                known.gone_since = self._now
-            self._end_suspicion(known)
-            if record.status is Status.DOWN:
-                self._effects.append(self._probing.went_down(known.node, self._random))
-        elif known.up is None:
-            self.table.ups += 1
-            known.up, known.gone_since = record.bits, None
-            self._effects.append(view.NodeUp(known.node, record.epoch, record.bits))
-            self._set_round()
-        else:
-            self._effects.append(view.Moved(known.node))
-
     # Time, and the own will
 
     def _timer_fired(self, key: object) -> None:
@@ -446,19 +320,8 @@ class Membership:
                 self._effects += self._probing.rejoin(self._records, self._random)
             case ("suspicion", str(node)) if (known := self.table.get(node)) is not None:
                 self._suspicion_due(known)
-            case ("disputed", str(node)) if (known := self.table.get(node)) is not None:
-                if self.table.record_of(known).status is Status.DOWN and known.linked is not None:
-                    self._settle(known, _DISPUTED)
-
-    def _suspicion_due(self, known: Known) -> None:
-        suspicion = known.suspicion
-        if suspicion is None:
-            return
-        if self._now - suspicion.due > self.parameters.stall:
-            # It is we who were stopped: what refutes it may be waiting to be read.
-            self.health.worse()
-            suspicion.not_before = self._now + self.parameters.suspicion.shortest
-        self._judge(known, suspicion)
+            case ("disputed", str(node)):
+                self._dispute(node)
 
     def _round(self) -> None:
         if self._probing.round_came(self._now) > self.parameters.stall:
@@ -470,16 +333,6 @@ class Membership:
             self._effects.append(self._hello(self._random.choice(self.table.links)))
         self._look_around(self._probing.in_this_round())
         self._set_round()
-
-    def _look_around(self, most: int) -> None:
-        """See whether so many members, chosen by chance, answer, of those that nothing would be heard of otherwise."""
-        others = self.table.without_link()
-        for node in self._random.sample(others, min(most, len(others))):
-            self._effects += self._probing.probe(self._records.get(node))
-
-    def _set_round(self) -> None:
-        if self.table:
-            self._effects += self._probing.set_round(self.parameters.digest_interval, self._now, self._random)
 
     def _leave(self) -> None:
         if self.left:

@@ -7,6 +7,7 @@ Promised:
 - the topology is a fact of the cluster, with a version; the higher one wins wherever two meet. While the cluster is on
   its way from one to the other, a node keeps the neighbours of both, until all live members say that they run the new
   one, or for `switch_within`. So nobody is without a link on the way;
+- a member's record is told before what an overlay says, which may name it;
 - a link that neither side's overlay wants any more is closed; one that either wants stays. So does an overlay's
   Connect to a name that is no member until it is one, and one that has moved is dialled where it is now;
 - a newcomer dials at once all that it is to have links to; the others leave it `connect_delay_min` to
@@ -143,8 +144,9 @@ class PeerService:
         return [node for node in self.wanted() if node in self._links]
 
     def undecided(self) -> list[str]:
-        """Those of them that were neither reached nor given up so far."""
-        return [node for node in self.wanted() if node not in self._links and node not in self._failed]
+        """Those of them that are members, and were neither reached nor given up so far."""
+        missing = [node for node in self.wanted() if node not in self._links and node not in self._failed]
+        return [node for node in missing if self.view.table.alive(node)]
 
     def step(self, event: Event, now: float, random: Random) -> list[Any]:
         """Take one event in; what is to be done, in order. `now` in seconds, monotonic."""
@@ -350,7 +352,7 @@ class PeerService:
             match effect:
                 case overlay.Send(node, payload):
                     if node in self._links:
-                        self._effects.append(SendOverlay(node, (version, payload)))
+                        self._effects += (*self.view.news_for(node), SendOverlay(node, (version, payload)))
                 case overlay.Connect(node):
                     self._connect(run, node)
                 case overlay.Disconnect(node):

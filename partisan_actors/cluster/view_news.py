@@ -30,7 +30,6 @@ class News:
         self._waits = False  # for its timer
         self._records: dict[str, tuple[str, ...]] = {}  # whose, and who knows it already
         self._suspicions: list[tuple[SuspicionOf, str]] = []
-        self._delay = delay
 
     def record(self, node: str, informed: tuple[str, ...] = ()) -> None:
         """The record of `node` has changed; `informed`: whose word that is, and who knows it too."""
@@ -39,6 +38,16 @@ class News:
     def suspicion(self, word: SuspicionOf, source: str) -> None:
         """Somebody suspects a member, by the word of `source`."""
         self._suspicions.append((word, source))
+
+    def ahead(self, peer: str, records: Records, entry: Callable[[Member], tuple[object, ...]]) -> Iterator[SendView]:
+        """The records that wait, for this peer alone, which need not be told them again."""
+        entries = []
+        for node, informed in self._records.items():
+            if peer not in informed and (record := records.get(node)) is not None:
+                self._records[node] = (*informed, peer)
+                entries.append(entry(record))
+        if entries:
+            yield SendView((peer,), ("news", tuple(entries), ()))
 
     def clear(self) -> None:
         """Tell none of it."""

@@ -423,11 +423,24 @@ def test_what_is_sent_without_a_link_is_dropped():
 def test_effects_keep_their_order():
     answers = {overlay.TimerFired(1): (overlay.Send("b@h", "bye"), overlay.Disconnect("b@h"), overlay.Connect("c@h"))}
     subject = Subject(Scripted(answers=answers)).meet(B, C)
+    subject.fire(("view", ("news", "")), 1.0)
     assert subject.fire(("overlay", (0, 1))) == [
         SendOverlay("b@h", (0, "bye")),
         Disconnect("b@h"),
         Connect("c@h", C.addresses),
     ]
+
+
+def test_a_record_is_told_before_what_an_overlay_says_of_its_member():
+    """Not a moment later with other news: there may be no link any more over which it could come."""
+    subject = Subject(Scripted(answers={overlay.TimerFired(1): (overlay.Send("b@h", "d@h"),)})).meet(B, C, D)
+    *told, last = subject.fire(("overlay", (0, 1)))
+    assert told == [SendView(("b@h",), news(C, D))]
+    assert last == SendOverlay("b@h", (0, "d@h"))
+    # Once: what waits for everybody leaves it out.
+    assert subject.fire(("overlay", (0, 1))) == [last]
+    later = of(SendView, subject.fire(("view", ("news", "")), 1.0))
+    assert [effect for effect in later if effect.nodes == ("b@h",)] == []
 
 
 def test_who_hears_of_everything_is_said_when_it_changes():
@@ -497,7 +510,7 @@ def test_a_link_that_the_view_wants_ended_ends():
 def test_the_overlay_has_the_last_word():
     subject = Subject(Scripted(answers={overlay.Leave: (overlay.Send("b@h", "bye"),)})).meet(B, C)
     effects = subject.step(Leave())
-    assert effects[0] == SendOverlay("b@h", (0, "bye"))
+    assert of(SendOverlay, effects) == [SendOverlay("b@h", (0, "bye"))]
     assert of(NodeDown, effects) == [NodeDown("b@h", 20, LEAVE), NodeDown("c@h", 21, LEAVE)]
     assert of(Disconnect, effects) == [Disconnect("b@h"), Disconnect("c@h")]
     assert subject.told() == [

@@ -90,6 +90,16 @@ def test_every_node_calls_every_other(nodes: Nodes, overlay: Callable[[int], Top
         assert node.run(all_answer, node) == [other.name for other in cluster]
 
 
+def test_a_storm_of_joins_strands_nobody(nodes: Nodes):
+    """Each newcomer pushes an earlier one away from the only contact, which has heard of hardly anybody by then."""
+    first, *others = [nodes.start(topology=HyParView()) for _ in range(12)]
+    for node in others:
+        node.join(first.address)
+        assert node.neighbours()
+    # Without anybody's shuffle, the first of which comes within ten seconds: at once.
+    knowing_each_other([first, *others], 3.0)
+
+
 def test_neighbours_are_few_and_agree_about_it(nodes: Nodes, overlay: Callable[[int], Topology]):
     cluster = grown(nodes, overlay)
     by_name = {node.name: node for node in cluster}

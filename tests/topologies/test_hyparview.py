@@ -203,6 +203,24 @@ def test_a_name_that_becomes_no_members_is_given_up_first():
     assert one.machine.wanted() == []
 
 
+def test_names_of_no_members_take_no_slot_from_who_has_no_neighbour():
+    one = One(HyParView(active_size=2, shuffle_active=1))
+    (nonce,) = one.befriend(A)
+    for name in (B, C, D):
+        one.hears(A, "forward_join", name, 0, False)
+    # A storm of joins: it is dropped for another newcomer while it knows nobody's record. It asks again who dropped it.
+    assert one.hears(A, "disconnect", nonce, (E,), True) == [Disconnect(A), Connect(E), Connect(A)]
+    one.befriend(A)
+    assert one.machine.active == [A]
+
+
+def test_with_names_of_no_members_only_it_asks_the_cluster_view_at_once():
+    one = One(HyParView(active_size=2, shuffle_active=1))
+    (nonce,) = one.befriend(A)
+    one.hears(A, "forward_join", B, 0, False)
+    assert one.hears(A, "disconnect", nonce, (C,), False) == [Disconnect(A), Connect(C), FindMembers(30)]
+
+
 # Asking and answering
 
 
@@ -275,7 +293,7 @@ def test_an_unreachable_candidate_is_forgotten_and_the_next_is_tried_at_once():
 
 def test_several_are_tried_side_by_side_as_many_as_there_are_free_slots():
     one, _ = full()
-    one(MembersFound((C, D, E, F)))
+    one(*map(MemberUp, (C, D, E, F)), MembersFound((C, D, E, F)))
     effects = one(LinkDown(A)) + one(LinkDown(B))
     assert [type(effect) for effect in effects] == [Disconnect, Connect, Disconnect, Connect]
     assert len(one.machine.wanted()) == 2
@@ -504,7 +522,7 @@ def test_one_that_has_room_for_two_for_long_asks_to_be_put_into_a_link():
 
 def test_after_many_losses_all_names_are_offered_a_link_once():
     one, _ = full(passive_size=6)
-    one(MembersFound((C, D, E)))
+    one(*map(MemberUp, (C, D, E)), MembersFound((C, D, E)))
     one(LinkDown(A))
     one(LinkDown(B))
     offered = []

@@ -1,0 +1,200 @@
+"""What a cluster view makes of its records and suspicions, and how it says so: the lower half of `membership`.
+
+Promised: NodeUp and NodeDown follow from records alone, NodeDown once for each NodeUp; nobody is found down while there
+is a link to it, nor before a suspicion of it is due.
+
+Not known here: what is told by others, and when a record is news. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+
+from partisan_actors.cluster import view_events as view
+from partisan_actors.cluster import view_messages as messages
+from partisan_actors.cluster.member_table import Known, MemberTable
+from partisan_actors.cluster.probing import Probing
+from partisan_actors.cluster.records import Member, Status
+from partisan_actors.cluster.suspicion import LocalHealth, Suspicion
+from partisan_actors.cluster.view_news import News
+from partisan_actors.cluster.view_parameters import MembershipParameters
+from partisan_actors.distribution.machine import CancelTimer, SetTimer
+
+__all__ = ["DOWN", "Verdicts"]
+
+DOWN = "down"
+"""Why a node is down by the word of others."""
+
+_DISPUTED = "does not refute"
+
+
+class Verdicts:
+    """The state of the view of one life of one node, its verdicts, and what it sends; see the module.
+
+    Args:
+        own: the record to begin with.
+        gossip: which of the nodes that there is a link to news go to; all by default.
+    """
+
+    def __init__(
+        self,
+        own: Member,
+        parameters: MembershipParameters | None = None,
+        gossip: Callable[[Sequence[str]], Sequence[str]] | None = None,
+    ) -> None:
+        self.parameters = parameters if parameters is not None else MembershipParameters()
+        self.left = False  # from view.Leave to view.Join
+        self.refused: dict[str, int] = {}  # what was not taken in, by reason
+        self.health = LocalHealth(self.parameters.suspicion)
+        self.table = MemberTable(own, self.parameters.limits)
+        self._records = self.table.records
+        self._probing = Probing(self.parameters.rejoin_first, self.parameters.rejoin_longest)
+        self._gossip = gossip if gossip is not None else list
+        self._news = News(self.parameters.news_delay)
+        self._suspecting: dict[str, None] = {}  # those that this node suspects itself
+        self._now = 0.0
+        self._random: Random
+        self._effects: list[view.Effect]
+
+    # Suspicion
+
+    def _tell_suspicions(self, node: str) -> None:
+        """Those of this node, which may not have got to the suspects: there may have been no link to go over."""
+        if self._suspecting:
+            suspects = map(self.table.make, self._suspecting)
+            words = tuple(tuple(self._word(known, self._records.own.node, False)) for known in suspects)
+            self._send(node, ("news", (), words))
+
+    def _word(self, known: Known, by: str, refused: bool) -> messages.SuspicionOf:
+        node, epoch, bits, _, _, version, *_ = self.table.record_of(known)
+        return messages.SuspicionOf(node, epoch, bits, version, by, refused)
+
+    def _suspect(self, known: Known, by: str, reason: str, source: str = "") -> None:
+        """Somebody cannot reach a member."""
+        record = self.table.record_of(known)
+        if record.status is not Status.ALIVE:
+            return
+        suspicion = known.suspicion
+        if suspicion is None or suspicion.version != record.version:
+            suspicion = known.suspicion = Suspicion(record.version, self._now, self.parameters.suspicion)
+            suspicion.reason = reason
+        if by == self._records.own.node:
+            suspicion.reason = reason  # rather than what others heard
+        refused = reason == view.REFUSED
+        if suspicion.add(by, refused):
+            if by == self._records.own.node:
+                self._suspecting[known.node] = None
+            self._news.suspicion(self._word(known, by, refused), source)
+            self._judge(known, suspicion)
+
+    def _judge(self, known: Known, suspicion: Suspicion) -> None:
+        """See when it is down; never while there is a link to it."""
+        if known.linked is not None:
+            return
+        suspicion.due = suspicion.when_down(self.table.ups - 1, self.health.score)
+        if suspicion.due - self._now > 1e-6:
+            self._effects.append(SetTimer(("suspicion", known.node), suspicion.due - self._now))
+        else:
+            self._declare_down(known, suspicion)
+
+    def _declare_down(self, known: Known, suspicion: Suspicion) -> None:
+        record = self.table.record_of(known)
+        if record.status is not Status.ALIVE or record.version != suspicion.version or known.linked is not None:
+            return
+        self._records.merge(record._replace(status=Status.DOWN))
+        self._news.record(known.node)
+        self._settle(known, suspicion.reason)
+        if self._records.own.node in suspicion.suspectors:
+            self._look_around(self.parameters.look_around)
+
+    def _end_suspicion(self, known: Known) -> None:
+        if known.suspicion is not None:
+            known.suspicion = None
+            self._suspecting.pop(known.node, None)
+            self._effects.append(CancelTimer(("suspicion", known.node)))
+
+    def _suspicion_due(self, known: Known) -> None:
+        suspicion = known.suspicion
+        if suspicion is None:
+            return
+        if self._now - suspicion.due > self.parameters.stall:
+            # It is we who were stopped: what refutes it may be waiting to be read.
+            self.health.worse()
+            suspicion.not_before = self._now + self.parameters.suspicion.shortest
+        self._judge(known, suspicion)
+
+    # What follows from a record
+
+    def _settle(self, known: Known, reason: str) -> None:
+        record = self.table.record_of(known)
+        alive = record.status is Status.ALIVE
+        if record.status is Status.DOWN and known.linked == record.bits and reason != _DISPUTED:
+            # It is there. It may take that back; and if it does not, something is wrong with it indeed.
+            self._send_records((known.node,), [record])
+            self._effects.append(SetTimer(("disputed", known.node), self.parameters.suspicion.longest))
+            return
+        if known.up is not None and (not alive or known.up != record.bits):
+            self.table.ups -= 1
+            why = view.NEWER_LIFE if alive else view.LEAVE if record.status is Status.LEFT else reason
+            self._effects.append(view.NodeDown(known.node, known.up, why))
+            known.up = None
+        if known.linked is not None and (not alive or known.linked != record.bits):
+            self.table.unlink(known.node, known.linked)
+            self._effects.append(view.Forget(known.node))
+        if not alive:
+            if known.gone_since is None:
+                known.gone_since = self._now
+            self._end_suspicion(known)
+            if record.status is Status.DOWN:
+                self._effects.append(self._probing.went_down(known.node, self._random))
+        elif known.up is None:
+            self.table.ups += 1
+            known.up, known.gone_since = record.bits, None
+            self._effects.append(view.NodeUp(known.node, record.epoch, record.bits))
+            self._set_round()
+        else:
+            self._effects.append(view.Moved(known.node))
+
+    def _dispute(self, node: str) -> None:
+        """It has had time to take back that it is down."""
+        known = self.table.get(node)
+        if known is not None and self.table.record_of(known).status is Status.DOWN and known.linked is not None:
+            self._settle(known, _DISPUTED)
+
+    # Looking after others
+
+    def _look_around(self, most: int) -> None:
+        """See whether so many members, chosen by chance, answer, of those that nothing would be heard of otherwise."""
+        others = self.table.without_link()
+        for node in self._random.sample(others, min(most, len(others))):
+            self._effects += self._probing.probe(self._records.get(node))
+
+    def _set_round(self) -> None:
+        if self.table:
+            self._effects += self._probing.set_round(self.parameters.digest_interval, self._now, self._random)
+
+    # What is sent
+
+    def _hello(self, node: str) -> view.SendView:
+        return view.SendView((node,), ("hello", self._entry(self._records.own), self._records.root, len(self._records)))
+
+    def _send_records(self, nodes: Sequence[str], records: Iterable[Member]) -> None:
+        if nodes:
+            self._effects.append(view.SendView(tuple(nodes), ("news", tuple(map(self._entry, records)), ())))
+
+    def _send(self, node: str, payload: tuple[object, ...]) -> None:
+        self._effects.append(view.SendView((node,), payload))
+
+    def _entry(self, record: Member) -> tuple[object, ...]:
+        # hot path: as it was told us, where it was.
+        term = self.table.terms.get(record.node)
+        if term is not None and term[:-1] == record:
+            return term
+        return messages.entry_of(record, self.table.gone_for(record, self._now))
+
+    def _refuse(self, node: str, faults: list[str]) -> None:
+        for fault in faults:
+            self.refused[fault] = self.refused.get(fault, 0) + 1
+        if faults:
+            self._effects.append(view.Refused(node, faults[0], len(faults)))
