@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -115,6 +116,7 @@ def test_ties_between_nodes_that_are_no_neighbours(nodes: Nodes, overlay: Callab
         acknowledged = send(Remote("nobody", far.name), "hello?", ack=True)
         told = [receive((Down, Exit, Undelivered), timeout=20.0) for _ in range(4)]
         noproc = Down(nobody, Remote("nobody", far.name), "noproc")
+        assert acknowledged is not None
         lost = Undelivered(acknowledged, Remote("nobody", far.name), "noproc")
         expected = [Down(ref, watched, "enough"), Exit(linked, "bye"), noproc, lost]
         assert sorted(map(repr, told)) == sorted(map(repr, expected))
@@ -243,12 +245,15 @@ def test_a_cluster_moves_to_another_topology_and_back_under_load(nodes: Nodes):
     def switched(name: str) -> Callable[[], bool]:
         return lambda: all(cluster_of(node).topology == name for node in cluster)
 
+    def grown_by(calls: int, before: int) -> bool:
+        return sum(sent) > before + calls
+
     loads = [node.spawn(load, index) for index, node in enumerate(cluster)]
     for topology in (HyParView(**SMALL), FullMesh()):
         cluster[3].switch_topology(topology)
         wait_until(switched(topology.name), 20.0, what=f"all run {topology.name}")
         before = sum(sent)
-        wait_until(lambda before=before: sum(sent) > before + 200, 20.0, what="more calls")
+        wait_until(partial(grown_by, 200, before), 20.0, what="more calls")
     knowing_each_other(cluster)
     stop = True
 
