@@ -363,7 +363,8 @@ class Cluster:
                 reason = "another life has our name"
                 _log.error("name_conflict", node=me, reason=reason, epoch=record.epoch)
             case view.Refused(node, reason, count):
-                _log.warning("records_refused", node=me, peer=node, reason=reason, count=count)
+                level = _log.debug if reason == view.NO_LINK else _log.warning
+                level("records_refused", node=me, peer=node, reason=reason, count=count)
             case service.Switched(name, version):
                 self.peers.identity = replace(self.peers.identity, topology=name, topology_version=version)
                 _log.info("topology_switched", node=me, topology=name, version=version)
