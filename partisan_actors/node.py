@@ -421,7 +421,8 @@ class Node:
 
         Raises:
             TypeError: `topology` is none, or has a parameter that cannot be sent to others, such as a function.
-            ValueError: the others could not make one of it: it is not registered under its name.
+            ValueError: the others could not make one of it: it is not registered under its name, or is of one node
+                only, such as one with a role or with a function for costs. Nothing has changed then.
         """
         self._check_thread("switch the topology")
         self._clustered().switch_topology(checked_topology(topology))
