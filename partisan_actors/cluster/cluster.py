@@ -265,7 +265,7 @@ class Cluster:
         return [node for node, session in sessions.items() if session is not None and session.direct]
 
     def switch_topology(self, topology: Topology) -> None:
-        """Let the whole cluster run with another topology. Raises TypeError or ValueError for what others cannot make."""
+        """Let the whole cluster run with another topology. Raises TypeError, ValueError: others cannot make it."""
         # All of it before anything has changed here: what comes out at the other end has to make one there.
         parameters = self.codec.decode(self.codec.encode(dict(topology.parameters())))
         if fact_from_terms((1, self._runtime.home.node, topology.name, parameters)) is None:
