@@ -41,9 +41,8 @@ from partisan_actors.processes import messages
 from partisan_actors.processes.clock import Clock, GeventClock, checked_seconds
 from partisan_actors.processes.identity import Life, Pid
 from partisan_actors.processes.interrupts import interrupts
-from partisan_actors.processes.outside import Outcome, call_from_thread, send_for_threads, start_run
+from partisan_actors.processes.outside import Outcome, call_from_thread, send_for_threads, start_run, tell_subscriber
 from partisan_actors.processes.plain import AttachedProcess, FunctionProcess
-from partisan_actors.processes.primitives import monitor_nodes, receive
 from partisan_actors.processes.process import Process
 from partisan_actors.processes.runtime import Runtime, process_of_greenlet
 from partisan_actors.processes.scheduler import EXITED
@@ -160,7 +159,7 @@ class Node:
         transport = self._given_transport if self._given_transport is not None else self._sockets(clock)
         cluster = Cluster(runtime, transport, self._settings)
         cluster.start()
-        for kind in _RUNTIME_MESSAGES:
+        for kind in messages.FROM_THE_RUNTIME:
             register_message_class(kind)
         if self._strict_messages:
             runtime.check_message = cluster.remote.check
@@ -422,7 +421,8 @@ class Node:
 
         Raises:
             TypeError: `topology` is none, or has a parameter that cannot be sent to others, such as a function.
-            ValueError: the others could not make one of it: it is not registered under its name.
+            ValueError: the others could not make one of it: it is not registered under its name, or is of one node
+                only, such as one with a role or with a function for costs. Nothing has changed then.
         """
         self._check_thread("switch the topology")
         self._clustered().switch_topology(checked_topology(topology))
@@ -431,7 +431,7 @@ class Node:
         """Call `callback(event)` for each NodeUp and NodeDown, in a process of its own, whose pid is returned."""
         if not callable(callback):
             raise TypeError(f"subscribe takes a function of one event, not {callback!r}")
-        return self.spawn(_subscriber, callback)
+        return self.spawn(tell_subscriber, callback)
 
     # Inside.
 
@@ -462,16 +462,6 @@ class Node:
         return f"<Node {self.name} {'running' if self._runtime is not None else 'stopped'}>"
 
 
-_RUNTIME_MESSAGES = (
-    messages.Crash,
-    messages.Exit,
-    messages.Down,
-    messages.NodeUp,
-    messages.NodeDown,
-    messages.Undelivered,
-)
-
-
 def _abandon_in_child(reference: weakref.ref[Cluster]) -> None:
     """In the child of a fork: it must not read, write or close what its parent's node goes on with."""
     cluster = reference()
@@ -482,16 +472,6 @@ def _abandon_in_child(reference: weakref.ref[Cluster]) -> None:
 def _kill_all(processes: list[FunctionProcess]) -> None:
     for process in processes:
         process.kill()
-
-
-def _subscriber(callback: Callable[[Any], Any]) -> None:
-    monitor_nodes()
-    while True:
-        event = receive((messages.NodeUp, messages.NodeDown))
-        try:
-            callback(event)
-        except Exception:
-            structlog.get_logger("partisan_actors").exception("subscriber_failed", callback=repr(callback))
 
 
 def _log_to_stderr() -> None:

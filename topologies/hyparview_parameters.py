@@ -41,7 +41,7 @@ class HyParViewParameters:
     """Of the active view: so many slots are for members with this tag only. Kept as a sorted tuple of pairs."""
 
     tag: str = ""
-    """This node's own tag, for the reserved slots of others."""
+    """This node's own tag, for the reserved slots of others. It lasts over a switch to a topology without one."""
 
     def __post_init__(self) -> None:
         reserved = self.reserved

@@ -223,7 +223,10 @@ class Topology(Protocol):
 
     @property
     def tag(self) -> str:
-        """What every member is to know of this node: its role, perhaps, or a tag that slots are reserved for."""
+        """What every member is to know of this node: its role, perhaps, or a tag that slots are reserved for.
+
+        A node keeps the one that it has over a switch to a topology that gives it none.
+        """
 
     def parameters(self) -> Mapping[str, Any]:
         """The keyword arguments that make an equal one, sendable; what is of one node alone is not in it."""

@@ -31,6 +31,7 @@ from partisan_actors.cluster.records import Member, Status
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.router import ClusterRouter
 from partisan_actors.cluster.spawning import Spawning
+from partisan_actors.cluster.topology_fact import fact_from_terms
 from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.channels import STREAMS_FEATURE, Channel
 from partisan_actors.distribution.contact import JoinFailure
@@ -264,7 +265,12 @@ class Cluster:
         return [node for node, session in sessions.items() if session is not None and session.direct]
 
     def switch_topology(self, topology: Topology) -> None:
-        """Let the whole cluster run with another topology."""
+        """Let the whole cluster run with another topology. Raises TypeError, ValueError: others cannot make it."""
+        # All of it before anything has changed here: what comes out at the other end has to make one there.
+        parameters = self.codec.decode(self.codec.encode(dict(topology.parameters())))
+        if fact_from_terms((1, self._runtime.home.node, topology.name, parameters)) is None:
+            raise ValueError(f"the topology's name, and those of its parameters, are short texts, not {topology!r}'s")
+        find_topology(topology.name, parameters)
         self._driver.step(service.Switch(topology))
 
     # `PeerEvents`.
@@ -363,7 +369,8 @@ class Cluster:
                 reason = "another life has our name"
                 _log.error("name_conflict", node=me, reason=reason, epoch=record.epoch)
             case view.Refused(node, reason, count):
-                _log.warning("records_refused", node=me, peer=node, reason=reason, count=count)
+                level = _log.debug if reason == view.NO_LINK else _log.warning
+                level("records_refused", node=me, peer=node, reason=reason, count=count)
             case service.Switched(name, version):
                 self.peers.identity = replace(self.peers.identity, topology=name, topology_version=version)
                 _log.info("topology_switched", node=me, topology=name, version=version)

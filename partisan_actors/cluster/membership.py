@@ -200,7 +200,7 @@ class Membership(Verdicts):
         known = self.table.get(node)
         if known is None or known.linked is None:
             if not self.left:
-                self._refuse(node, ["no link"])
+                self._refuse(node, [view.NO_LINK])
             return
         limit = self.parameters.limits.max_members
         try:

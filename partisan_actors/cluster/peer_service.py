@@ -6,7 +6,7 @@ Promised:
   that is kept until then;
 - the topology is a fact of the cluster, with a version; the higher one wins wherever two meet. While the cluster is on
   its way from one to the other, a node keeps the neighbours of both, until all live members say that they run the new
-  one, or for `switch_within`. So nobody is without a link on the way;
+  one, or for `switch_within`. So nobody is without a link on the way. A node's own tag lasts over a switch;
 - a member's record is told before what an overlay says, which may name it;
 - a link that neither side's overlay wants any more is closed; one that either wants stays. So does an overlay's
   Connect to a name that is no member until it is one, and one that has moved is dialled where it is now;
@@ -96,7 +96,8 @@ class PeerService:
     ) -> None:
         self.parameters = parameters if parameters is not None else PeerServiceParameters()
         self.refused: dict[str, int] = {}  # overlay messages that were not taken in, by reason
-        own = own._replace(tag=topology.tag)
+        self._tag = topology.tag  # what it was told of itself lasts: what others send is for all nodes
+        own = own._replace(tag=self._tag)
         self.view = Membership(own, self.parameters.membership, self._for_everybody)
         self._node = own.node
         self._find_topology = find_topology
@@ -462,7 +463,8 @@ class PeerService:
         self._former, self._topology = self._run, topology
         run = self._run = _Run(fact, topology.overlay(self._node))
         self._effects.append(Switched(fact.name, fact.version))
-        self._step_view(view.Written(topology.tag, fact.version))
+        self._tag = topology.tag or self._tag
+        self._step_view(view.Written(self._tag, fact.version))
         for node in self.links():
             self._send_fact(node)
         for member in sorted(self.view.table.records.all()):

@@ -11,6 +11,7 @@ from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFir
 __all__ = [
     "LEAVE",
     "NEWER_LIFE",
+    "NO_LINK",
     "REFUSED",
     "Closed",
     "Contact",
@@ -45,6 +46,9 @@ NEWER_LIFE = "newer life"
 
 REFUSED = "connection refused"
 """Why a link ended, or was not made, when the machine of the member answered for it."""
+
+NO_LINK = "no link"
+"""Why nothing is taken in of a node: its link has ended, and this came after by a route. Nobody's fault."""
 
 
 class LinkUp(NamedTuple):

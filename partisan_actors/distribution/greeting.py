@@ -9,12 +9,18 @@ Not known here: what becomes of a connection.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from partisan_actors.distribution.admission import Acquaintances, Grounds, judge, judge_stream
 from partisan_actors.distribution.attempt import Attempt
-from partisan_actors.distribution.channels import declared, declared_dictionaries
+from partisan_actors.distribution.channels import (
+    AgreedChannel,
+    agree_channels,
+    declared,
+    declared_dictionaries,
+    dictionaries_of,
+)
 from partisan_actors.distribution.link import Link
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.ports import LocalIdentity
@@ -109,6 +115,16 @@ class Greeter:
             return None
         code = RefusalCode.__members__.get(reason.upper(), RefusalCode.NAME)
         return Refusal(code, text=f"refused by {self._owner.identity.life.node}: {reason}")
+
+    def agreed(self, link: Link, mine: Hello, peer: Hello) -> tuple[Mapping[str, AgreedChannel], bool]:
+        """What the two hellos say of a new session: its channels, and whether we make its streams' connections."""
+        # Who dialled has measured it, and said so; so both take the same.
+        round_trip = (mine if link.dialled else peer).round_trip
+        features = mine.features & peer.features
+        dictionaries = dictionaries_of(peer.extensions)
+        channels = agree_channels(self._owner.identity.channels, peer.channels, features, round_trip, dictionaries)
+        # Of two that can both be dialled, the one with the smaller name makes the streams' connections.
+        return channels, bool(peer.addresses) and (not mine.addresses or mine.node < peer.node)
 
     def is_of_a_session(self, link: Link) -> bool:
         """Whether it says to be somebody that is connected, and so has given this one up for a connection of ours."""

@@ -124,6 +124,11 @@ class Link:
         return self._handshake.peer
 
     @property
+    def untouched(self) -> bool:
+        """Whether the peer has said nothing at all so far."""
+        return self.peer is None and not self._reader.unread
+
+    @property
     def mine(self) -> Hello | None:
         """What we said."""
         return self._handshake.mine

@@ -29,7 +29,6 @@ import structlog
 from partisan_actors.distribution.admission import Acquaintances, agree, full
 from partisan_actors.distribution.attempt import Attempt
 from partisan_actors.distribution.bearer import Bearer
-from partisan_actors.distribution.channels import agree_channels, dictionaries_of
 from partisan_actors.distribution.conduits import Conduits, WithRoutes
 from partisan_actors.distribution.contact import Contact, JoinFailure
 from partisan_actors.distribution.counters import Counters
@@ -47,7 +46,7 @@ from partisan_actors.distribution.strangers import Strangers, host_of
 from partisan_actors.distribution.streams import SYSTEM, StreamId
 from partisan_actors.processes.clock import Clock
 from partisan_actors.processes.identity import Life
-from partisan_actors.transport import OTHER_USER, Connection, Listener, Transport
+from partisan_actors.transport import Connection, Listener, Transport
 from partisan_actors.wire.frames import Frame
 from partisan_actors.wire.handshake import Hello, Keys, Purpose, Refusal, RefusalCode
 
@@ -56,7 +55,6 @@ __all__ = ["LocalIdentity", "PeerEvents", "PeerParameters", "Peers"]
 _log = structlog.get_logger("partisan_actors")
 
 _REASONS_COUNTED = 64
-_CODES = {int(code): code.name.lower() for code in RefusalCode}
 
 
 class Peers:
@@ -302,7 +300,7 @@ class Peers:
         if node in self._sessions or self._greeter.has_room_for(node):
             return None
         refusal = full(self.identity.life.node)
-        self._refusals.refused(address, _CODES[refusal.code], str(refusal))
+        self._refusals.by_code(address, refusal)
         return refusal
 
     def tell(self, method: Callable[..., Any], *arguments: object) -> Any:
@@ -364,7 +362,8 @@ class Peers:
             link.close("the node is closing")
             return None
         if not resumed or session is None:
-            session = self._new_session(link, mine, peer, number)
+            channels, dials = self._greeter.agreed(link, mine, peer)
+            session = Session(self, peer, number, self.parameters.session, channels, dials)
             self._sessions[peer.node] = session
         self.acquaintances.remember(peer.life, number)
         had_link = session.direct
@@ -380,16 +379,6 @@ class Peers:
                 self._reaching.started(session)
         return session
 
-    def _new_session(self, link: Link, mine: Hello, peer: Hello, number: int) -> Session:
-        # Who dialled has measured it, and said so; so both take the same.
-        round_trip = (mine if link.dialled else peer).round_trip
-        features = mine.features & peer.features
-        dictionaries = dictionaries_of(peer.extensions)
-        channels = agree_channels(self.identity.channels, peer.channels, features, round_trip, dictionaries)
-        # Of two that can both be dialled, the one with the smaller name makes the streams' connections.
-        dials = bool(peer.addresses) and (not mine.addresses or mine.node < peer.node)
-        return Session(self, peer, number, self.parameters.session, channels, dials)
-
     def link_failed(self, link: Link, refusal: Refusal | None, by_us: bool, reason: str) -> None:
         """A handshake came to nothing."""
         attempt = link.attempt
@@ -397,11 +386,9 @@ class Peers:
         if probing or (refusal is not None and refusal.code == RefusalCode.PROBED):
             self.counters.probes += 1
         elif refusal is not None:
-            key = _CODES.get(refusal.code, "other")
-            self._refusals.refused(link.address, key if by_us else f"{key}, by the peer", str(refusal))
+            self._refusals.by_code(link.address, refusal, by_us=by_us)
         elif not link.dialled and not self._closed and not self._greeter.is_of_a_session(link):
-            key = "another user" if reason.startswith(OTHER_USER) else "closed during the handshake"
-            self._refusals.refused(link.address, key, reason)
+            self._refusals.closed_early(link, reason)
         if attempt is not None:
             attempt.link_failed(refusal, by_us, reason)
 

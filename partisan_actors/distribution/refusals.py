@@ -1,8 +1,13 @@
-"""Connections that came to nothing: counted, and logged at a bounded rate."""
+"""Connections that came to nothing: counted, and logged at a bounded rate.
+
+A warning is what somebody may have to look at: a stranger, or two nodes that do not fit together. That both ends dial
+at once, or that a node gives up a dial which it needs no more, is everyday life, and is written for debugging only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -11,10 +16,19 @@ from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import SetTimer, TimerFired
 from partisan_actors.distribution.strangers import Line, RefusalLog, StrangerParameters
 from partisan_actors.processes.clock import Clock
+from partisan_actors.transport import OTHER_USER
+from partisan_actors.wire.handshake import Refusal, RefusalCode
+
+if TYPE_CHECKING:
+    from partisan_actors.distribution.link import Link
 
 __all__ = ["Refusals"]
 
 _log = structlog.get_logger("partisan_actors")
+
+_CODES = {int(code): code.name.lower() for code in RefusalCode}
+_GIVEN_UP = "given up by the peer"
+_EVERYDAY = ("simultaneous", _GIVEN_UP)
 
 
 class Refusals:
@@ -38,6 +52,22 @@ class Refusals:
         self._counters.refusals[reason] += 1
         self._perform(self._log.refused(address, reason, detail))
 
+    def by_code(self, address: str, refusal: Refusal, *, by_us: bool = True) -> None:
+        """Tell of one that was refused, by this side or by the other."""
+        key = _CODES.get(refusal.code, "other")
+        self.refused(address, key if by_us else f"{key}, by the peer", str(refusal))
+
+    def closed_early(self, link: Link, reason: str) -> None:
+        """Tell of one that the other end has dialled, and closed in its handshake, without a word why."""
+        if reason.startswith(OTHER_USER):
+            self.refused(link.address, "another user", reason)
+        elif link.routed or (reason == "eof" and (link.peer is not None or link.untouched)):
+            # A dial can be given up at any moment: the overlay wants that link no longer, or the node stops. By routes
+            # there come only members, and ways that end.
+            self.refused(link.address, _GIVEN_UP, link.peer.node if link.peer is not None else "before its hello")
+        else:
+            self.refused(link.address, "closed during the handshake", reason)
+
     def close(self) -> None:
         """Write what was left out so far, and stop."""
         self._timers.close()
@@ -54,8 +84,7 @@ class Refusals:
                 self._write(effect)
 
     def _write(self, line: Line) -> None:
-        # Both ends dialling at once is nobody's fault.
-        level = _log.debug if line.reason.startswith("simultaneous") else _log.warning
+        level = _log.debug if line.reason.startswith(_EVERYDAY) else _log.warning
         level(
             "connection_refused",
             node=self._node,

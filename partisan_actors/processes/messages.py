@@ -7,7 +7,7 @@ from typing import Any
 
 from partisan_actors.processes.identity import Global, Pid, Ref, Remote, Via
 
-__all__ = ["Crash", "Down", "Exit", "NodeDown", "NodeUp", "Undelivered"]
+__all__ = ["FROM_THE_RUNTIME", "Crash", "Down", "Exit", "NodeDown", "NodeUp", "Undelivered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +61,7 @@ class Undelivered:
     ref: Ref
     dest: Any
     reason: Any
+
+
+FROM_THE_RUNTIME = (Crash, Exit, Down, NodeUp, NodeDown, Undelivered)
+"""All of them: other nodes have to know them."""

@@ -1,4 +1,4 @@
-"""For code that is no process: waiting on a greenlet of one's own, running and sending from a native thread."""
+"""For code that is no process: waiting on a greenlet of one's own, calls from a native thread, subscribers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import structlog
 from gevent.monkey import get_original
 
 from partisan_actors.errors import NotAProcess, ProcessExit
+from partisan_actors.processes.messages import NodeDown, NodeUp
 from partisan_actors.processes.plain import FunctionProcess
-from partisan_actors.processes.primitives import receive, send
+from partisan_actors.processes.primitives import monitor_nodes, receive, send
 from partisan_actors.processes.process import NOT_EXITING, Process, is_reason
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.processes.scheduler import Waiter
 
-__all__ = ["Outcome", "call_from_thread", "send_for_threads", "start_run", "wait_for"]
+__all__ = ["Outcome", "call_from_thread", "send_for_threads", "start_run", "tell_subscriber", "wait_for"]
 
 T = TypeVar("T")
 
@@ -160,3 +161,14 @@ def send_for_threads() -> None:
             send(dest, message)
         except Exception:
             structlog.get_logger("partisan_actors").exception("send_from_thread_failed", dest=repr(dest))
+
+
+def tell_subscriber(callback: Callable[[NodeUp | NodeDown], Any]) -> None:
+    """The body of the process of one who has subscribed: `callback(event)` for each NodeUp and NodeDown."""
+    monitor_nodes()
+    while True:
+        event = receive((NodeUp, NodeDown))
+        try:
+            callback(event)
+        except Exception:
+            structlog.get_logger("partisan_actors").exception("subscriber_failed", callback=repr(callback))

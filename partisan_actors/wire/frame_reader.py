@@ -147,6 +147,11 @@ class FrameReader:
         """
         self._place = place
 
+    @property
+    def unread(self) -> int:
+        """The bytes that were received and are no frame so far, but for those of a large one."""
+        return self._end - self._start
+
     def buffer(self) -> memoryview:
         """Where the next bytes go; never empty. Raises BrokenFrame once the reader is broken."""
         if self._broken is not None:

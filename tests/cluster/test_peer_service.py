@@ -688,6 +688,17 @@ def test_a_joiner_takes_over_the_topology_of_the_cluster():
     assert fresh.machine.view.table.records.own[-2:] == ("t", 1)
 
 
+@pytest.mark.parametrize(("given", "kept"), [("", "mine"), ("other", "other")])
+def test_d27_the_own_tag_lasts_over_a_switch(given, kept):
+    """What others send makes a topology for all nodes. Without its tag nobody would get a slot reserved for it."""
+    plain, new = Scripted("plain"), Scripted("new", given)
+    subject = Subject(Scripted(tag="mine"), [plain, new]).meet(B)
+    subject.get("b@h", ("topology", 1, "b@h", "plain", {}))
+    assert subject.machine.view.table.records.own[-2:] == ("mine", 1)
+    subject.get("b@h", ("topology", 2, "b@h", "new", {}))
+    assert subject.machine.view.table.records.own[-2:] == (kept, 2)
+
+
 def test_a_new_link_is_told_of_it_first():
     answers = {overlay.LinkUp("d@h"): (overlay.Send("d@h", "hi"),)}
     new = Scripted("new", answers=answers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -84,12 +85,16 @@ class Pair:
 
     def open(self) -> tuple[End, End]:
         made = self.dial(timeout=30.0)
-        self.clock.until(lambda: made or self.failures, 30.0)
+        self.clock.until(partial(self.is_over, made), 30.0)
         while not made:  # of ten frames in a row a third may be lost all; who dials does so again
             self.failures.clear()
             made = self.dial(timeout=30.0)
-            self.clock.until(lambda made=made: made or self.failures, 30.0)
+            self.clock.until(partial(self.is_over, made), 30.0)
         return made[0], self.accepted[-1]
+
+    def is_over(self, made: list[End]) -> bool:
+        """Whether a dial, of ours, has come to something."""
+        return bool(made or self.failures)
 
     def kinds(self) -> list[tuple[str, int]]:
         """From whom each frame went, and of which kind it was."""

@@ -122,6 +122,33 @@ def test_one_that_says_nothing_is_cut_off(pair: tuple[Node, Node], log: list[dic
     assert unharmed(one, other)
 
 
+@pytest.mark.parametrize("said", ["", "fickle"])
+def test_who_gives_up_its_dial_is_counted_and_no_warning(
+    pair: tuple[Node, Node], log: list[dict[str, object]], said: str
+):
+    """The overlay of the other wants the link no longer: that happens with every switch, and nobody has to look."""
+    one, other = pair
+    with contextlib.closing(call(one)) as connection:
+        if said:
+            hello = RawPeer(Life(said, 1, 1), keys_of(COOKIE)).hello
+            connection.sendall(b"".join(encode_frame(HELLO, body_buffers=(hello.encode(),))))
+            assert connection.recv(4096)
+    (entry,) = wait_until(lambda: lines(log))
+    assert (entry["reason"], entry["log_level"]) == ("given up by the peer", "debug")
+    assert entry["detail"] == (said or "before its hello")
+    assert one.peers.counters.refusals == {"given up by the peer": 1}
+    assert unharmed(one, other)
+
+
+def test_who_stops_in_the_middle_of_a_word_is_a_stranger(pair: tuple[Node, Node], log: list[dict[str, object]]):
+    one, other = pair
+    with contextlib.closing(call(one)) as connection:
+        connection.sendall(b"HE")
+    (entry,) = wait_until(lambda: lines(log))
+    assert (entry["reason"], entry["log_level"]) == ("closed during the handshake", "warning")
+    assert unharmed(one, other)
+
+
 def test_one_that_trickles_is_cut_off_all_the_same(pair: tuple[Node, Node]):
     one, other = pair
     hello = RawPeer(Life("slow", 1, 1), keys_of(COOKIE)).hello

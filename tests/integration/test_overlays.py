@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -62,6 +63,10 @@ def grown(nodes: Nodes, topology: Callable[[int], Topology], count: int = COUNT,
 def knowing_each_other(nodes: list[Node], timeout: float = 20.0) -> None:
     names = sorted(node.name for node in nodes)
     wait_until(lambda: all(node.members() == names for node in nodes), timeout, what="all know each other")
+
+
+def all_run(nodes: list[Node], topology: str) -> bool:
+    return all(cluster_of(node).topology == topology for node in nodes)
 
 
 @pytest.fixture(params=OVERLAYS, ids=str)
@@ -125,6 +130,7 @@ def test_ties_between_nodes_that_are_no_neighbours(nodes: Nodes, overlay: Callab
         acknowledged = send(Remote("nobody", far.name), "hello?", ack=True)
         told = [receive((Down, Exit, Undelivered), timeout=20.0) for _ in range(4)]
         noproc = Down(nobody, Remote("nobody", far.name), "noproc")
+        assert acknowledged is not None
         lost = Undelivered(acknowledged, Remote("nobody", far.name), "noproc")
         expected = [Down(ref, watched, "enough"), Exit(linked, "bye"), noproc, lost]
         assert sorted(map(repr, told)) == sorted(map(repr, expected))
@@ -250,15 +256,15 @@ def test_a_cluster_moves_to_another_topology_and_back_under_load(nodes: Nodes):
             sent[index] += 1
             assert isinstance(call(servers[(index + 1) % len(servers)], "total", 20.0), int)
 
-    def switched(name: str) -> Callable[[], bool]:
-        return lambda: all(cluster_of(node).topology == name for node in cluster)
+    def grown_by(calls: int, before: int) -> bool:
+        return sum(sent) > before + calls
 
     loads = [node.spawn(load, index) for index, node in enumerate(cluster)]
     for topology in (HyParView(**SMALL), FullMesh()):
         cluster[3].switch_topology(topology)
-        wait_until(switched(topology.name), 20.0, what=f"all run {topology.name}")
+        wait_until(partial(all_run, cluster, topology.name), 20.0, what=f"all run {topology.name}")
         before = sum(sent)
-        wait_until(lambda before=before: sum(sent) > before + 200, 20.0, what="more calls")
+        wait_until(partial(grown_by, 200, before), 20.0, what="more calls")
     knowing_each_other(cluster)
     stop = True
 
@@ -271,10 +277,22 @@ def test_a_cluster_moves_to_another_topology_and_back_under_load(nodes: Nodes):
     assert len(loads) == len(cluster)
 
 
+def test_joins_and_switches_are_no_warnings(nodes: Nodes, logs: list[Any]):
+    """Dials that are given up on the way, and what links had still to say: nothing that anybody has to look at."""
+    cluster = grown(nodes, lambda index: HyParView(**SMALL), 12)
+    for topology in (FullMesh(), HyParView(**SMALL), Scamp(), FullMesh()):
+        cluster[3].switch_topology(topology)
+        wait_until(partial(all_run, cluster, topology.name), 20.0, what=f"all run {topology.name}")
+    for node in cluster:
+        node.stop(timeout=1.0)
+    warnings = [line for line in logs if line["log_level"] not in ("debug", "info")]
+    assert not warnings
+
+
 def test_one_that_comes_after_a_switch_takes_it_over(nodes: Nodes):
     cluster = grown(nodes, lambda index: FullMesh(), count=3)
     cluster[0].switch_topology(HyParView(**SMALL))
-    wait_until(lambda: all(cluster_of(node).topology == "hyparview" for node in cluster), what="the switch")
+    wait_until(lambda: all_run(cluster, "hyparview"), what="the switch")
     late = nodes.start(topology=FullMesh())
     late.join(cluster[1].address)  # type: ignore[arg-type]
     knowing_each_other([*cluster, late])
