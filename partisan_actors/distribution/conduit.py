@@ -16,7 +16,7 @@ A relay drops what it has no room for, and says nothing; the window is how a sen
 
 Not known here: routes, sessions, who is at the other end. Pure.
 
-Effects: `Transmit`, `Deliver`, `Opened`, `Writable`, `Ended`, `SetTimer`, `CancelTimer`.
+Effects: `Transmit`, `Doubt`, `Deliver`, `Opened`, `Writable`, `Ended`, `SetTimer`, `CancelTimer`.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ __all__ = [
     "Conduit",
     "ConduitParameters",
     "Deliver",
+    "Doubt",
     "Effect",
     "Ended",
     "Opened",
@@ -65,6 +66,10 @@ class Transmit(NamedTuple):
     """Send a frame with these buffers, together its body, to the other end."""
 
     buffers: Sequence[Buffer]
+
+
+class Doubt(NamedTuple):
+    """Nothing was heard for so long that the way there, or the one back, is in doubt: what is sent now goes again."""
 
 
 class Deliver(NamedTuple):
@@ -87,7 +92,7 @@ class Ended(NamedTuple):
     reason: str
 
 
-Effect = Transmit | Deliver | Opened | Writable | Ended | SetTimer | CancelTimer
+Effect = Transmit | Doubt | Deliver | Opened | Writable | Ended | SetTimer | CancelTimer
 
 
 class _Flying:
@@ -461,6 +466,7 @@ class Conduit:
             return effects
         self.pace.repeats += 1
         self._expect_until(now + self.pace.time_to_repeat(), now, effects)
+        effects.append(Doubt())
         if not self.opened:
             effects.append(Transmit((encode_control(OPEN, self.number),)))
             return effects

@@ -19,6 +19,7 @@ from partisan_actors.distribution.conduit import (
     Conduit,
     ConduitParameters,
     Deliver,
+    Doubt,
     Ended,
     Opened,
     Transmit,
@@ -154,6 +155,8 @@ class ConduitConnection:
                 self._timers.set(effect.key, effect.seconds)
             elif kind is CancelTimer:
                 self._timers.cancel(effect.key)
+            elif kind is Doubt:
+                self._owner.doubt(self.node)
             elif kind is Writable:
                 self._call("writable")
             elif kind is Opened:
@@ -282,6 +285,8 @@ class Conduits:
         clock: Clock,
         send: Callable[[str, Sequence[Buffer]], object],
         parameters: ConduitParameters | None = None,
+        *,
+        doubt: Callable[[str], object] | None = None,
     ) -> None:
         """Begin with none.
 
@@ -289,6 +294,7 @@ class Conduits:
             node: this node's name.
             send: relays the body of a frame, given as buffers, to a node. It may get lost, come twice, or late; it must
                 not call back from within.
+            doubt: is told of a node from which nothing is heard though it was sent something: before that goes again.
         """
         self.clock = clock
         self._node = node
@@ -296,6 +302,7 @@ class Conduits:
         self.accepted: Callable[[Connection], Receiver | None] | None = None  # who takes those that others open
         self.bad = 0  # bodies that are no segments
         self._send = send
+        self._doubt = doubt
         self._conduits: dict[tuple[str, int], ConduitConnection] = {}
         self._counts: dict[str, int] = {}  # of them, by node
         self._gone: OrderedDict[tuple[str, int], None] = OrderedDict()
@@ -367,6 +374,11 @@ class Conduits:
     def transmit(self, node: str, buffers: Sequence[Buffer]) -> None:
         """Relay a segment."""
         self._send(node, buffers)
+
+    def doubt(self, node: str) -> None:
+        """What was sent to it seems to have been lost on its way."""
+        if self._doubt is not None:
+            self._doubt(node)
 
     def ended(self, connection: ConduitConnection) -> None:
         """One is over."""

@@ -31,7 +31,7 @@ class Waiting(NamedTuple):
 class LookUp:
     """That for one destination."""
 
-    __slots__ = ("asked_at", "destination", "not_before", "number", "pause", "repair", "ring", "size", "waiting")
+    __slots__ = ("asked_at", "destination", "doubt", "not_before", "number", "pause", "repair", "ring", "size", "waiting")
 
     def __init__(self, destination: str) -> None:
         self.destination = destination
@@ -42,6 +42,7 @@ class LookUp:
         self.asked_at = 0.0  # when that went
         self.not_before = 0.0  # when the next look-up may begin
         self.pause = 0.0  # that was kept last
+        self.doubt = False  # no word but the destination's own will do
         self.repair = False  # nothing of this node waits for it, only what it relays
 
     @property
@@ -119,13 +120,14 @@ class LookUps:
         self.floods[look_up.destination] = None
         return True
 
-    def over(self, look_up: LookUp, now: float, random: Random) -> None:
-        """It has come to its end, well or not: begin the pause."""
+    def over(self, look_up: LookUp, now: float, random: Random, *, found: bool) -> None:
+        """It has come to its end, well or not: begin the pause, which does not grow where there was an answer."""
         parameters = self._parameters
         self.floods.pop(look_up.destination, None)
         look_up.ring = -1
         calm = now - look_up.not_before > parameters.calm
-        again = look_up.pause and not calm
+        again = look_up.pause and not calm and not found
+        look_up.doubt = not found  # what others answered, and was not taken on its way, is not asked for twice
         look_up.pause = min(look_up.pause * 2, parameters.longest_pause) if again else parameters.first_pause
         look_up.not_before = now + look_up.pause * random.uniform(0.75, 1.25)
 

@@ -24,6 +24,7 @@ from partisan_actors.distribution.machine import CancelTimer, SetTimer
 from partisan_actors.distribution.routing import Routing, RoutingParameters
 from partisan_actors.distribution.routing_events import (
     Arrived,
+    Doubted,
     Effect,
     Event,
     Forward,
@@ -146,6 +147,10 @@ class Relaying:
     def learned(self, node: str, via: str, hops: int = 1) -> None:
         """What `node` said of itself came in first over the link to `via`, after so many links, as far as is known."""
         self._feed(Learned(node, via, hops))
+
+    def doubt(self, node: str) -> None:
+        """What is sent to that node gets lost, or its answers do: a new way is looked up, and what is sent waits."""
+        self._feed(Doubted(node))
 
     def rise(self, epoch: int) -> None:
         """This life has taken a higher epoch."""

@@ -39,7 +39,20 @@ _NOBODY = Neighbour("", 0, up=False)
 class Route:
     """The way to one destination."""
 
-    __slots__ = ("cost", "heard", "heard_cost", "hops", "number", "other", "used", "via", "when")
+    __slots__ = (
+        "cost",
+        "doubted",
+        "heard",
+        "heard_cost",
+        "hops",
+        "number",
+        "other",
+        "outdated",
+        "refuted",
+        "used",
+        "via",
+        "when",
+    )
 
     def __init__(self, via: Neighbour, hops: int, cost: int, number: int, now: float) -> None:
         self.via = via  # up, or the way is broken
@@ -49,12 +62,16 @@ class Route:
         self.when = now  # when it was last heard of
         self.heard = number
         self.heard_cost = cost
+        self.outdated = False  # anything newer takes its place, at whatever cost
+        self.doubted = False  # and it is nothing to answer with
+        self.refuted = False  # it was given up once: hearsay is no use
         self.used = True  # since the table last looked for one to drop
         self.other: tuple[Neighbour, int, int, int] | None = None  # in its place: neighbour, hops, cost, number
 
     def go_by(self, via: Neighbour, hops: int, cost: int, number: int, now: float) -> None:
         """Take another way."""
         self.via, self.hops, self.cost, self.number, self.when = via, hops, cost, number, now
+        self.outdated = self.doubted = False
 
     def fall_back(self) -> None:
         """Go by the other neighbour, or by none."""
@@ -113,18 +130,21 @@ class RouteTable:
             return
         if not route.via.up:
             route.fall_back()
-        takes = self._takes(route, via, cost, number, now)
+        # Else it may lie behind this node.
+        feasible = number > route.heard or (number == route.heard and cost - via.cost <= route.heard_cost)
+        takes = self._takes(route, via, cost, number, now) and (feasible or route.via is via)
         if number > route.heard:
             route.heard, route.heard_cost = number, cost
         elif number == route.heard and cost < route.heard_cost:
             route.heard_cost = cost
         if takes:
-            if route.via is not via and route.via.up and route.number and route.cost - route.via.cost <= cost:
+            kept = route.via is not via and route.via.up and route.number and not route.doubted
+            if kept and route.cost - route.via.cost <= cost:
                 route.other = (route.via, route.hops, route.cost, route.number)
             elif route.other is not None and route.other[0] is via:
                 route.other = None
             route.go_by(via, hops, cost, number, now)
-        elif route.via is not via and number >= route.number and cost - via.cost <= route.cost:
+        elif feasible and route.via is not via and number >= route.number and cost - via.cost <= route.cost:
             # It is no farther from there than from here, so the way from there does not lead over here.
             other = route.other
             if other is None or not other[0].up or cost <= other[2]:
@@ -132,19 +152,19 @@ class RouteTable:
 
     def _takes(self, route: Route, via: Neighbour, cost: int, number: int, now: float) -> bool:
         if not route.via.up:
-            return number > route.heard or (number == route.heard and cost - via.cost <= route.heard_cost)
+            return True
         if number < route.number or not route.number:
             return not route.number
         if route.via is via:
             return number > route.number or cost < route.cost
-        return cost < route.cost or now - route.when > self._stale
+        return cost < route.cost or route.outdated or now - route.when > self._stale
 
     def learn_by_hearsay(self, destination: str, via: Neighbour, hops: int, now: float) -> None:
         """Take a way that nobody has said to be one, if nothing better is known."""
         route = self._routes.get(destination)
         if route is None or (not route.via.up and now - route.when > self._forget):
             self._insert(destination, Route(via, hops, hops * via.cost, 0, now))
-        elif not route.heard:
+        elif not route.heard and not route.refuted:
             route.go_by(via, hops, hops * via.cost, 0, now)
 
     def give_up(self, destination: str, via: Neighbour | None = None, known: int = 0, bound: int = 0) -> None:
@@ -155,9 +175,30 @@ class RouteTable:
         if known > route.heard:
             route.heard, route.heard_cost = known, bound
         if via is None or route.via is via:
+            route.refuted = True
             route.fall_back()
         elif route.other is not None and route.other[0] is via:
             route.other = None
+
+    def outdate(self, destination: str) -> None:
+        """The way is not good enough for somebody: the next newer one takes its place."""
+        route = self._routes.get(destination)
+        if route is not None:
+            route.outdated = True
+
+    def doubt(self, destination: str, number: int | None = None, *, void: bool = False) -> None:
+        """The way may be of no use, in a place that nobody knows: the next newer one takes its place.
+
+        Args:
+            number: what is new. One that was learned by this, or by a newer one, is not doubted.
+            void: take it no more until then, nor the other one.
+        """
+        route = self._routes.get(destination)
+        if route is not None and (number is None or route.number < number):
+            route.outdated = route.doubted = True
+            route.other = None
+            if void:
+                route.refuted, route.via = True, _NOBODY
 
     def known(self, destination: str) -> tuple[int, int]:
         """The number and the cost that a better way has to have: see the module. (0, 0): any will do."""
@@ -167,7 +208,7 @@ class RouteTable:
     def answer(self, destination: str, known: int, bound: int, since: float) -> Route | None:
         """The way, if it was heard of since then, and is of use to one that knows so much."""
         route = self._routes.get(destination)
-        if route is None or self.way(destination) is None or route.when < since or not route.number:
+        if route is None or self.way(destination) is None or route.when < since or not route.number or route.doubted:
             return None
         better = route.number > known or (route.number == known and route.cost <= bound)
         return route if better else None
@@ -205,6 +246,13 @@ class Seen:
         """What was put there, if it is remembered."""
         value = self._new.get(key)
         return self._old.get(key) if value is None else value
+
+    def expire(self, now: float) -> None:
+        """Forget what is due, though nothing new was put."""
+        if now >= self._turn:
+            old = now >= self._turn + self._seconds
+            self._old, self._new = ({} if old else self._new), {}
+            self._turn = now + self._seconds
 
     def put(self, key: Hashable, value: int, now: float) -> None:
         """Remember it."""

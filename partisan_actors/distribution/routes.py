@@ -21,7 +21,7 @@ class Routes:
 
     def __init__(self, life: Life, clock: Clock) -> None:
         """Make them for one life of a node; nothing happens yet."""
-        self.conduits = Conduits(life.node, clock, self._send)
+        self.conduits = Conduits(life.node, clock, self._send, doubt=self._doubt)
         arrived, undeliverable = self.conduits.arrived, self.conduits.undeliverable
         self.relaying = Relaying(life.node, clock, arrived, undeliverable, epoch=life.epoch)
 
@@ -32,3 +32,6 @@ class Routes:
 
     def _send(self, node: str, buffers: Sequence[Buffer]) -> None:
         self.relaying.send(node, buffers)
+
+    def _doubt(self, node: str) -> None:
+        self.relaying.doubt(node)

@@ -37,6 +37,7 @@ from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFir
 from partisan_actors.distribution.route_table import Neighbour, RouteTable, Seen
 from partisan_actors.distribution.routing_events import (
     Arrived,
+    Doubted,
     Effect,
     Event,
     Forward,
@@ -55,6 +56,7 @@ from partisan_actors.distribution.routing_parameters import RoutingCounters, Rou
 from partisan_actors.wire.relays import (
     ANNOUNCE,
     ANSWER,
+    DOUBTED,
     LOOK_UP,
     MOST_COST,
     MOST_HOPS,
@@ -69,6 +71,11 @@ __all__ = ["Routing", "RoutingCounters", "RoutingParameters"]
 _MICROSECONDS = 1_000_000
 # How much the time of one answer counts in the smoothed one.
 _HOP_TIME_GAIN = 1 / 4
+
+
+def _stricter(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    """Of two demands on a way, by number and cost, the one that is harder to meet."""
+    return max(one, other, key=lambda demand: (demand[0], -demand[1]))
 
 
 class Routing:
@@ -105,6 +112,7 @@ class Routing:
             Measured: self._measured,
             MemberDown: self._member_down,
             Learned: self._learned,
+            Doubted: self._doubted,
             TimerFired: self._timer_fired,
         }
         self._messages: dict[int, Callable[[Neighbour, RouteMessage], None]] = {
@@ -191,7 +199,7 @@ class Routing:
             return
         if not ttl or hops >= MOST_HOPS:
             self._table.give_up(destination)
-            self._drop(relay, "hop limit")
+            self._drop(relay, "hop limit", node)
             return
         cost = min(cost, MOST_COST)
         passed = Relay(destination, source, number, hops + 1, ttl - 1, cost, names, body, extensions, flags)
@@ -225,13 +233,15 @@ class Routing:
         if idle:
             self._begin(look_up)
 
-    def _drop(self, relay: Relay, reason: str) -> None:
-        """Let a frame of another node go, and tell that one, if not just told, that the way is of no use."""
+    def _drop(self, relay: Relay, reason: str, came_from: str) -> None:
+        """Let a frame of another node go, and tell those on its way, if not just told, that it is of no use."""
         self.counters.dropped[reason] += 1
         source, destination = relay.source, relay.destination
+        self._told.expire(self._now)
         if source == self._node or self._told.get((source, destination)) is not None:
             return
-        via = self._way(source)
+        # Back by the link that it came by: the way to the source may be another, or there is none.
+        via = self._neighbours.get(came_from) or self._way(source)
         if via is not None:
             self._told.put((source, destination), 1, self._now)
             known, bound = self._table.known(destination)
@@ -243,7 +253,7 @@ class Routing:
         """Of what waited no way was found."""
         for waiting in frames:
             if waiting.relay is not None:
-                self._drop(waiting.relay, reason)
+                self._drop(waiting.relay, reason, waiting.came_from)
             else:
                 self.counters.dropped[reason] += 1
                 self._effects.append(Undeliverable(destination, waiting.body))
@@ -278,9 +288,15 @@ class Routing:
 
     def _learned(self, event: Learned) -> None:
         via = self._neighbours.get(event.via)
+        look_up = self._look_ups.get(event.node)
+        if look_up is not None and look_up.asking:
+            return  # an answer is better
         if via is not None and event.node not in (self._node, event.via):
             self._table.learn_by_hearsay(event.node, via, max(event.hops, 1), self._now)
             self._settle(event.node)
+
+    def _doubted(self, event: Doubted) -> None:
+        self._look_up_anew(event.node, void=True)
 
     def _way(self, destination: str) -> Neighbour | None:
         return self._neighbours.get(destination) or self._table.way(destination)
@@ -293,6 +309,18 @@ class Routing:
             self._settle(node)
 
     # Look-ups of this node
+
+    def _look_up_anew(self, destination: str, *, void: bool) -> None:
+        """Its way seems to lead nowhere: ask the destination itself, and with `void` let what is sent wait for that."""
+        look_up = self._look_ups.of(destination)
+        if look_up is None or destination == self._node or destination in self._neighbours:
+            return
+        if self._way(destination) is not None and (look_up.asking or self._now >= look_up.not_before):
+            self._table.doubt(destination, void=void)
+        look_up.doubt = True
+        if not look_up.asking and self._now >= look_up.not_before:
+            look_up.repair = False
+            self._begin(look_up)
 
     def _begin(self, look_up: LookUp) -> None:
         if self._now >= look_up.not_before:
@@ -317,6 +345,8 @@ class Routing:
         reach = rings[look_up.ring] if look_up.ring < len(rings) else parameters.hop_limit
         look_up.number, look_up.asked_at = self._next_number(), self._now
         known, bound = self._table.known(destination)
+        if look_up.doubt or (known and look_up.ring == len(rings)):
+            known, bound = DOUBTED, 0  # everybody is asked about a way that is gone only once
         self._tell_all(
             RouteMessage(LOOK_UP, self._node, destination, look_up.number, 1, reach - 1, 0, known, bound), None
         )
@@ -343,7 +373,7 @@ class Routing:
             if look_up.ring + 1 < (parameters.repair_rings if look_up.repair else all_rings):
                 self._ask_farther(look_up)
                 return
-            self._look_ups.over(look_up, self._now, self._random)
+            self._look_ups.over(look_up, self._now, self._random, found=False)
             self.counters.look_ups_failed += 1
             # A source knows better whether it is still worth the while, and asks everybody.
             self._let_go(look_up.destination, self._look_ups.take(look_up, self._now, relays=True), "no way")
@@ -351,22 +381,23 @@ class Routing:
         elif look_up.waiting:
             self._begin(look_up)
 
-    def _settle(self, destination: str) -> None:
-        """There may be a way now: let go on what waits for it."""
+    def _settle(self, destination: str, answered: bool = False) -> None:
+        """There may be a way now: let go on what waits for it. That what was doubted is well, an answer alone says."""
         look_up = self._look_ups.get(destination)
         if look_up is None or not (look_up.waiting or look_up.asking):
             return
         via = self._way(destination)
         if via is None:
             return
-        self._look_ups.over(look_up, self._now, self._random)
-        self._effects.append(CancelTimer(destination))
+        if answered or not (look_up.asking and look_up.doubt) or destination in self._neighbours:
+            self._look_ups.over(look_up, self._now, self._random, found=True)
+            self._effects.append(CancelTimer(destination))
         for waiting in self._look_ups.take(look_up):
             relay = waiting.relay
             if relay is None:
                 self._start(via, destination, names_of(destination, self._node), waiting.body)
             elif waiting.came_from == via.node:
-                self._drop(relay, "no way")
+                self._drop(relay, "no way", waiting.came_from)
             else:
                 self.counters.relayed += 1
                 self._effects.append(Forward(via.node, relay))
@@ -390,9 +421,11 @@ class Routing:
         if origin == self._node:
             return
         cost += neighbour.cost
-        self._learn(origin, neighbour, hops, cost, number)
         key = (origin, number)
         before = self._seen_messages.get(key)
+        if known == DOUBTED and before is None:
+            self._table.doubt(origin, number)
+        self._learn(origin, neighbour, hops, cost, number)
         if destination == self._node:
             # One that comes later over a better way is answered, too.
             if before is None or cost < before:
@@ -405,7 +438,7 @@ class Routing:
             return
         self._seen_messages.put(key, cost, self._now)
         there = self._neighbours.get(destination)
-        if there is not None:
+        if there is not None and known != DOUBTED:
             if there is not neighbour:
                 self._pass_on(there, message, cost)
             return
@@ -413,7 +446,14 @@ class Routing:
         if route is not None and route.via is not neighbour:
             self._answer(neighbour, message, route.hops, route.cost, route.number)
         elif ttl and hops < MOST_HOPS:
-            self._tell_all(message._replace(hops=hops + 1, ttl=ttl - 1, cost=min(cost, MOST_COST)), neighbour)
+            # What is answered is to be taken here, too, in place of a way that was no answer.
+            if known == DOUBTED:
+                self._table.doubt(destination)
+            self._table.outdate(destination)
+            if self._table.way(destination) is None:
+                known, bound = _stricter((known, bound), self._table.known(destination))
+            passed = message._replace(hops=hops + 1, ttl=ttl - 1, cost=min(cost, MOST_COST), known=known, bound=bound)
+            self._tell_all(passed, neighbour)
 
     def _answer(self, to: Neighbour, message: RouteMessage, hops: int, cost: int, known: int) -> None:
         self.counters.answers += 1
@@ -427,10 +467,15 @@ class Routing:
         if destination == self._node:
             return
         look_up = self._look_ups.get(destination)
+        cost += neighbour.cost
         if origin == self._node and look_up is not None and look_up.asking and look_up.number == number:
             took = (self._now - look_up.asked_at) / (2 * hops)
             self._hop_time += (took - self._hop_time) * _HOP_TIME_GAIN
-        cost += neighbour.cost
+            if look_up.doubt:
+                self._table.doubt(destination, known)
+            self._table.learn(destination, neighbour, hops, cost, known, self._now)
+            self._settle(destination, answered=True)
+            return
         self._learn(destination, neighbour, hops, cost, known)
         if origin == self._node:
             return
@@ -438,22 +483,31 @@ class Routing:
         if back is None or back is neighbour or not ttl:
             self.counters.ignored["no way back"] += 1
             return
-        route = self._table.get(destination)
-        if route is not None and route.via.up and route.via is not back and route.number:
-            # As it will be from here, which may be better than the one that is answered.
-            hops, cost, known = route.hops, route.cost, route.number
+        way, route = self._table.way(destination), self._table.get(destination)
+        if way is None or way is back or route is None:
+            self.counters.ignored["no way on"] += 1  # this one was not taken
+            return
+        # As it will be from here, which may be better than the one that is answered.
+        hops, cost, known = route.hops, route.cost, route.number
         told = RouteMessage(ANSWER, origin, destination, number, min(hops + 1, MOST_HOPS), ttl - 1, 0, known)
         self._tell(back, told._replace(cost=min(cost, MOST_COST)))
 
     def _told_of_no_way(self, neighbour: Neighbour, message: RouteMessage) -> None:
         _, origin, destination, _, _, ttl, _, known, bound = message
+        taken = self._way(destination) is neighbour
         self._table.give_up(destination, neighbour, known, bound)
-        if self._way(destination) is not None:
-            return  # another one
+        way = self._way(destination)
         if origin != self._node:
+            if taken and way is not None:
+                return  # the next frame goes another way
             back = self._way(origin)
             if back is not None and back is not neighbour and ttl:
                 self._pass_on(back, message, 0)
+            return
+        if way is not None:
+            if not taken:
+                # A frame that went by another neighbour got lost farther on.
+                self._look_up_anew(destination, void=False)
             return
         look_up = self._look_ups.of(destination)
         if look_up is not None and not look_up.asking and self._now >= look_up.not_before:

@@ -10,6 +10,7 @@ from partisan_actors.wire.relays import Buffer, Relay, RouteMessage
 
 __all__ = [
     "Arrived",
+    "Doubted",
     "Effect",
     "Event",
     "Forward",
@@ -57,6 +58,12 @@ class Learned(NamedTuple):
     node: str
     via: str
     hops: int = 1
+
+
+class Doubted(NamedTuple):
+    """Event: what was sent to this node seems to get lost, or what it answers: its way is to be looked up anew."""
+
+    node: str
 
 
 class Send(NamedTuple):
@@ -113,6 +120,6 @@ class Undeliverable(NamedTuple):
 
 
 Event: TypeAlias = (
-    LinkUp | LinkDown | Measured | MemberDown | Learned | Send | RelayReceived | RouteReceived | TimerFired
+    LinkUp | LinkDown | Measured | MemberDown | Learned | Doubted | Send | RelayReceived | RouteReceived | TimerFired
 )
 Effect: TypeAlias = Forward | SendRoute | Arrived | Undeliverable | SetTimer | CancelTimer
