@@ -136,6 +136,8 @@ class Verdicts:
             return
         if known.up is not None and (not alive or known.up != record.bits):
             self.table.ups -= 1
+            if reason == DOWN and known.suspicion is not None:
+                reason = known.suspicion.reason  # others were quicker to say so; this is what is known of it here
             why = view.NEWER_LIFE if alive else view.LEAVE if record.status is Status.LEFT else reason
             self._effects.append(view.NodeDown(known.node, known.up, why))
             known.up = None

@@ -31,7 +31,18 @@ class Waiting(NamedTuple):
 class LookUp:
     """That for one destination."""
 
-    __slots__ = ("asked_at", "destination", "doubt", "not_before", "number", "pause", "repair", "ring", "size", "waiting")
+    __slots__ = (
+        "asked_at",
+        "destination",
+        "doubt",
+        "not_before",
+        "number",
+        "pause",
+        "repair",
+        "ring",
+        "size",
+        "waiting",
+    )
 
     def __init__(self, destination: str) -> None:
         self.destination = destination
