@@ -13,8 +13,8 @@ Promised:
 - a member is down when it said that it leaves, or when somebody could not reach it, said so to everybody, and it did
   not refute that in time (SWIM); what it says of itself later takes that back, on every node. So one cut link between
   two members that others reach is no NodeDown;
-- a member that is down is remembered for `forget_after`, and tried again and again: parts of a cluster that meet again
-  are one without anybody's doing;
+- a member that is down is remembered for `forget_after`, by newcomers too, and tried again and again: parts of a
+  cluster that meet again are one without anybody's doing, whoever is left of them;
 - a change costs a node a bounded number of messages. Nothing of the cluster's size is sent while nothing changes.
 
 How news travel: over the links that the overlay gives for it (`gossip`), each node passes on once what is new to it.
@@ -45,6 +45,8 @@ from partisan_actors.cluster.view_parameters import MembershipParameters
 from partisan_actors.distribution.machine import CancelTimer, TimerFired
 
 __all__ = ["Membership", "MembershipParameters"]
+
+_YOUNG = 0.9  # of `forget_after`
 
 
 class Membership(Verdicts):
@@ -280,8 +282,12 @@ class Membership(Verdicts):
             return None
         before = self._records.get(node)
         if before is None and down_for >= 0:
-            return None  # a peer of before suspicions, which has lost it
-        if not self._records.merge(member):
+            # Of a live member: by a peer of before suspicions, which has lost it. The age of one that is down is still
+            # well below that at which all forget it, or two who do so at their own times would tell it to and fro.
+            young = down_for < self.parameters.forget_after * _YOUNG
+            if not young or not self._records.remember(member):
+                return None
+        elif not self._records.merge(member):
             return None
         known = self.table.make(node)
         if member.status is not Status.ALIVE:

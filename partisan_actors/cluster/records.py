@@ -216,6 +216,19 @@ class Records:
         self._note(member)
         return True
 
+    def remember(self, member: Member) -> bool:
+        """Take in the record of one that is down and was never heard of here; whether that was news, and has a place.
+
+        For who keeps count of its age: it is to be forgotten when the others forget it.
+        """
+        if member.status is not Status.DOWN or member.node in self._others or member.node == self.own.node:
+            return False
+        if len(self._others) + 1 >= self._limits.max_members:
+            return False
+        self._others[member.node] = member
+        self._note(member)
+        return True
+
     def refute(self, member: Member) -> bool:
         """Overrule a record of this life of this node that somebody else has made up; whether that was needed."""
         if member.life != self.own.life or member.rank() <= self.own.rank():

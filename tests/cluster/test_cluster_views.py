@@ -74,7 +74,7 @@ def test_a_newcomer_does_not_count_in_the_dead(topology):
     world.simulation.join(newcomer, "n7@sim")
     world.until_one(5.0)
     assert world.downs(newcomer.name, "n4@sim") == []
-    assert world.view(newcomer.name).table.records.get("n4@sim") is None
+    assert "n4@sim" not in world.view(newcomer.name).table.members()
 
 
 @OVERLAYS
@@ -261,6 +261,21 @@ def test_each_side_has_its_newcomers():
     world.until_one(5.0, [*names[:3], "left@sim"])
     world.simulation.heal(cut)
     assert world.until_one(30.0) <= 15.0
+
+
+def test_a_newcomer_finds_the_other_side_when_all_that_knew_it_are_gone():
+    world = ViewWorld(17, FullMesh()).formed(6)
+    world.simulation.partition(["n0@sim", "n1@sim"], ["n2@sim", "n3@sim", "n4@sim", "n5@sim"])
+    world.until_one(30.0, ["n0@sim", "n1@sim"])
+    newcomer = world.simulation.add()
+    world.simulation.partition(["n0@sim", "n1@sim", newcomer.name], ["n2@sim", "n3@sim", "n4@sim", "n5@sim"])
+    world.simulation.join(newcomer, "n0@sim")
+    world.until_one(10.0, ["n0@sim", "n1@sim", newcomer.name])
+    world.simulation.crash(world["n0@sim"])
+    world.simulation.crash(world["n1@sim"])
+    world.run(60.0)
+    world.simulation.heal()
+    assert world.until_one(60.0) <= 30.0
 
 
 def test_one_that_missed_everything_while_it_was_cut_off():

@@ -759,10 +759,30 @@ def test_a_newcomer_does_not_count_in_the_dead():
     effects = subject.get(
         "b@h", ("view", (entry(C._replace(status=DOWN), 60), entry(D), entry(E._replace(status=LEFT), 1)))
     )
-    assert of(NodeUp, effects) == [NodeUp("d@h", 1, 22)]
+    assert of((NodeUp, NodeDown), effects) == [NodeUp("d@h", 1, 22)]
     assert subject.members() == ["a@h", "b@h", "d@h"]
-    assert subject.known("c@h") is None
     assert subject.known("e@h") is None
+
+
+def test_a_newcomer_takes_over_who_is_down_and_tries_it_too():
+    """Those who knew it may go before it comes back."""
+    subject = Subject().meet(B)
+    effects = subject.get("b@h", ("view", (entry(C._replace(status=DOWN), 60),)))
+    assert REJOIN in [effect.key for effect in of(SetTimer, effects)]
+    assert of(Probe, subject.fire(REJOIN, 1.0)) == [Probe("c@h", C.addresses)]
+    # And forgets it when the others do, rather than later.
+    subject.fire(ROUND, subject.machine.parameters.forget_after - 70.0)
+    assert subject.known("c@h") is not None
+    subject.fire(ROUND, 20.0)
+    assert subject.known("c@h") is None
+
+
+def test_who_is_about_to_be_forgotten_is_taken_over_from_nobody():
+    """Or each of two who forget it at their own times is told of it again by the other."""
+    subject = Subject().meet(B)
+    age = int(subject.machine.parameters.forget_after * 0.9)
+    subject.get("b@h", ("view", (entry(C._replace(status=DOWN), age + 1), entry(D._replace(status=DOWN), age - 1))))
+    assert [subject.known(name) is None for name in ("c@h", "d@h")] == [True, False]
 
 
 def test_what_a_peer_of_before_suspicions_has_lost_says_nothing():

@@ -113,6 +113,20 @@ def test_nor_does_it_where_all_are_known(records, random):
     assert sorted(table(known + records).all()) == sorted(table(known + shuffled).all())
 
 
+def test_one_that_is_down_can_be_remembered_by_who_never_heard_of_it():
+    records = table([])
+    root = records.root
+    assert [records.remember(member(status=status)) for status in (LEFT, ALIVE, DOWN, DOWN)] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert records.get("b@h") == member(status=DOWN)
+    assert (records.root, records.joins) == (root, 0)
+    assert records.merge(member(version=2))  # it comes back
+
+
 @pytest.mark.parametrize("status", [LEFT, DOWN])
 def test_one_that_is_gone_is_no_news_to_who_never_heard_of_it(status):
     records = table([])
