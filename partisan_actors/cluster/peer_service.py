@@ -471,8 +471,9 @@ class PeerService:
             if member.node != self._node and self.view.table.alive(member.node):
                 self._step_overlay(run, overlay.MemberUp(member.node, member.tag))
         for node in self.links():
-            self._step_overlay(run, overlay.LinkUp(node))
-        if source is not None and source in self._links:
+            if node not in self._held:  # the overlays are to know of it when it is to a member
+                self._step_overlay(run, overlay.LinkUp(node))
+        if source is not None and source in self._links and source not in self._held:
             # Who told us runs it already, and so on back to who began: the new overlay grows along that tree.
             self._step_overlay(run, overlay.Joined(source))
         self._effects.append(SetTimer(("switch", fact.version), self.parameters.switch_within))

@@ -898,6 +898,20 @@ def test_whatever_happens_the_overlay_is_told_what_its_interface_says(happenings
     assert subject.machine.links() == subject.machine.view.table.links
 
 
+def test_a_switch_tells_of_no_link_to_one_that_is_down():
+    new = Scripted("new", answers=WANTS)
+    subject = Subject(Scripted(answers=WANTS), [new])
+    for event in (
+        LinkUp("c@h", 1, 21, ("h:1",)),
+        LinkDown("c@h", 21, "silent"),
+        LinkUp("c@h", 1, 21, ("h:1",)),  # it is there, and has not taken back so far that it is down
+        Switch(new),
+    ):
+        subject.step(event)
+    for script in (*subject.topology.made, *new.made):
+        check_contract(script.told)
+
+
 def check_contract(told):
     members, links = set(), set()
     for event in told:
