@@ -24,6 +24,7 @@ from partisan_actors import Node, Remote
 from partisan_actors.behaviours import GenServer, call
 from partisan_actors.broadcast import BroadcastHandler, broadcast, register_handler
 from partisan_actors.topologies.registry import find_topology
+from partisan_actors.wire.handshake import Keys
 
 __all__ = ["Worker", "main"]
 
@@ -54,6 +55,7 @@ class Worker:
     """The nodes of this OS process, and what can be done with them: a method for each word."""
 
     def __init__(self) -> None:
+        self.keys = Keys([_COOKIE.encode()])  # once: it takes 50 ms
         self.nodes: dict[str, Node] = {}
         self.heard: dict[str, Heard] = {}
 
@@ -61,7 +63,7 @@ class Worker:
         """Start nodes and let them join through `contact`, or the first through nobody."""
         began = perf_counter()
         for name in names:
-            node = Node(name, cookie=_COOKIE, topology=find_topology(topology, parameters), switch_interval=None)
+            node = Node(name, cookie=self.keys, topology=find_topology(topology, parameters), switch_interval=None)
             self.nodes[name] = node.start()
             node.run(Echo.start, name="echo")
             self.heard[name] = Heard()
