@@ -8,7 +8,9 @@ Promised:
 - a neighbour that fails is out at once, and the passive view's names are tried for its place, several side by side;
   the unreachable are forgotten, so that after a mass failure one pass over the passive view finds who is left;
 - a node without a neighbour and without a name to try asks the cluster view for members;
-- with nothing to do: one shuffle in each interval, of at most `arwl` frames there and as many back.
+- with nothing to do: one shuffle in each interval, of at most `arwl` frames there and as many back. While the members
+  and the active view stay as they are, and the passive view as long, the pause doubles, up to `CALM` intervals: there
+  is nothing to learn then. At any change, and with a slot that could be filled, it is one interval again.
 
 Where the paper is silent, or its messages would need connections to strangers:
 
@@ -59,15 +61,16 @@ from partisan_actors.topologies.overlay import (
     Unreachable,
 )
 
-__all__ = ["SHUFFLE", "HyParViewOverlay"]
+__all__ = ["CALM", "SHUFFLE", "HyParViewOverlay"]
 
+CALM = 4  # intervals from one shuffle to the next, at most
 SHUFFLE = "shuffle"  # the only timer's key
 
 
 class HyParViewOverlay(Neighbourhood):
     """The machine of one life of one node; see the module."""
 
-    __slots__ = ("_limits", "_name", "_number", "_seeker", "_sent", "_short", "_ticking")
+    __slots__ = ("_known", "_limits", "_name", "_number", "_pause", "_seeker", "_sent", "_short", "_ticking")
 
     def __init__(self, node: str, parameters: HyParViewParameters, name: str = "hyparview") -> None:
         super().__init__(node, parameters)
@@ -75,6 +78,8 @@ class HyParViewOverlay(Neighbourhood):
         # What others may name: a view of theirs, or a path.
         self._limits = Limits(1 + parameters.active_size + parameters.passive_size, parameters.arwl)
         self._ticking = False
+        self._pause = 1  # intervals until the next tick
+        self._known = 0  # names in the passive view at the last tick
         self._short = False  # whether two slots were free at the last tick
         self._seeker = ""  # who was rejected last
         self._number = 0  # of the last shuffle
@@ -103,6 +108,9 @@ class HyParViewOverlay(Neighbourhood):
                 self._message(event.node, event.payload)
         else:
             self._happened(event)
+        if self._changed and self._pause > 1 and not self._left:
+            self._pause = 1
+            self._set_tick(random.uniform(0.75, 1.25))
         return effects
 
     def _happened(self, event: Event) -> None:
@@ -159,7 +167,9 @@ class HyParViewOverlay(Neighbourhood):
             self._refill()
 
     def _member_up(self, node: str, tag: str) -> None:
-        self._members.add(node)
+        if node not in self._members:
+            self._members.add(node)
+            self._changed = True
         if any(tag == reserved for reserved, _ in self._reserved):
             self._tags[node] = tag
         else:
@@ -167,6 +177,7 @@ class HyParViewOverlay(Neighbourhood):
 
     def _member_down(self, node: str) -> None:
         self._members.discard(node)
+        self._changed = True
         self._tags.pop(node, None)
         self._tried.pop(node, None)
         self._passive.remove(node)
@@ -183,6 +194,7 @@ class HyParViewOverlay(Neighbourhood):
             self._ticking = True
             self._set_tick(self._random.random())
         self._budget = self.parameters.passive_size
+        self._changed = True
         if node == self._node or node in self._active:
             return
         attempt = self._pending[node] = Attempt(MERGE, True, self._now)
@@ -363,7 +375,14 @@ class HyParViewOverlay(Neighbourhood):
             self._searched = True
             self._effects.append(FindMembers(self.parameters.active_size))
         self._start_shuffle()
-        self._set_tick(self._random.uniform(0.75, 1.25))
+        self._pause = min(2 * self._pause, CALM) if self._is_calm() else 1
+        self._changed, self._known = False, len(self._passive)
+        self._set_tick(self._pause * self._random.uniform(0.75, 1.25))
+
+    def _is_calm(self) -> bool:
+        """Whether nothing has changed since the last tick, and nothing is to be wished for."""
+        full = len(self._active) >= min(self.parameters.active_size, len(self._members))
+        return full and not self._changed and not self._pending and len(self._passive) == self._known
 
     def _ask_to_split(self) -> None:
         """With two slots free since the last tick: ask a node that may be full to let us into one of its links."""

@@ -31,6 +31,7 @@ class Neighbourhood:
     __slots__ = (
         "_active",
         "_budget",
+        "_changed",
         "_effects",
         "_left",
         "_linked",
@@ -63,6 +64,7 @@ class Neighbourhood:
         self._tags: dict[str, str] = {}  # of members whose tag has slots
         self._tried: dict[str, str] = {}  # who refused since the last tick, and at which priority
         self._budget = RETRIES  # how many more may refuse until the next tick
+        self._changed = True  # whether anything was new since the last tick, but for names in a full passive view
         self._searched = False  # whether the cluster view was asked since the last tick
         self._losses = 0  # of neighbours that failed since the last tick
         self._unoffered: list[str] = []  # whom to offer a link, after many losses
@@ -153,6 +155,7 @@ class Neighbourhood:
 
     def _try(self, node: str, priority: str, *, forced: bool) -> None:
         attempt = self._pending[node] = Attempt(priority, forced, self._now)
+        self._changed = True
         self._effects.append(Connect(node))
         if node in self._linked:
             self._ask(node, attempt)
@@ -222,10 +225,12 @@ class Neighbourhood:
 
     def _drop(self, node: str) -> None:
         del self._active[node]
+        self._changed = True
         self._close(node)
 
     def _adopt(self, node: str, mine: int, theirs: int) -> None:
         self._active[node] = Bond(mine, theirs)
+        self._changed = True
         self._passive.remove(node)
 
     def _refuse(self, reason: str) -> None:

@@ -32,7 +32,7 @@ class HyParViewParameters:
     """How many names of the passive view a shuffle holds (kp)."""
 
     shuffle_interval: float = 10.0
-    """Seconds from one shuffle to the next, give or take a quarter."""
+    """Seconds from one shuffle to the next, give or take a quarter; up to four times as many while nothing changes."""
 
     answer_timeout: float = 5.0
     """Seconds that a candidate with a link has to answer; looked at once in each shuffle interval."""

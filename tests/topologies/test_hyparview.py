@@ -24,6 +24,7 @@ from partisan_actors.topologies.overlay import (
     MemberUp,
     Message,
     Send,
+    SetTimer,
     TimerFired,
     Unreachable,
 )
@@ -714,3 +715,68 @@ def test_nothing_that_others_send_raises(topology, messages):
         assert len(one.machine.active) <= 2
         assert SELF not in one.machine.wanted()
         assert SELF not in one.machine.passive
+
+
+# The pause between shuffles
+
+
+def pauses(one, *events):
+    """For each event so many intervals until the next shuffle, as far as it says; 0 where it says nothing new."""
+    found = []
+    for event in events:
+        timers = [effect for effect in one.machine.step(event, one.now, one.random) if isinstance(effect, SetTimer)]
+        found.append(0 if not timers else min(n for n in (1, 2, 4, 99) if timers[-1].seconds <= 10.0 * 1.25 * n))
+        assert not timers or timers[-1].seconds >= 0.75 * 10.0 * found[-1]
+    return found
+
+
+def calm():
+    one, nonces = full()
+    assert pauses(one, TICK, TICK, TICK, TICK, TICK) == [1, 2, 4, 4, 4]
+    return one, nonces
+
+
+def test_the_pause_grows_while_nothing_changes():
+    """An idle cluster pays for each frame. That a shuffle brings other names is no change: it always does."""
+    one, _ = calm()
+    one(Message(A, ("shuffle_reply", 1, (), ())))
+    assert pauses(one, TICK) == [4]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [MemberUp(C), MemberDown(C), MemberDown(A), LinkDown(A), Joined(A), Joined(C)],
+    ids=lambda event: f"{type(event).__name__}-{event.node[0]}",
+)
+def test_at_any_change_the_pause_is_one_interval_again(event):
+    one, _ = calm()
+    assert pauses(one, event) == [1]
+    assert pauses(one, event)[0] in (0, 1), "what follows at once does not put it off"
+
+
+def test_a_change_of_the_active_view_ends_the_calm():
+    one, _ = calm()
+    assert pauses(one, MemberUp(C), LinkUp(C), Message(C, ("neighbor", 7, "high"))) == [1, 0, 0]
+    assert pauses(one, TICK, TICK, TICK) == [1, 2, 4]
+    (left,) = {A, B} & set(one.machine.active)
+    assert pauses(one, Message(left, ("disconnect", one.machine._active[left].mine, (), True))) == [1]
+
+
+def test_a_node_that_lacks_a_neighbour_keeps_the_interval():
+    one = One(HyParView(active_size=3, shuffle_active=1))
+    one.befriend(A, B)
+    one(MemberUp(C))
+    assert pauses(one, TICK, TICK, TICK, TICK) == [1, 1, 1, 1]
+    alone = One(HyParView(active_size=3, shuffle_active=1))
+    alone.befriend(A, B)
+    assert pauses(alone, TICK, TICK, TICK) == [1, 2, 4], "there is nobody else"
+
+
+def test_a_passive_view_that_grows_keeps_the_interval():
+    one, _ = full()
+    paused = []
+    for number, name in enumerate((C, D, E)):
+        one.hears(A, "shuffle", 1, number, 0, (A,), (A, name))
+        paused += pauses(one, TICK)
+    assert paused == [1, 1, 1]
+    assert pauses(one, TICK, TICK) == [2, 4]
