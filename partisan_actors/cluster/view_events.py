@@ -160,7 +160,10 @@ class Forget(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """Effect: see whether anybody answers by that name at these addresses, and hand in `Probed`."""
+    """Effect: see whether anybody answers by that name at these addresses, and hand in `Probed`.
+
+    Without addresses: over other members, if there is a way; for one that nobody can dial.
+    """
 
     node: str
     addresses: tuple[str, ...]

@@ -885,11 +885,20 @@ def test_a_round_compares_with_one_neighbour_and_looks_after_one_other():
     assert 7.5 <= effects[2].seconds <= 12.5
 
 
-def test_one_that_cannot_be_dialled_is_not_probed():
-    subject = Subject().meet(B)
-    subject.get("b@h", view(D._replace(dialable=False), E._replace(addresses=())))
-    for _ in range(5):
-        assert of(Probe, subject.fire(ROUND, 10.0)) == []
+@pytest.mark.parametrize("record", [D._replace(dialable=False), D._replace(addresses=())], ids=["asks", "nowhere"])
+def test_one_that_cannot_be_dialled_is_asked_over_others_and_suspected_too(record):
+    """Or it would be a member for ever, if all that it had links to died with it."""
+    subject = Subject().meet(B, C)
+    subject.get("b@h", view(record))
+    assert of(Probe, subject.fire(ROUND, 10.0)) == [Probe("d@h", ())]
+    assert suspicion(D) in timers(subject.step(Probed("d@h", None, "timeout")))
+
+
+def test_one_that_is_down_and_cannot_be_dialled_is_not_tried():
+    subject = Subject().meet(B, C)
+    subject.get("b@h", view(D._replace(dialable=False)))
+    subject.get("b@h", news(D._replace(dialable=False, status=DOWN)))
+    assert of(Probe, subject.fire(REJOIN, 5.0)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""Members that nobody reaches any more, over whole nodes in virtual time: nobody waits for them for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from partisan_actors import Node
+from partisan_actors.testing import Simulation
+from partisan_actors.topologies import ClientServer, Topology
+
+
+def grown(
+    simulation: Simulation,
+    names: list[str],
+    contact: Callable[[int], int],
+    topology: Callable[[str], Topology],
+    **of: Any,
+) -> list[Node]:
+    """Nodes of these names, each joined through the one of that index; `of`: options by the first letter of a name."""
+    nodes: list[Node] = []
+    for index, name in enumerate(names):
+        nodes.append(simulation.node(f"{name}@sim", topology=topology(name), **of.get(name[0], {})))
+        if index:
+            simulation.join(nodes[index], nodes[contact(index)])
+    simulation.run_until(lambda: all(len(node.members()) == len(names) for node in nodes))
+    return nodes
+
+
+def watched(nodes: list[Node]) -> list[tuple[str, Any]]:
+    """What happens to members from now on, as these nodes see it."""
+    events: list[tuple[str, Any]] = []
+
+    def note(node: Node) -> None:
+        node.subscribe(lambda event: events.append((node.name, event)))
+
+    for node in nodes:
+        note(node)
+    return events
+
+
+# Who cannot be dialled
+
+
+def clients_and_servers(simulation: Simulation) -> list[Node]:
+    names = ["s0", "s1", "s2", "c0", "c1", "c2", "c3", "c4"]
+    nodes = grown(
+        simulation,
+        names,
+        lambda index: 0,
+        lambda name: ClientServer("server") if name[0] == "s" else ClientServer("client", connections=1),
+        c={"listen": None},
+    )
+    simulation.run(20.0)
+    return nodes
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_one_that_dies_with_all_that_it_had_links_to_is_no_member_any_more(seed: int):
+    with Simulation(seed=seed) as simulation:
+        nodes = clients_and_servers(simulation)
+        victim = nodes[3]
+        server = next(node for node in nodes if node.name in victim.neighbours())
+        simulation.crash(victim)
+        simulation.crash(server)
+        left = [node for node in nodes if node not in (victim, server)]
+        simulation.run(60.0)
+        assert [node.members() for node in left] == [sorted(node.name for node in left)] * len(left)
+
+
+def test_who_cannot_be_dialled_and_lives_is_found_down_by_nobody():
+    with Simulation(seed=3) as simulation:
+        nodes = clients_and_servers(simulation)
+        events = watched(nodes)
+        simulation.run(600.0)
+        assert events == []
