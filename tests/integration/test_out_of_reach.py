@@ -1,4 +1,4 @@
-"""Members that nobody reaches any more, over whole nodes in virtual time: nobody waits for them for ever."""
+"""Members that cannot be reached by any way, over whole nodes in virtual time: nobody waits for them for ever."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from partisan_actors import Node
+from partisan_actors import Down, NoConnection, Node, Remote, monitor, receive
+from partisan_actors.behaviours import call
 from partisan_actors.testing import Simulation
-from partisan_actors.topologies import ClientServer, Topology
+from partisan_actors.topologies import ClientServer, Static, Topology
+from tests.integration.workers import Echo
 
 
 def grown(
@@ -76,3 +78,41 @@ def test_who_cannot_be_dialled_and_lives_is_found_down_by_nobody():
         events = watched(nodes)
         simulation.run(600.0)
         assert events == []
+
+
+# Sessions
+
+
+def chain(simulation: Simulation) -> list[Node]:
+    """Of five nodes; the last one has servers."""
+    nodes = grown(simulation, ["n0", "n1", "n2", "n3", "n4"], lambda index: index - 1, lambda name: Static())
+    nodes[4].run(Echo.start, name="echo")
+    nodes[4].run(Echo.start, name="slow")
+    return nodes
+
+
+def test_who_waits_for_a_member_that_answers_probes_only_is_told():
+    """The chain breaks in its middle: no link, no route, and whoever looks whether the last node is there finds it."""
+    with Simulation(seed=1) as simulation:
+        nodes = chain(simulation)
+        told: list[Any] = []
+
+        def watch() -> None:
+            monitor(Remote("echo", "n4@sim"))
+            told.append(receive(Down))
+
+        def ask() -> None:
+            try:
+                call(Remote("slow", "n4@sim"), ("sleep", 3600.0), None)
+            except NoConnection as error:
+                told.append(error)
+
+        nodes[0].spawn(watch)
+        nodes[0].spawn(ask)
+        simulation.run(2.0)
+        simulation.crash(nodes[2])
+        simulation.run(80.0)
+        assert sorted(type(what).__name__ for what in told) == ["Down", "NoConnection"]
+        # And the two parts of the cluster have found each other by that.
+        simulation.run_until(lambda: all(len(node.members()) == 4 for node in nodes if node is not nodes[2]))
+        assert nodes[0].run(call, Remote("echo", "n4@sim"), ("echo", "hi"), 20.0) == "hi"
