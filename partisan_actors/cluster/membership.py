@@ -114,8 +114,11 @@ class Membership(Verdicts):
             return
         self.table.link(known, event.bits)
         known.excused_until = self._now
+        suspicion = known.suspicion
         self._end_suspicion(known)
         self._effects.append(self._hello(node))
+        if suspicion is not None and suspicion.suspectors != {self._records.own.node}:
+            self._tell_suspect(known, suspicion)
         self._tell_suspicions(node)
         if record.status is Status.LEFT:
             self._send_records((node,), [record])  # its hello says whether it is back
@@ -177,6 +180,8 @@ class Membership(Verdicts):
             if bits == record.bits:
                 known.excused_until = self._now
                 self._probing.answered()
+                if self._is_way(known) and record.dialable:
+                    self._effects.append(view.Contact(node, record.addresses))
             else:  # if anybody answers, it is another life in its place
                 self._out_of_reach(known, reason if bits is None else view.REFUSED)
         elif bits is not None and record.status is Status.DOWN:

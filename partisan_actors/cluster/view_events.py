@@ -170,7 +170,7 @@ class Probe(NamedTuple):
 
 
 class Contact(NamedTuple):
-    """Effect: make a link to this node, which was down, and answers: the parts of a cluster meet again."""
+    """Effect: make a link to this node, which was down or is suspected, and answers."""
 
     node: str
     addresses: tuple[str, ...]

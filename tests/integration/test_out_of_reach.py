@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from partisan_actors import Down, NoConnection, Node, Remote, monitor, receive
+from partisan_actors import Down, Node, NodeDown, Remote, monitor, receive
 from partisan_actors.behaviours import call
 from partisan_actors.testing import Simulation
 from partisan_actors.topologies import ClientServer, Static, Topology
@@ -91,8 +91,36 @@ def chain(simulation: Simulation) -> list[Node]:
     return nodes
 
 
-def test_who_waits_for_a_member_that_answers_probes_only_is_told():
+def test_who_waits_for_a_member_that_no_way_leads_to_but_that_can_be_dialled():
     """The chain breaks in its middle: no link, no route, and whoever looks whether the last node is there finds it."""
+    with Simulation(seed=1) as simulation:
+        nodes = chain(simulation)
+        left = [node for node in nodes if node is not nodes[2]]
+        told: list[Any] = []
+
+        def watch() -> None:
+            monitor(Remote("echo", "n4@sim"))
+            told.append(receive(Down))
+
+        def ask() -> None:
+            told.append(call(Remote("slow", "n4@sim"), ("sleep", 120.0), None))
+
+        nodes[0].spawn(watch)
+        nodes[0].spawn(ask)
+        simulation.run(2.0)
+        events = watched(left)
+        simulation.crash(nodes[2])
+        simulation.run(150.0)
+        # The two parts of the overlay have joined each other, and nothing was lost for that.
+        assert len(told) == 1 and not isinstance(told[0], Down)
+        assert {event for _, event in events} == {NodeDown("n2@sim", "connection refused")}
+        simulation.crash(nodes[4])
+        simulation.run(20.0)
+        assert isinstance(told[1], Down)
+
+
+def test_who_waits_for_a_member_that_no_way_leads_to_and_cannot_be_dialled_is_told():
+    """As above, but a firewall is between the two; others could dial it, so that nobody finds it down."""
     with Simulation(seed=1) as simulation:
         nodes = chain(simulation)
         told: list[Any] = []
@@ -101,18 +129,27 @@ def test_who_waits_for_a_member_that_answers_probes_only_is_told():
             monitor(Remote("echo", "n4@sim"))
             told.append(receive(Down))
 
-        def ask() -> None:
-            try:
-                call(Remote("slow", "n4@sim"), ("sleep", 3600.0), None)
-            except NoConnection as error:
-                told.append(error)
-
         nodes[0].spawn(watch)
-        nodes[0].spawn(ask)
         simulation.run(2.0)
+        simulation.partition([nodes[0]], [nodes[4]])
         simulation.crash(nodes[2])
-        simulation.run(80.0)
-        assert sorted(type(what).__name__ for what in told) == ["Down", "NoConnection"]
-        # And the two parts of the cluster have found each other by that.
-        simulation.run_until(lambda: all(len(node.members()) == 4 for node in nodes if node is not nodes[2]))
-        assert nodes[0].run(call, Remote("echo", "n4@sim"), ("echo", "hi"), 20.0) == "hi"
+        simulation.run(300.0)
+        assert [type(what) for what in told] == [Down]
+
+
+# Links
+
+
+@pytest.mark.parametrize("seed", [1, 6])
+def test_the_only_link_of_a_member_is_cut_and_all_others_could_dial_it(seed: int):
+    """The centre of a star and one of its points: nobody is down, and the point finds another place."""
+    with Simulation(seed=seed) as simulation:
+        names = [f"n{number}" for number in range(8)]
+        nodes = grown(simulation, names, lambda index: 0, lambda name: Static())
+        nodes[1].run(Echo.start, name="echo")
+        simulation.run(20.0)
+        events = watched(nodes)
+        simulation.partition([nodes[0]], [nodes[1]])
+        simulation.run(60.0)
+        assert events == []
+        assert nodes[0].run(call, Remote("echo", "n1@sim"), ("echo", "hi"), 20.0) == "hi"
