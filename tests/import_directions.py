@@ -52,6 +52,7 @@ PURE = (
     "behaviours.restart",
     *(f"cluster.{name}" for name in ("membership", "member_table", "records", "suspicion", "probing", "peer_service")),
     "cluster.verdicts",
+    "cluster.overlay_run",
     *(f"cluster.view_{name}" for name in ("events", "messages", "news", "parameters")),
     *(f"cluster.{name}" for name in ("global_names", "name_events", "name_table")),
     *(f"cluster.broadcast_{name}" for name in ("events", "log", "marks", "roots", "terms")),

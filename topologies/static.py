@@ -2,7 +2,8 @@
 
 Whoever builds the cluster draws its graph by its joins: a star, a chain, a tree. Promised: a link that was joined is
 wanted for as long as both are members, from both sides, and again when one of them comes back; nobody else is ever a
-neighbour. Whether the graph holds together is for who draws it. No timers, no chance.
+neighbour. Whether the graph holds together is for who draws it: but if it fell apart and the cluster view found the
+other part again, the two that met keep that link, as if the one had joined the other. No timers, no chance.
 
 The one that joined says ("keep",) over the link. Then both do with each new link, as the other may have a new life,
 which has forgotten; and who was joined remembers only for as long as the one that joined it is a member.

@@ -19,6 +19,7 @@ from partisan_actors.cluster import peer_service as service
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster.peer_service import PeerService
 from partisan_actors.cluster.view_messages import as_before_suspicions
+from partisan_actors.distribution.conduits import route_to
 from partisan_actors.distribution.dialling import REFUSED as DIAL_REFUSED
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.live_session import Session
@@ -135,7 +136,7 @@ class PeerServiceDriver:
             case service.Disconnect(node):
                 self._disconnect(node)
             case view.Probe(node, addresses):
-                self._peers.probe(node, addresses, partial(self._probed, node))
+                self._peers.probe(node, addresses or (route_to(node),), partial(self._probed, node))
             case service.Measure(node, addresses):
                 self._measure(node, addresses)
             case _:

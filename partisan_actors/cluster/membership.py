@@ -114,8 +114,11 @@ class Membership(Verdicts):
             return
         self.table.link(known, event.bits)
         known.excused_until = self._now
+        suspicion = known.suspicion
         self._end_suspicion(known)
         self._effects.append(self._hello(node))
+        if suspicion is not None and suspicion.suspectors != {self._records.own.node}:
+            self._tell_suspect(known, suspicion)
         self._tell_suspicions(node)
         if record.status is Status.LEFT:
             self._send_records((node,), [record])  # its hello says whether it is back
@@ -160,8 +163,12 @@ class Membership(Verdicts):
 
     def _unreachable(self, node: str, reason: str) -> None:
         known = self.table.get(node)
-        may = known is not None and known.linked is None and self._now >= known.excused_until
-        if known is not None and may and self.table.record_of(known).dialable:
+        # That there is no link to one that has to make it is nothing against it.
+        if known is not None and self.table.record_of(known).dialable:
+            self._out_of_reach(known, reason)
+
+    def _out_of_reach(self, known: Known, reason: str) -> None:
+        if known.linked is None and self._now >= known.excused_until:
             self._suspect(known, self._records.own.node, reason)
 
     def _probed(self, node: str, bits: int | None, reason: str) -> None:
@@ -173,8 +180,10 @@ class Membership(Verdicts):
             if bits == record.bits:
                 known.excused_until = self._now
                 self._probing.answered()
+                if self._is_way(known) and record.dialable:
+                    self._effects.append(view.Contact(node, record.addresses))
             else:  # if anybody answers, it is another life in its place
-                self._unreachable(node, reason if bits is None else view.REFUSED)
+                self._out_of_reach(known, reason if bits is None else view.REFUSED)
         elif bits is not None and record.status is Status.DOWN:
             self._effects.append(view.Contact(node, record.addresses))
 

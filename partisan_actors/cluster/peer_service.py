@@ -7,6 +7,9 @@ Promised:
 - the topology is a fact of the cluster, with a version; the higher one wins wherever two meet. While the cluster is on
   its way from one to the other, a node keeps the neighbours of both, until all live members say that they run the new
   one, or for `switch_within`. So nobody is without a link on the way. A node's own tag lasts over a switch;
+- two members without a way between them, of which one can dial the other, join the parts of the overlay that they are
+  in; there is no NodeDown for that;
+- a node that has lost all links that it wants joins anew through a member that has made it another one;
 - a member's record is told before what an overlay says, which may name it;
 - a link that neither side's overlay wants any more is closed; one that either wants stays. So does an overlay's
   Connect to a name that is no member until it is one, and one that has moved is dialled where it is now;
@@ -28,6 +31,8 @@ from typing import Any
 
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster.membership import Membership
+from partisan_actors.cluster.overlay_run import OverlayRun as _Run
+from partisan_actors.cluster.overlay_run import OverlayRuns
 from partisan_actors.cluster.peer_service_events import (
     Connect,
     Disconnect,
@@ -46,7 +51,7 @@ from partisan_actors.cluster.records import Member, Status
 from partisan_actors.cluster.topology_fact import TopologyFact, fact_from_terms
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.topologies import overlay
-from partisan_actors.topologies.overlay import Overlay, Topology
+from partisan_actors.topologies.overlay import Topology
 
 __all__ = [
     "Connect",
@@ -67,18 +72,7 @@ __all__ = [
 _HELD = 64  # overlay messages of one that is no member so far, at most
 
 
-class _Run:
-    """An overlay that runs, and what it wants."""
-
-    __slots__ = ("fact", "overlay", "wanted")
-
-    def __init__(self, fact: TopologyFact, machine: Overlay) -> None:
-        self.fact = fact
-        self.overlay = machine
-        self.wanted: dict[str, None] = {}  # those that it has said Connect for
-
-
-class PeerService:
+class PeerService(OverlayRuns):
     """The cluster as one life of one node sees it; see the module.
 
     Args:
@@ -98,56 +92,25 @@ class PeerService:
         self.refused: dict[str, int] = {}  # overlay messages that were not taken in, by reason
         self._tag = topology.tag  # what it was told of itself lasts: what others send is for all nodes
         own = own._replace(tag=self._tag)
-        self.view = Membership(own, self.parameters.membership, self._for_everybody)
+        super().__init__(
+            Membership(own, self.parameters.membership, self._for_everybody),
+            _Run(TopologyFact(0, "", topology.name, {}), topology.overlay(own.node)),
+        )
         self._node = own.node
         self._find_topology = find_topology
         self._topology = topology
-        self._run = _Run(TopologyFact(0, "", topology.name, {}), topology.overlay(own.node))
-        self._former: _Run | None = None  # the run before, until the switch is over
-        self._links: dict[str, int] = {}  # the bits of those that there is a link to
-        self._sorted: list[str] | None = None  # their names, until it changes
         self._fresh: set[str] = set()  # those just heard of, which are left time to dial us
         self._appears: str | None = None  # the one that the overlays are just told of
         self._newcomer_until = float("-inf")
         self._held: dict[str, list[object]] = {}  # links that the overlays do not know so far: what came over them
         self._joining: set[str] = set()  # those that this node joins by, and that the overlays do not know so far
         self._asked: dict[str, tuple[str, ...]] = {}  # whom the driver keeps a link to, and by what addresses
-        self._failed: set[str] = set()  # those wanted that could not be reached
+        self._without_way: set[str] = set()  # members that neither a link nor a route leads to, and that are asked
         self._looked = False  # whether who hears of everything is what it was
         self._gossip: tuple[str, ...] = ()
         self._now = 0.0
         self._random: Random
         self._effects: list[Any]
-
-    # What others ask
-
-    @property
-    def topology(self) -> tuple[str, int]:
-        """The name and version of the one it runs with."""
-        return self._run.fact.name, self._run.fact.version
-
-    def linked(self, node: str) -> bool:
-        """Whether there is a link to it."""
-        return node in self._links
-
-    def links(self) -> list[str]:
-        """Those that there is a link to, sorted."""
-        if self._sorted is None:
-            self._sorted = sorted(self._links)
-        return self._sorted
-
-    def wanted(self) -> list[str]:
-        """Those that the overlays want a link to, sorted."""
-        return sorted({node for run in self._runs() for node in run.wanted})
-
-    def neighbours(self) -> list[str]:
-        """Those of them that there is one to."""
-        return [node for node in self.wanted() if node in self._links]
-
-    def undecided(self) -> list[str]:
-        """Those of them that are members, and were neither reached nor given up so far."""
-        missing = [node for node in self.wanted() if node not in self._links and node not in self._failed]
-        return [node for node in missing if self.view.table.alive(node)]
 
     def step(self, event: Event, now: float, random: Random) -> list[Any]:
         """Take one event in; what is to be done, in order. `now` in seconds, monotonic."""
@@ -166,6 +129,8 @@ class PeerService:
                 self._link_down(event, node, bits)
             case view.Unreachable(node, _):
                 self._unreachable(event, node)
+            case view.Probed(node, bits, _):
+                self._probed(event, node, bits)
             case JoinedThrough(node):
                 self._newcomer_until = now + self.parameters.newcomer_for
                 self._joining.add(node)
@@ -235,7 +200,7 @@ class PeerService:
             case ("topology", *rest):
                 self._heard_of_topology(node, fact_from_terms(rest))
             case ("unwanted",):
-                if not self._is_wanted(node):
+                if not self._keeps(node):
                     self._disconnect(node)
             case _:
                 self._step_view(view.ViewReceived(node, payload))
@@ -307,12 +272,28 @@ class PeerService:
         self._looked = False
 
     def _unreachable(self, event: view.Event, node: str) -> None:
+        addresses = self._addresses(node)
+        if addresses and not self._is_wanted(node) and self.view.table.alive(node):
+            # No route leads there, and nobody has dialled it so far.
+            self._without_way.add(node)
+            self._effects.append(view.Probe(node, addresses))
+            return
         self._step_view(event)
         if self._is_wanted(node):
             self._failed.add(node)
         for run in self._runs():
             if node in run.wanted:
                 self._step_overlay(run, overlay.Unreachable(node))
+
+    def _probed(self, event: view.Event, node: str, bits: int | None) -> None:
+        self._step_view(event)
+        if node in self._without_way:
+            self._without_way.discard(node)
+            if bits is not None and node not in self._links and self.view.table.alive(node, bits):
+                # It is there: the overlay has fallen apart between the two.
+                self._joining.add(node)
+                self._ask(node, self._addresses(node))
+                self._set_unwanted(node)
 
     def _ask(self, node: str, addresses: tuple[str, ...]) -> None:
         self._asked[node] = addresses
@@ -327,20 +308,21 @@ class PeerService:
 
     def _unwanted(self, node: str) -> None:
         """Let go of it, if this side has no use for it, and the other has none either."""
-        if self._is_wanted(node):
+        if self._keeps(node):
             return
         if node in self._links:
             self._effects.append(view.SendView((node,), ("unwanted",)))
         elif node in self._asked:
             self._disconnect(node)
 
+    def _keeps(self, node: str) -> bool:
+        """Whether a link is wanted, or now is: this node has lost all others that it wants, and joins anew by it."""
+        if not self._is_wanted(node) and node in self._links and self.wanted() and not self.neighbours():
+            self._joining.add(node)
+            self._see_joined(node)
+        return self._is_wanted(node)
+
     # Overlays
-
-    def _runs(self) -> Sequence[_Run]:
-        return (self._run,) if self._former is None else (self._run, self._former)
-
-    def _is_wanted(self, node: str) -> bool:
-        return any(node in run.wanted for run in self._runs())
 
     def _step_overlays(self, event: overlay.Event) -> None:
         for run in self._runs():

@@ -88,16 +88,22 @@ class Probing:
         if not self._down:
             return ()
         self._pause = min(self._pause * 1.5, self._longest)
-        return (*self.probe(records.get(random.choice(self._down))), self._next(random))
+        member = records.get(random.choice(self._down))
+        # One that cannot be dialled, and has no link to anybody, has to come back by itself.
+        return (*(self.probe(member) if _can_be_dialled(member) else ()), self._next(random))
 
     def probe(self, member: Member | None) -> Sequence[Probe]:
-        """Look whether it answers, if it can be dialled."""
-        if member is None or not member.dialable or not member.addresses:
+        """Look whether it answers; one that cannot be dialled is asked by others, to some of which it has links."""
+        if member is None:
             return ()
-        return (Probe(member.node, member.addresses),)
+        return (Probe(member.node, member.addresses if _can_be_dialled(member) else ()),)
 
     def _next(self, random: Random) -> SetTimer:
         return SetTimer(REJOIN, self._pause * random.uniform(0.75, 1.25))
+
+
+def _can_be_dialled(member: Member | None) -> bool:
+    return member is not None and member.dialable and bool(member.addresses)
 
 
 def _is_down(member: Member | None) -> bool:

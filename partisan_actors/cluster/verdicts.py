@@ -66,6 +66,11 @@ class Verdicts:
             words = tuple(tuple(self._word(known, self._records.own.node, False)) for known in suspects)
             self._send(node, ("news", (), words))
 
+    def _tell_suspect(self, known: Known, suspicion: Suspicion) -> None:
+        """It is here, and may not have heard of the suspicion that others have of it."""
+        word = self._word(known, min(suspicion.suspectors), suspicion.refused)
+        self._send(known.node, ("news", (), (tuple(word),)))
+
     def _word(self, known: Known, by: str, refused: bool) -> messages.SuspicionOf:
         node, epoch, bits, _, _, version, *_ = self.table.record_of(known)
         return messages.SuspicionOf(node, epoch, bits, version, by, refused)
@@ -87,6 +92,21 @@ class Verdicts:
                 self._suspecting[known.node] = None
             self._news.suspicion(self._word(known, by, refused), source)
             self._judge(known, suspicion)
+            if known.suspicion is not None and len(suspicion.suspectors) == 1:
+                self._look_for_a_way(known, by)
+
+    def _look_for_a_way(self, known: Known, by: str) -> None:
+        """There is a new suspicion: see whether the suspect can hear of it, and its refutation be heard."""
+        indirect = self.parameters.indirect
+        if by == self._records.own.node:
+            if not self.table.links:  # nobody hears of it, and nothing would be heard
+                self._look_around(indirect)
+        elif known.linked is None and self._random.random() * self.table.ups < indirect:
+            self._effects += self._probing.probe(self.table.record_of(known))
+
+    def _is_way(self, known: Known) -> bool:
+        """Whether a link to this member, which answers, would be one for what suspicions say."""
+        return known.suspicion is not None or (bool(self._suspecting) and not self.table.links)
 
     def _judge(self, known: Known, suspicion: Suspicion) -> None:
         """See when it is down; never while there is a link to it."""

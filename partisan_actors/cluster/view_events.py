@@ -164,14 +164,17 @@ class Forget(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """Effect: see whether anybody answers by that name at these addresses, and hand in `Probed`."""
+    """Effect: see whether anybody answers by that name at these addresses, and hand in `Probed`.
+
+    Without addresses: over other members, if there is a way; for one that nobody can dial.
+    """
 
     node: str
     addresses: tuple[str, ...]
 
 
 class Contact(NamedTuple):
-    """Effect: make a link to this node, which was down, and answers: the parts of a cluster meet again."""
+    """Effect: make a link to this node, which was down or is suspected, and answers."""
 
     node: str
     addresses: tuple[str, ...]

@@ -31,6 +31,10 @@ class MembershipParameters:
     """How many others a node looks after at once when one that it could not reach is down: who is cut off finds
     that of all of them so; with one a round it would take hours."""
 
+    indirect: int = 3
+    """So many of those who hear of a suspicion look themselves whether its suspect answers, on average, and are the
+    way over which it refutes (SWIM's k, section 3.1): the link that broke may have been its only one."""
+
     small: int = 32
     """Tables of so few records are sent whole rather than compared."""
 
@@ -51,6 +55,7 @@ class MembershipParameters:
             "0 < rejoin_first <= rejoin_longest": 0 < self.rejoin_first <= self.rejoin_longest,
             "0 < stall": self.stall > 0,
             "0 <= look_around": self.look_around >= 0,
+            "0 <= indirect": self.indirect >= 0,
             "0 <= small": self.small >= 0,
             "0 <= excuse": self.excuse >= 0,
         }

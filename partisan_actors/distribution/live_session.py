@@ -244,6 +244,11 @@ class Session:
         else:
             self._owner.session_unlinked(self, FORGOTTEN)
 
+    def ask(self) -> None:
+        """See whether its route still carries anything; if not, the connection is lost soon."""
+        self.perform(self.machine.ask(self._owner.clock.now()))
+        self.first.flush()
+
     def flush(self) -> None:
         """Write what the first connection has to, as far as it takes it."""
         self.first.flush()

@@ -85,10 +85,13 @@ class PeerEvents(Protocol):
         """
 
     def session_ended(self, session: Session, reason: str) -> None:
-        """It is over: "leave", "newer life", "newer session", "overflow", "idle", what `Peers.down` was told, ..."""
+        """It is over: "leave", "newer life", "idle", "no way", what `down` was told, "overflow", ..."""
 
     def unreachable(self, node: str, reason: str) -> None:
-        """A link that `connect` asked for could not be made in time; or, without a session, `open` came to nothing."""
+        """A link that `connect` asked for could not be made in time; or, without a session, `open` came to nothing.
+
+        Or a session that needs a connection has had none for long, by whatever way; if that lasts, it ends.
+        """
 
     def check_peer(self, hello: Hello) -> str | None:
         """Why a peer that proved itself is refused all the same: "name", "topology", ...; None when it is not."""

@@ -9,6 +9,8 @@ Promised:
   stays without a connection, and costs nothing but its memory, until there is something; after `idle` seconds without
   anything it ends, silently, where no link is wanted;
 - where there is a link, and a route too, the link carries everything;
+- a session that has something to carry, or something hangs on it, and that gets no connection, by whatever way, is told
+  of as `unreachable` after `NO_WAY_AFTER` seconds, and ends after as many more: nothing waits for ever;
 - `open` comes to a session, or to one `unreachable`, within seconds; that of a link which could not be made, and which
   somebody wants, is told after that.
 
@@ -33,15 +35,29 @@ from partisan_actors.distribution.relaying import Relaying
 from partisan_actors.distribution.route_dialler import RouteDialler
 from partisan_actors.distribution.route_dialling import RouteNeeded, RouteNeedless
 
-__all__ = ["IDLE", "Reaching", "ReachingOwner"]
+__all__ = ["IDLE", "NO_WAY_AFTER", "UNREACHABLE", "Reaching", "ReachingOwner"]
 
 _log = structlog.get_logger("partisan_actors")
 
 IDLE = "idle"
 """Why a session ended that nobody needed."""
 
+UNREACHABLE = "no way"
+"""Why a session ended that could not be carried by any way."""
+
 LINK_BREAK = 0.5
 """Seconds that a link which broke is still one to relay over: one that is made anew at once changes no way."""
+
+NO_WAY_AFTER = 15.0
+"""Seconds without a connection after which a session that needs one is told of as unreachable; after as many more, in
+which the cluster has not found the peer down, it ends. Well over what a link's verdict and a suspicion take."""
+
+ASK_AFTER = 30.0
+"""Seconds without a frame after which a session that goes by a route asks whether it still does, if something hangs on
+it. A monitor on each of 1,000 members costs 33 small frames a second so."""
+
+STOPPED = 2.0
+"""A timer so late says that we were stopped, and nobody had the time that it speaks of."""
 
 NO_WAY = "there is no link, and this node knows no routes"
 
@@ -74,6 +90,9 @@ class Reaching:
         # Names that a session was asked for with, and why the link that was wanted could not be made, if so.
         self._opening: dict[str, str | None] = {}
         self._timers = KeyedTimers(owner.clock, self._idle_for_long)  # of sessions without a link, by name
+        self._without = KeyedTimers(owner.clock, self._without_way)  # sessions that need a connection, by name
+        self._without_until: dict[str, tuple[float, bool]] = {}  # when that is due, and whether they were told of
+        self._asking = KeyedTimers(owner.clock, self._ask)  # of sessions that go by a route, by name
         self._relays: dict[str, Session] = {}  # with a link, by name: those that what relays was told of
         self._broken = KeyedTimers(owner.clock, self._link_stays_down)  # of them, those that have lost it, by name
 
@@ -126,6 +145,8 @@ class Reaching:
         """Stop without a word."""
         self._timers.close()
         self._broken.close()
+        self._without.close()
+        self._asking.close()
         for dialler in list(self.diallers.values()):
             dialler.close()
         for route in list(self.routes.values()):
@@ -138,6 +159,7 @@ class Reaching:
     def connected(self, session: Session, link: Link, had_link: bool) -> None:
         """A session has got a first connection; before, it may have had a link for one, which is gone by that."""
         node = session.node
+        self._has_way(node)
         route = self.routes.get(node)
         if route is not None:
             route.connected(link.attempt)
@@ -147,6 +169,7 @@ class Reaching:
             self._link_is_up(session)
             return
         self._link_is_down(node)
+        self._asking.set(node, ASK_AFTER)
         # A route takes the place of a link that has not been heard for a while, which may be dialled anew.
         if had_link:
             self._dialler(node).feed(Lost())
@@ -187,7 +210,9 @@ class Reaching:
         dialler = self.diallers.get(session.node)
         if not self._owner.routes:
             return
-        if session.carries or self._owner.tell(self._events.keeps, session):
+        if self._needs_way(session):
+            if session.node not in self._without_until:
+                self._wait_for_way(session.node, told=False)
             self._need_route(session.node, dialler is not None and dialler.deciding)
         else:
             session.first.doze()
@@ -195,6 +220,8 @@ class Reaching:
     def over(self, session: Session) -> None:
         """It has ended, and that was not told yet."""
         self._timers.cancel(session.node)
+        self._asking.cancel(session.node)
+        self._has_way(session.node)
         self._link_is_down(session.node)
         route = self.routes.get(session.node)
         if route is not None:
@@ -292,6 +319,46 @@ class Reaching:
         if dialler is None:
             dialler = self.diallers[node] = Dialler(self._owner, self, node, self._owner.parameters.dialling)
         return dialler
+
+    # Of sessions without a way
+
+    def _needs_way(self, session: Session) -> bool:
+        return session.carries or bool(self._owner.tell(self._events.keeps, session))
+
+    def _wait_for_way(self, node: str, *, told: bool) -> None:
+        self._without_until[node] = (self._owner.clock.now() + NO_WAY_AFTER, told)
+        self._without.set(node, NO_WAY_AFTER)
+
+    def _has_way(self, node: str) -> None:
+        """Or it has ended, or needs none any more."""
+        if self._without_until.pop(node, None) is not None:
+            self._without.cancel(node)
+
+    def _without_way(self, event: TimerFired) -> None:
+        node = str(event.key)
+        until, told = self._without_until.pop(node)
+        session = self._owner.session(node)
+        if session is None or session.connected or session.machine.closing or not self._needs_way(session):
+            return
+        if self._owner.clock.now() - until > STOPPED:
+            self._wait_for_way(node, told=told)
+        elif told:
+            session.end(UNREACHABLE)
+        else:
+            self._wait_for_way(node, told=True)
+            _log.info("peer_unreachable", node=self._owner.identity.life.node, peer=node, reason=UNREACHABLE)
+            self._owner.tell(self._events.unreachable, node, UNREACHABLE)
+
+    def _ask(self, event: TimerFired) -> None:
+        """See that a route which something hangs on, and over which nothing goes, is there."""
+        node = str(event.key)
+        session = self._owner.session(node)
+        if session is None or not session.connected or session.direct or session.machine.closing:
+            return
+        left = session.last_active + ASK_AFTER - self._owner.clock.now()
+        if left <= 0 and self._owner.tell(self._events.keeps, session):
+            session.ask()
+        self._asking.set(node, left if left > 0 else ASK_AFTER)
 
     def _watch_idle(self, session: Session) -> None:
         self._timers.set(session.node, self._owner.parameters.session.idle)

@@ -230,8 +230,8 @@ class SessionMachine:
         """Begin on a new connection, whose other end has every frame of the default stream up to `received`.
 
         Args:
-            link: its peer is looked after by heartbeats. Over a route nothing is sent to be heard: whether that peer
-                is there is for its neighbours to find out.
+            link: its peer is looked after by heartbeats. Over a route nothing is sent to be heard, but for `ask`:
+                whether that peer is there is for its neighbours to find out.
         """
         if self.phase is Phase.CLOSING:
             # The peer was about to replace its connection when it left. Nothing comes over that one any more, and
@@ -252,6 +252,10 @@ class SessionMachine:
             return [*effects, CancelTimer(_HEARTBEAT)]
         effects.append(self._check_in(self._parameters.heartbeat_interval * random.uniform(0.1, 0.2), now))
         return effects
+
+    def ask(self, now: float) -> Sequence[Effect]:
+        """Send something over a route: if it cannot be carried any more, that is found out."""
+        return (self._send_heartbeat(now),) if self.phase is Phase.CONNECTED else _NOTHING
 
     def disconnected(self) -> Sequence[Effect]:
         """The present connection is gone."""

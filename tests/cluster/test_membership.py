@@ -439,6 +439,48 @@ def test_one_that_cannot_be_dialled_is_not_suspected_for_it():
     assert subject.step(Unreachable("d@h", "timeout")) == []
 
 
+def test_who_hears_of_a_suspicion_looks_whether_the_suspect_is_there():
+    subject = Subject(indirect=3).meet(B, C)
+    subject.get("b@h", view(D))
+    assert of(Probe, subject.get("b@h", news(words=[word(D, "b@h")]))) == [Probe("d@h", D.addresses)]
+    # Once for each suspicion, however many have it.
+    assert of(Probe, subject.get("c@h", news(words=[word(D, "c@h")]))) == []
+
+
+def test_of_many_who_hear_of_it_only_some_look():
+    looked = 0
+    for seed in range(40):
+        subject = Subject(indirect=3).meet(B, C)
+        subject.random.seed(seed)
+        subject.get("b@h", view(D, *(member(f"x{number}@h", bits=100 + number) for number in range(27))))
+        looked += len(of(Probe, subject.get("b@h", news(words=[word(D, "b@h")]))))
+    assert 1 <= looked <= 12  # 3 of 30, on average
+
+
+def test_a_suspect_that_answers_gets_a_link_and_hears_of_it():
+    """The link that broke may have been its only one, and nothing of what others say gets to it."""
+    subject = Subject().meet(B, C)
+    subject.get("b@h", view(D))
+    subject.get("b@h", news(words=[word(D, "b@h")]))
+    assert subject.step(Probed("d@h", 22)) == [Contact("d@h", D.addresses)]
+    assert ("d@h", news(words=[word(D, "b@h")])) in sent(subject.link(D))
+    # What it says to that goes on.
+    subject.fire(("news", ""), 1.0)
+    subject.get("d@h", news(D._replace(version=2)))
+    told = sent(subject.fire(("news", ""), 1.0))
+    assert told == [] or ("b@h", news(D._replace(version=2))) in told
+    assert subject.known("d@h").version == 2
+
+
+def test_who_suspects_and_has_no_link_left_looks_for_somebody_to_tell():
+    subject = Subject(indirect=3).meet(B)
+    subject.get("b@h", view(C, D))
+    effects = subject.step(LinkDown("b@h", 20, "silent"))
+    assert {probe.node for probe in of(Probe, effects)} >= {"c@h", "d@h"}
+    assert Contact("c@h", C.addresses) in subject.step(Probed("c@h", 21))
+    assert ("c@h", news(words=[word(B, "a@h")])) in sent(subject.link(C))
+
+
 def test_one_that_refuted_is_not_suspected_again_while_it_stays_out_of_reach():
     subject = Subject(excuse=300.0).meet(B, C)
     subject.get("b@h", view(D))
@@ -885,11 +927,20 @@ def test_a_round_compares_with_one_neighbour_and_looks_after_one_other():
     assert 7.5 <= effects[2].seconds <= 12.5
 
 
-def test_one_that_cannot_be_dialled_is_not_probed():
-    subject = Subject().meet(B)
-    subject.get("b@h", view(D._replace(dialable=False), E._replace(addresses=())))
-    for _ in range(5):
-        assert of(Probe, subject.fire(ROUND, 10.0)) == []
+@pytest.mark.parametrize("record", [D._replace(dialable=False), D._replace(addresses=())], ids=["asks", "nowhere"])
+def test_one_that_cannot_be_dialled_is_asked_over_others_and_suspected_too(record):
+    """Or it would be a member for ever, if all that it had links to died with it."""
+    subject = Subject().meet(B, C)
+    subject.get("b@h", view(record))
+    assert of(Probe, subject.fire(ROUND, 10.0)) == [Probe("d@h", ())]
+    assert suspicion(D) in timers(subject.step(Probed("d@h", None, "timeout")))
+
+
+def test_one_that_is_down_and_cannot_be_dialled_is_not_tried():
+    subject = Subject().meet(B, C)
+    subject.get("b@h", view(D._replace(dialable=False)))
+    subject.get("b@h", news(D._replace(dialable=False, status=DOWN)))
+    assert of(Probe, subject.fire(REJOIN, 5.0)) == []
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from partisan_actors.cluster.view_events import (
     LinkUp,
     NodeDown,
     NodeUp,
+    Probe,
     Probed,
     Refused,
     SendView,
@@ -461,6 +462,39 @@ def test_a_link_that_this_side_does_not_want_is_asked_about():
     subject = Subject(unwanted_after=10.0)
     assert SetTimer(("unwanted", "b@h"), 10.0) in subject.link(B)
     assert subject.fire(("unwanted", "b@h"), 10.0) == [SendView(("b@h",), ("unwanted",))]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_who_has_lost_all_that_it_wants_joins_anew_by_a_link_that_it_has(first):
+    """Rather than to end it: the member at its other end had found it suspected, and saw that it lives."""
+    subject = Subject(Scripted(answers={**DIALS, overlay.Joined: (overlay.Connect("c@h"),)}))
+    subject.meet(B)
+    subject.get("b@h", view(C))
+    subject.link(C)
+    subject.step(LinkDown("b@h", 20, "silent"))
+    subject.told()
+    effects = subject.fire(("unwanted", "c@h"), 10.0) if first else subject.get("c@h", ("unwanted",))
+    assert [type(event) for event in subject.told()] == [overlay.Joined]
+    assert Connect("c@h", C.addresses) in effects
+    assert of(Disconnect, effects) == []
+
+
+def test_a_member_that_no_way_leads_to_and_that_answers_joins_the_two_parts():
+    subject = Subject().meet(B)
+    subject.get("b@h", view(C))
+    assert of((Probe, SendView), subject.step(Unreachable("c@h", "no way"))) == [Probe("c@h", C.addresses)]
+    assert Connect("c@h", C.addresses) in subject.step(Probed("c@h", C.bits))
+    subject.told()
+    subject.link(C)
+    assert [type(event) for event in subject.told()] == [overlay.LinkUp, overlay.Joined]
+
+
+def test_one_that_does_not_answer_is_suspected():
+    subject = Subject().meet(B)
+    subject.get("b@h", view(C))
+    subject.step(Unreachable("c@h", "no way"))
+    effects = subject.step(Probed("c@h", None, "timeout"))
+    assert ("view", ("suspicion", "c@h")) in [effect.key for effect in of(SetTimer, effects)]
 
 
 def test_one_that_it_wants_is_not():

@@ -460,8 +460,9 @@ def test_a_route_that_is_dead_for_half_a_minute_loses_nothing(line: RoutedWorld)
     relay.session_passes = passes  # type: ignore[method-assign]
     line.clock.until(lambda: len(c.bodies) == 2 and len(a.bodies) == 1, 30.0)
     assert (b"".join(c.bodies), b"".join(a.bodies)) == (b"before;lost at first;", b"this too;")
-    assert [kind for kind, peer, _ in a.log if peer == "c"] == ["started"]
-    assert [kind for kind, peer, _ in c.log if peer == "a"] == ["started"]
+    # The cluster was asked what it thinks of that, and nothing has ended.
+    assert [kind for kind, peer, _ in a.log if peer == "c"] == ["started", "unreachable"]
+    assert [kind for kind, peer, _ in c.log if peer == "a"] == ["started", "unreachable"]
 
 
 def test_what_relays_follows_links_as_they_are_and_not_the_verdicts():
@@ -482,3 +483,54 @@ def test_what_relays_follows_links_as_they_are_and_not_the_verdicts():
     assert relaying.is_linked("c")
     a.session(c).end("for a test")
     assert not relaying.is_linked("c")
+
+
+# Without a way
+
+
+def cut_off(world: RoutedWorld) -> None:
+    """Nothing gets from a to c any more, and both live."""
+    world.kill(world["b"])
+
+
+def test_a_session_that_nothing_carries_is_told_of_and_ends_at_last(line: RoutedWorld):
+    line.open("a", "c")
+    a, c = line["a"], line["c"]
+    a.kept.add("c")
+    cut_off(line)
+    a.session(c).send(b"lost")
+    line.clock.until(lambda: not a.session(c).connected, 20.0)
+    assert a.told("unreachable") == []
+    assert 14.0 <= line.clock.until(lambda: a.told("unreachable") != [], 20.0) <= 16.0
+    assert a.told("unreachable") == ["no way"]
+    assert a.told("ended") == []
+    assert 14.0 <= line.clock.until(lambda: "no way" in a.told("ended"), 20.0) <= 16.0
+    line.clock.run(60.0)
+    assert a.told("unreachable") == ["no way"]
+
+
+def test_one_that_is_carried_again_is_not_told_of(line: RoutedWorld):
+    line.open("a", "c")
+    a, c = line["a"], line["c"]
+    session = a.session(c)
+    cut_off(line)
+    session.send(b"late")
+    line.clock.until(lambda: not session.connected, 20.0)
+    line.clock.run(10.0)
+    line.by_name["d"] = line.node("d")
+    line.link("a", "d")
+    line.link("d", "c")
+    line.clock.until(lambda: c.bodies == [b"late"], 20.0)
+    line.clock.run(60.0)
+    assert (a.told("unreachable"), session.ended) == ([], None)
+
+
+def test_a_quiet_route_that_something_hangs_on_is_looked_after(line: RoutedWorld):
+    """Nothing else would find out that it is gone: who hangs on it would wait for ever."""
+    line.open("a", "c")
+    a, c = line["a"], line["c"]
+    a.kept.add("c")
+    line.clock.run(50.0)
+    assert routed(a, c)
+    cut_off(line)
+    assert line.clock.until(lambda: "no way" in a.told("ended"), 120.0) <= 30.0 + 10.0 + 15.0 + 15.0 + 1.0
