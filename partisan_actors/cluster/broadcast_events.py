@@ -142,8 +142,8 @@ class PlumtreeParameters:
             "4 * retention <= forget_after": 4 * self.retention <= self.forget_after,
         }
         counts = ("ihave_batch", "max_missing", "max_trees", "retention_count", "pull_count", "pull_bytes")
-        counts += ("synchronise_rounds", "max_holes", "max_roots")
-        relations |= {f"1 <= {name}": getattr(self, name) >= 1 for name in counts}
+        others = ("synchronise_rounds", "max_holes", "max_roots")
+        relations |= {f"1 <= {name}": getattr(self, name) >= 1 for name in (*counts, *others)}
         for relation, holds in relations.items():
             if not holds:
                 raise ValueError(f"plumtree parameters: {relation} does not hold")
