@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -127,11 +128,19 @@ def test_what_comes_for_an_unregistered_handler_waits_for_it(nodes):  # noqa: F8
     assert b.run(statistics)["handlers"]["tests.test_broadcast:Notes"]["merged"] == 1
 
 
+def wait_for_age(node):
+    """Until what was just broadcast there is so old that who joins does not get it."""
+    machine = cluster_of(node).broadcasting.machine
+    since = monotonic()
+    wait_until(lambda: monotonic() - since > machine.parameters.newcomer_overlap)
+
+
 def test_a_newcomer_gets_only_what_is_broadcast_after_it_has_joined(nodes):  # noqa: F811
     a, b = cluster(nodes, "a", "b")
     handlers = registered([a, b])
     a.run(broadcast, "before", handlers[0])
     wait_until(lambda: handlers[1].messages == ["before"])
+    wait_for_age(a)
     c = nodes.make("c").start()
     (handler,) = registered([c])
     c.join(a.address)
@@ -411,6 +420,7 @@ def test_after_a_leave_nothing_is_missed_that_is_not_to_be_got(nodes):  # noqa: 
     b.leave()
     wait_until(lambda: a.neighbours() == [])
     a.run(broadcast, "meanwhile", handlers[0])
+    wait_for_age(a)
     b.join(a.address)
     wait_until(lambda: connected(a, b) and synchronised(a, b))
     a.run(broadcast, "after", handlers[0])

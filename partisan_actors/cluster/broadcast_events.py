@@ -100,6 +100,12 @@ class PlumtreeParameters:
     synchronise_timeout: float = 2.0
     """How long a new node looks for a neighbour that can say what was broadcast before it came."""
 
+    synchronise_rounds: int = 10
+    """How often it looks for one that came no later than itself, before it believes another."""
+
+    newcomer_overlap: float = 1.0
+    """What was broadcast so short a time before a node came is for it, too: who sent it may have known it already."""
+
     pull_count: int = 512
     """Messages that are asked for at once, and served at once."""
 
@@ -131,11 +137,13 @@ class PlumtreeParameters:
             "0 < meeting_delay < exchange_interval": 0 < self.meeting_delay < self.exchange_interval,
             "exchange_interval < retention": self.exchange_interval < self.retention,
             "0 < synchronise_timeout": self.synchronise_timeout > 0,
+            "0 <= newcomer_overlap": self.newcomer_overlap >= 0,
             "0 < pull_timeout": self.pull_timeout > 0,
             "4 * retention <= forget_after": 4 * self.retention <= self.forget_after,
         }
         counts = ("ihave_batch", "max_missing", "max_trees", "retention_count", "pull_count", "pull_bytes")
-        relations |= {f"1 <= {name}": getattr(self, name) >= 1 for name in (*counts, "max_holes", "max_roots")}
+        others = ("synchronise_rounds", "max_holes", "max_roots")
+        relations |= {f"1 <= {name}": getattr(self, name) >= 1 for name in (*counts, *others)}
         for relation, holds in relations.items():
             if not holds:
                 raise ValueError(f"plumtree parameters: {relation} does not hold")

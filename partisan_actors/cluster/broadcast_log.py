@@ -29,20 +29,19 @@ class Kept(NamedTuple):
     hop: int  # links that it came over
     own: bool  # it travels on its root's own tree
     parent: str | None  # who sent it; None where that says nothing about a tree
-    sequence: int  # which it was of all that came
+    came: float  # when it came
 
 
 class BroadcastLog:
     """What is kept, in the order in which it came."""
 
-    __slots__ = ("_entries", "_parameters", "_roots", "bytes", "sequence")
+    __slots__ = ("_entries", "_parameters", "_roots", "bytes")
 
     def __init__(self, parameters: PlumtreeParameters) -> None:
         self._parameters = parameters
         self._entries: OrderedDict[tuple[Root, int], Kept] = OrderedDict()
         self._roots: dict[Root, dict[int, None]] = {}
         self.bytes = 0
-        self.sequence = 0  # of the message that came last
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -61,9 +60,8 @@ class BroadcastLog:
         parent: str | None,
     ) -> Kept:
         """Keep a message, which was not kept before."""
-        self.sequence += 1
         until = max(born + self._parameters.retention, now + self._parameters.hold)
-        kept = Kept(root, number, handler, payload, born, until, hop, own, parent, self.sequence)
+        kept = Kept(root, number, handler, payload, born, until, hop, own, parent, now)
         self._entries[root, number] = kept
         numbers = self._roots.get(root)
         if numbers is None:
@@ -85,12 +83,13 @@ class BroadcastLog:
         """The numbers of a root that are kept, sorted."""
         return sorted(self._roots.get(root, ()))
 
-    def since(self, sequence: int) -> Iterator[Kept]:
-        """What came after the one of that sequence number, the newest first."""
+    def born_since(self, time: float) -> Iterator[Kept]:
+        """What was broadcast at that time or later, the newest that came first."""
         for kept in reversed(self._entries.values()):
-            if kept.sequence <= sequence:
-                return
-            yield kept
+            if kept.came < time:
+                return  # nothing comes before it is broadcast
+            if kept.born >= time:
+                yield kept
 
     def expire(self, now: float) -> None:
         """Let go of what is too old, or too much."""

@@ -12,6 +12,7 @@ from partisan_actors.cluster.broadcast_marks import Ranges
 
 __all__ = [
     "Gossip",
+    "read_age",
     "read_announcement",
     "read_gossip",
     "read_ranges",
@@ -71,6 +72,11 @@ def read_announcement(term: object) -> tuple[Root, int, bool, int] | None:
     if root is None or type(own) is not bool or not _between(number, 1, _MAX_NUMBER) or not _between(hop, 1, _MAX_HOP):
         return None
     return root, number, own, hop
+
+
+def read_age(term: object) -> float | None:
+    """How long something has been, in milliseconds, as seconds."""
+    return term / 1000 if _between(term, 0, _MAX_AGE) else None  # type: ignore[operator]
 
 
 def read_ranges(term: object) -> Ranges | None:

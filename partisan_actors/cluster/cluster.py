@@ -258,6 +258,12 @@ class Cluster:
         records = self._driver.service.view.table.records
         return {"joins": records.joins, "leaves": records.leaves, "ups": self._ups, "downs": self._downs}
 
+    def view_refusals(self) -> dict[str, dict[str, int]]:
+        """What others' overlays, and their views, sent that was not taken in, by reason."""
+        service = self._driver.service
+        assert service is not None
+        return {"refused": dict(service.refused), "records_refused": dict(service.view.refused)}
+
     def neighbours(self) -> list[str]:
         """Nodes with a live connection."""
         assert self._driver.service is not None

@@ -91,10 +91,23 @@ class Opening:
         self._runtime = runtime
         self._has_session = has_session
         self._queues: dict[str, _Waiting] = {}
+        self._opened = self._overflowed = 0  # sessions that were wanted; queues that ran over
         self._deciding: str | None = None  # the node whose operations are being done, for good or ill
 
     def __len__(self) -> int:
         return len(self._queues)
+
+    def counted(self) -> dict[str, int]:
+        """What was asked for so far, and what waits now."""
+        queues = self._queues.values()
+        return {
+            "opened": self._opened,
+            "overflowed": self._overflowed,
+            "nodes": len(queues),
+            "operations": sum(len(queue.operations) for queue in queues),
+            "bytes": sum(queue.size for queue in queues),
+            "processes": sum(len(queue.processes) for queue in queues),
+        }
 
     # From who sends
 
@@ -180,6 +193,7 @@ class Opening:
         if queue is not None or self._has_session(node) or node == self._deciding or not self.is_member(node, bits):
             return queue
         queue = self._queues[node] = _Waiting()
+        self._opened += 1
         self.open(node)
         return queue
 
@@ -191,6 +205,7 @@ class Opening:
         queue.operations.append(operation)
         queue.size += size
         if self._is_full(queue, self.parameters.hard_factor):
+            self._overflowed += 1
             _log.warning(
                 "opening_overflowed", node=self._runtime.home.node, peer=node, operations=len(queue.operations)
             )

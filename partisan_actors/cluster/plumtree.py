@@ -167,6 +167,7 @@ class Plumtree:
                 self._neighbour_down(node)
             case MemberUp(node, bits):
                 self._roots.member_up(node, bits)
+                self._repair.member_up(node)
             case MemberDown(node, bits):
                 self._roots.member_down(node, bits, now)
             case NotSent(node, root, number):

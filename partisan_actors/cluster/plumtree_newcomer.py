@@ -1,26 +1,34 @@
 """How a new node learns what was broadcast before it came, so that it gets what is broadcast from then on, and no more.
 
-It asks its neighbours for their marks, and takes what one of them has seen for seen by itself: the first that it got a
-link to, since it has been a member since about then. What came to that one after the link was up is left out: it is
-passed on, and was perhaps broadcast by somebody who knew this node already. A neighbour that is new itself says so, the
-next one is believed in its place, and it tells again when it knows better. Where all are new, as when a cluster begins,
-or the first does not answer, `synchronise_timeout` decides.
+It asks its neighbours for their marks, with how long it has been a member, and takes what one of them has seen for seen
+by itself, but for what that one keeps and was broadcast since then, or `newcomer_overlap` before: the sender may have
+known this node already, though it knew of nobody yet. So it does not matter when the link came up, nor what the
+neighbour was passed before. An age says too little rather than too much, being without the time on the links: at worst
+a node gets something that was sent before it came.
+
+A neighbour that is new itself says so, and tells again when it knows better. The next one is believed in its place;
+where all are new, as when a cluster begins, all of them, when `synchronise_timeout` is over.
+
+A neighbour that came later than who asks says so, too: it took what was broadcast in between for seen, and has not got
+it. It is believed only when there has been no other for `synchronise_rounds` of the timeout; each asks again, over the
+links that there are by then.
 
 Until then the numbers below what comes are no holes: nothing is asked for, given up or compared. Pure.
 
-    ("synchronise",)                          tell me your marks
-    ("marks", synchronised, last, summaries)  these are they, in several frames
+    ("synchronise", age)                             tell me your marks; age in milliseconds
+    ("marks", synchronised, older, last, summaries)  these are they, in several frames
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from partisan_actors.cluster.broadcast_events import Effect, PlumtreeParameters, Root, SendBroadcast
 from partisan_actors.cluster.broadcast_log import BroadcastLog
 from partisan_actors.cluster.broadcast_marks import Ranges, without
 from partisan_actors.cluster.broadcast_roots import Roots
-from partisan_actors.cluster.broadcast_terms import read_summary
+from partisan_actors.cluster.broadcast_terms import read_age, read_summary
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
 
 __all__ = ["SYNCHRONISE", "Newcomer"]
@@ -34,10 +42,11 @@ _PER_FRAME = 500  # summaries
 class _Marks:
     """What a neighbour has told of its own."""
 
-    __slots__ = ("complete", "summaries", "synchronised")
+    __slots__ = ("complete", "older", "summaries", "synchronised")
 
-    def __init__(self, synchronised: bool) -> None:
+    def __init__(self, synchronised: bool, older: bool) -> None:
         self.synchronised = synchronised
+        self.older = older
         self.complete = False
         self.summaries: list[tuple[Root, int, Ranges]] = []
 
@@ -51,25 +60,28 @@ class Newcomer:
         self._parameters = parameters
         self._roots = roots
         self._log = log
-        # By neighbour, in the order in which the links came up: the last that came before.
-        self._since: dict[str, int] = {}
+        self._came: float | None = None  # when this node was no longer alone
+        self._neighbours: dict[str, None] = {}  # in the order in which the links came up
         self._told: dict[str, _Marks] = {}  # by neighbours
-        self._waiting: dict[str, None] = {}  # neighbours that want to know what we do not know yet
+        self._waiting: dict[str, float] = {}  # who wants to know what we do not know yet, and when they came
         self._timing = False
+        self._rounds = 0  # in which no neighbour was as old as this node
 
-    def neighbour_up(self, node: str, effects: list[Effect]) -> None:
-        """A link is up: what comes from now on is passed on over it."""
-        self._since[node] = self._log.sequence
-        if self.synchronised:
-            return
-        effects.append(SendBroadcast((node,), ("synchronise",), False))
-        if not self._timing:
-            self._timing = True
-            effects.append(SetTimer(SYNCHRONISE, self._parameters.synchronise_timeout))
+    def came(self, now: float) -> None:
+        """There is another member, or a neighbour: what is broadcast from now on is for this node."""
+        if self._came is None:
+            self._came = now
+
+    def neighbour_up(self, node: str, now: float, effects: list[Effect]) -> None:
+        """A link is up."""
+        self.came(now)
+        self._neighbours[node] = None
+        if not self.synchronised:
+            self._ask((node,), now, effects)
 
     def neighbour_down(self, node: str, now: float, effects: list[Effect]) -> None:
         """It is down."""
-        self._since.pop(node, None)
+        self._neighbours.pop(node, None)
         self._waiting.pop(node, None)
         if self._told.pop(node, None) is not None or not self.synchronised:
             self._decide(now, effects)
@@ -77,29 +89,35 @@ class Newcomer:
     def left(self, effects: list[Effect]) -> None:
         """This node is to be new again."""
         self.synchronised = False
+        self._came = None
+        self._rounds = 0
         self._told.clear()
         self._stop_timer(effects)
 
-    def asked(self, node: str, effects: list[Effect]) -> None:
-        """`node` wants to know."""
-        if not self.synchronised and node in self._since:
-            self._waiting[node] = None
-        self._tell(node, effects)
+    def asked(self, node: str, message: tuple[Any, ...], now: float, effects: list[Effect]) -> str | None:
+        """`node` wants to know; why that cannot be, if so."""
+        age = read_age(message[1]) if len(message) == 2 else None
+        if age is None:
+            return "synchronise"
+        if not self.synchronised:
+            self._waiting[node] = now - age
+        self._tell(node, now - age, effects)
+        return None
 
     def told(self, node: str, message: tuple[Any, ...], now: float, effects: list[Effect]) -> str | None:
         """`node` says what it knows; why that cannot be, if so."""
         match message:
-            case (_, bool(synchronised), bool(last), tuple(terms)) if len(terms) <= _PER_FRAME:
+            case (_, bool(synchronised), bool(older), bool(last), tuple(terms)) if len(terms) <= _PER_FRAME:
                 summaries = [read_summary(term) for term in terms]
             case _:
                 return "marks"
         if None in summaries:
             return "marks"
-        if self.synchronised or node not in self._since:
+        if self.synchronised or node not in self._neighbours:
             return None
         marks = self._told.get(node)
         if marks is None or marks.complete:
-            marks = self._told[node] = _Marks(synchronised)
+            marks = self._told[node] = _Marks(synchronised, older)
         if len(marks.summaries) < self._parameters.max_roots:
             marks.summaries += [summary for summary in summaries if summary is not None]
         marks.complete = last
@@ -108,20 +126,29 @@ class Newcomer:
 
     def time_is_up(self, now: float, effects: list[Effect]) -> None:
         """Believe what there is."""
+        if not self._timing:
+            return  # it was stopped when this had fired
         self._timing = False
-        told = [self._told[node] for node in self._since if node in self._told]
-        known = [marks for marks in told if marks.synchronised and marks.complete]
-        self._believe(known[:1] or told, now, effects)
+        told = [self._told[node] for node in self._neighbours if node in self._told]
+        older = [marks for marks in told if marks.older]
+        self._rounds += bool(told)
+        if older or self._rounds >= self._parameters.synchronise_rounds:
+            self._believe(older or told, now, effects)
+        elif self._neighbours:
+            self._ask(tuple(self._neighbours), now, effects)
+
+    def _ask(self, nodes: tuple[str, ...], now: float, effects: list[Effect]) -> None:
+        assert self._came is not None  # there are neighbours
+        effects.append(SendBroadcast(nodes, ("synchronise", math.ceil((now - self._came) * 1000)), False))
+        if not self._timing:
+            self._timing = True
+            effects.append(SetTimer(SYNCHRONISE, self._parameters.synchronise_timeout))
 
     def _decide(self, now: float, effects: list[Effect]) -> None:
-        """Believe the neighbour that this node has had longest, if it is not new itself."""
-        if self.synchronised:
-            return
-        for node in self._since:
+        """Believe the first neighbour that has told all and is not new itself."""
+        for node in self._neighbours if not self.synchronised else ():
             marks = self._told.get(node)
-            if marks is None or not marks.complete:
-                return
-            if marks.synchronised:
+            if marks is not None and marks.complete and marks.synchronised and marks.older:
                 self._believe([marks], now, effects)
                 return
 
@@ -136,29 +163,32 @@ class Newcomer:
         self.synchronised = True
         self._stop_timer(effects)
         waiting, self._waiting = self._waiting, {}
-        for node in waiting:
-            self._tell(node, effects)
+        for node, came in waiting.items():
+            self._tell(node, came, effects)
 
     def _stop_timer(self, effects: list[Effect]) -> None:
         if self._timing:
             self._timing = False
             effects.append(CancelTimer(SYNCHRONISE))
 
-    def _tell(self, node: str, effects: list[Effect]) -> None:
-        passed_on: dict[Any, list[int]] = {}
-        # One to which no link is up here yet has been passed on nothing: what comes now is above these marks.
-        for kept in self._log.since(self._since.get(node, self._log.sequence)):
-            passed_on.setdefault(kept.root, []).append(kept.number)
+    def _tell(self, node: str, came: float, effects: list[Effect]) -> None:
+        """Say what this node has seen of what was broadcast before `node` came."""
+        overlap = self._parameters.newcomer_overlap
+        theirs: dict[Root, list[int]] = {}
+        for kept in self._log.born_since(came - overlap):
+            theirs.setdefault(kept.root, []).append(kept.number)
+        # Half of it is left for the question's time on the link, by which `came` is too late.
+        older = self._came is None or self._came - overlap / 2 <= came
         terms: list[tuple[Any, ...]] = []
         for state in self._roots:
             marks = state.marks
             missing = marks.missing
-            if state.root in passed_on:
-                others = [(number, number) for number in sorted(passed_on[state.root])]
+            if state.root in theirs:
+                others = [(number, number) for number in sorted(theirs[state.root])]
                 seen = without(without([(1, marks.high)], missing), others)
                 missing = tuple(without([(1, marks.high)], seen))
             terms.append((*state.root, marks.high, missing))
         frames = [tuple(terms[at : at + _PER_FRAME]) for at in range(0, len(terms), _PER_FRAME)] or [()]
         for frame in frames:
-            message = ("marks", self.synchronised, frame is frames[-1], frame)
+            message = ("marks", self.synchronised, older, frame is frames[-1], frame)
             effects.append(SendBroadcast((node,), message, False))

@@ -65,9 +65,14 @@ class AntiEntropy:
 
     # Neighbours, and time
 
+    def member_up(self, node: str) -> None:
+        """`node` is a member."""
+        if node != self._own.node:
+            self._newcomer.came(self._now)
+
     def neighbour_up(self, node: str) -> None:
         """A link is up."""
-        self._newcomer.neighbour_up(node, self._effects)
+        self._newcomer.neighbour_up(node, self._now, self._effects)
         if self.synchronised and self._own.node < node:
             self._meet(node)  # one of the two is enough
 
@@ -176,8 +181,7 @@ class AntiEntropy:
         return "served"
 
     def _on_synchronise(self, node: str, message: tuple[Any, ...]) -> str | None:
-        self._newcomer.asked(node, self._effects)
-        return None
+        return self._newcomer.asked(node, message, self._now, self._effects)
 
     def _on_marks(self, node: str, message: tuple[Any, ...]) -> str | None:
         before = self.synchronised

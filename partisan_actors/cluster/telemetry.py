@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from partisan_actors.cluster.cluster import Cluster
     from partisan_actors.cluster.remote import RemoteProcesses
     from partisan_actors.distribution.peers import Peers
+    from partisan_actors.distribution.routes import Routes
 
 __all__ = ["snapshot"]
 
@@ -34,15 +35,37 @@ def snapshot(cluster: Cluster) -> dict[str, Any]:
         "undecodable": remote.incoming.undecodable,
         "waiting_for_hooks": remote.incoming.interposition.waiting,
         "acknowledged": _outboxes(remote.acknowledging) | _log(remote.acknowledging),
+        "broadcast": cluster.broadcasting.statistics(),
+        "overlay": cluster.view_refusals(),
+        "routing": _routing(cluster.routes),
+        "conduits": cluster.routes.conduits.counted(),
+        "opening": remote.opening.counted(),
         "causal": {"posted": _outboxes(remote.causality.post), "labels": remote.causality.labels()},
     }
 
 
 def _counters(peers: Peers) -> dict[str, Any]:
-    # Not `asdict`, which makes of a Counter one that counts its pairs.
-    told = {field.name: _plain(getattr(peers.counters, field.name)) for field in fields(peers.counters)}
+    told = _fields(peers.counters)
     told["superseded"] += sum(session.machine.streams.superseded for session in peers.sessions())
     return told | {"turned_away": peers.turned_away}
+
+
+def _routing(routes: Routes) -> dict[str, Any]:
+    relaying = routes.relaying
+    machine = relaying.machine
+    return {
+        **_fields(machine.counters),
+        "relayed_bytes": relaying.relayed_bytes,
+        "not_taken": relaying.dropped_frames,
+        "not_taken_bytes": relaying.dropped_bytes,
+        "routes": machine.routes,
+        "waiting_bytes": machine.waiting_bytes + relaying.waiting,
+    }
+
+
+def _fields(counters: Any) -> dict[str, Any]:
+    # Not `asdict`, which makes of a Counter one that counts its pairs.
+    return {field.name: _plain(getattr(counters, field.name)) for field in fields(counters)}
 
 
 def _plain(value: Any) -> Any:

@@ -300,7 +300,8 @@ class Conduits:
         self._node = node
         self.parameters = parameters if parameters is not None else ConduitParameters()
         self.accepted: Callable[[Connection], Receiver | None] | None = None  # who takes those that others open
-        self.bad = 0  # bodies that are no segments
+        self.bad = 0  # bodies and segments that no peer sends
+        self.dialled = self.taken = self.refused = self.repeated = 0  # conduits; segments sent again
         self._send = send
         self._doubt = doubt
         self._conduits: dict[tuple[str, int], ConduitConnection] = {}
@@ -309,6 +310,18 @@ class Conduits:
 
     def __len__(self) -> int:
         return len(self._conduits)
+
+    def counted(self) -> dict[str, int]:
+        """What they have come to so far, and how many there are."""
+        open_ones = [connection.machine for connection in self._conduits.values()]
+        return {
+            "open": len(open_ones),
+            "dialled": self.dialled,
+            "taken": self.taken,
+            "refused": self.refused,
+            "repeated": self.repeated + sum(machine.repeated for machine in open_ones),
+            "bad": self.bad + sum(machine.bad for machine in open_ones),
+        }
 
     # For its users
 
@@ -324,6 +337,7 @@ class Conduits:
         node = address.removeprefix(ROUTE)
         # The last bit says which of the two opens it, so that two that open at once never draw the same number.
         number = self.clock.random.getrandbits(63) << 1 | (self._node < node)
+        self.dialled += 1
         connection = self._made(node, Conduit(number, True, self.parameters))
         connection.dial, dial.connection = dial, connection
         # In a step of its own: what it sends may have an effect, and that may call back.
@@ -385,6 +399,8 @@ class Conduits:
         key = connection.node, connection.machine.number
         if self._conduits.pop(key, None) is None:
             return
+        self.repeated += connection.machine.repeated
+        self.bad += connection.machine.bad
         count = self._counts.get(connection.node, 0) - 1
         if count > 0:
             self._counts[connection.node] = count
@@ -399,8 +415,10 @@ class Conduits:
         if key in self._gone:
             return
         if self.accepted is None or self._counts.get(node, 0) >= MOST_FROM_ONE:
+            self.refused += 1
             self.transmit(node, (encode_control(RESET, number),))
             return
+        self.taken += 1
         connection = self._made(node, Conduit(number, False, self.parameters))
         try:
             receiver = self.accepted(connection)

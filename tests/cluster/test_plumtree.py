@@ -11,6 +11,7 @@ from partisan_actors.cluster.broadcast_events import (
     BroadcastReceived,
     Deliver,
     Fetched,
+    Left,
     MemberDown,
     MemberUp,
     NeighbourDown,
@@ -39,7 +40,7 @@ class Node:
         for neighbour in neighbours:
             self.step(NeighbourUp(neighbour))
         if neighbours:
-            self.receive(neighbours[0], ("marks", True, True, ()))
+            self.receive(neighbours[0], ("marks", True, True, True, ()))
 
     def step(self, event):
         return self.machine.step(event, self.now, self.random)
@@ -397,30 +398,77 @@ def test_nothing_is_announced_to_a_neighbour_that_has_gone():
     assert sent(node.fire("ihave")) == []
 
 
-def test_a_newcomer_is_told_what_was_seen_but_for_what_is_passed_on_to_it():
-    node = Node("a")
+def test_a_newcomer_is_told_what_was_seen_but_for_what_was_broadcast_since_it_came():
+    node = Node("a")  # at 100
     node.gossip("a", 1)
+    node.now = 103.0
     node.gossip("a", 3)
-    node.step(NeighbourUp("new"))
+    node.receive("a", ("gossip", *R, 5, 1, False, 2500, "h", b"p"))  # it was under way since 100.5
+    node.now = 104.0
     node.gossip("a", 4)
-    assert sent(node.receive("new", ("synchronise",))) == [
-        (("new",), ("marks", True, True, (("r", 7, 4, ((2, 2), (4, 4))),)))
-    ]
-    assert sent(node.receive("other", ("synchronise",))) == [
-        (("other",), ("marks", True, True, (("r", 7, 4, ((2, 2),)),)))
-    ]
+    for age, missing in ((0, ((2, 4),)), (2400, ((2, 4),)), (2600, ((2, 5),)), (3000, ((1, 5),))):
+        told = sent(node.receive("new", ("synchronise", age)))
+        assert [message[4] for _, message in told] == [(("r", 7, 5, missing),)], age
     new = Node()
     new.step(NeighbourUp("me"))
-    new.receive("me", ("marks", True, True, (("r", 7, 4, ((2, 2), (4, 4))),)))
+    new.receive("me", ("marks", True, True, True, (("r", 7, 4, ((2, 2), (4, 4))),)))
     assert [new.machine.seen(R, number) for number in (1, 2, 3, 4)] == [True, False, True, False]
+
+
+def test_a_node_says_how_long_it_has_been_a_member_and_not_how_long_a_link_is_up():
+    new = Node()
+    new.step(MemberUp("me", 1))  # itself
+    new.now += 50.0
+    new.step(MemberUp("a", 1))
+    new.now += 3.0
+    assert sent(new.step(NeighbourUp("b"))) == [(("b",), ("synchronise", 3000))]
+    new.step(Left())
+    new.step(NeighbourDown("b"))
+    new.now += 4.0
+    assert sent(new.step(NeighbourUp("b"))) == [(("b",), ("synchronise", 0))]
+
+
+def test_one_that_came_later_says_so():
+    node = Node("a")  # since 100.0, and synchronised
+    node.now = 110.0
+    told = [sent(node.receive("b", ("synchronise", age)))[0][1][:3] for age in (0, 10_000, 10_499, 10_501)]
+    assert told == [("marks", True, True)] * 3 + [("marks", True, False)]
+
+
+def test_one_that_came_later_is_believed_when_there_has_been_no_other_for_long():
+    for other in (False, True):
+        new = new_node("later", "other")
+        new.receive("later", ("marks", True, False, True, (("r", 7, 9, ()),)))
+        for turn in range(1, 10):
+            assert sent(new.fire("synchronise", after=2.0)) == [(("later", "other"), ("synchronise", 2000 * turn))]
+            assert not new.machine.synchronised
+        if other:
+            new.receive("other", marks(5, synchronised=False))
+        new.fire("synchronise", after=2.0)
+        assert new.machine.synchronised and new.machine.seen(R, 9) is not other
+        assert new.machine.seen(R, 5)
+
+
+def test_nobody_is_believed_who_has_said_nothing():
+    new = new_node("a", "b")
+    new.now += 2.0
+    effects = new.fire("synchronise")
+    assert sent(effects) == [(("a", "b"), ("synchronise", 2000))] and not new.machine.synchronised
+    assert SetTimer(("synchronise", ""), 2.0) in effects
+    new.step(NeighbourDown("a"))
+    new.step(NeighbourDown("b"))
+    assert new.fire("synchronise") == [] and not new.machine.synchronised
+    assert new.step(NeighbourUp("c"))[0] == SendBroadcast(("c",), ("synchronise", 2000), False)
+    new.receive("c", marks(5))
+    assert new.machine.synchronised
 
 
 def test_marks_of_many_roots_come_in_several_frames_and_count_when_all_are_there():
     node = Node("a")
     for bits in range(1200):
         node.gossip("a", root=Root("r", bits))
-    frames = [message for _, message in sent(node.receive("new", ("synchronise",)))]
-    assert [len(frame[3]) for frame in frames] == [500, 500, 200]
+    frames = [message for _, message in sent(node.receive("new", ("synchronise", 0)))]
+    assert [len(frame[4]) for frame in frames] == [500, 500, 200]
     new = Node()
     new.step(NeighbourUp("me"))
     for frame in frames:
@@ -437,31 +485,29 @@ def new_node(*neighbours):
 
 
 def marks(high, synchronised=True):
-    return ("marks", synchronised, True, (("r", 7, high, ()),))
+    return ("marks", synchronised, True, True, (("r", 7, high, ()),))
 
 
-def test_the_neighbour_of_longest_standing_is_believed():
-    new = new_node("first", "second")
-    new.receive("second", marks(5))  # it had 5 before this node was its neighbour; the first one passes it on
-    assert not new.machine.synchronised
-    new.receive("first", marks(4))
-    assert new.machine.synchronised and delivered(new.gossip("first", 5)) == [(R, 5)]
-
-
-def test_the_next_one_is_believed_when_the_first_is_new_itself_or_gone_or_silent():
+def test_the_first_that_knows_is_believed():
     new = new_node("first", "second")
     new.receive("second", marks(5))
+    assert new.machine.synchronised and delivered(new.gossip("first", 6)) == [(R, 6)]
+    new.receive("first", marks(9))
+    assert not new.machine.seen(R, 9)
+
+
+def test_the_next_one_is_believed_when_the_first_is_new_itself_or_gone():
+    new = new_node("first", "second")
     new.receive("first", marks(9, synchronised=False))
+    assert not new.machine.synchronised
+    new.receive("second", marks(5))
     assert new.machine.synchronised and [new.machine.seen(R, number) for number in (5, 9)] == [True, False]
     new = new_node("first", "second")
-    new.receive("second", marks(5))
+    new.receive("first", ("marks", True, True, False, (("r", 7, 9, ()),)))
     new.step(NeighbourDown("first"))
-    assert new.machine.synchronised and new.machine.seen(R, 5)
-    new = new_node("first", "second", "third")
-    new.receive("second", marks(7, synchronised=False))
-    new.receive("third", marks(5))
-    new.fire("synchronise")
-    assert new.machine.synchronised and [new.machine.seen(R, number) for number in (5, 7)] == [True, False]
+    assert not new.machine.synchronised
+    new.receive("second", marks(5))
+    assert new.machine.synchronised and [new.machine.seen(R, number) for number in (5, 9)] == [True, False]
 
 
 def test_one_that_knows_better_tells_again():
@@ -474,13 +520,13 @@ def test_one_that_knows_better_tells_again():
 def test_a_neighbour_that_is_new_itself_is_believed_only_when_time_is_up():
     new = Node()
     assert new.step(NeighbourUp("a"))[:2] == [
-        SendBroadcast(("a",), ("synchronise",), False),
+        SendBroadcast(("a",), ("synchronise", 0), False),
         SetTimer(("synchronise", ""), 2.0),
     ]
-    new.receive("a", ("marks", False, True, (("r", 7, 2, ()),)))
+    new.receive("a", ("marks", False, True, True, (("r", 7, 2, ()),)))
     assert not new.machine.synchronised
     assert sent(new.receive("a", ("digest", 5))) == []
-    assert sent(new.receive("a", ("synchronise",))) == [(("a",), ("marks", False, True, ()))]
+    assert sent(new.receive("a", ("synchronise", 0))) == [(("a",), ("marks", False, True, True, ()))]
     assert sent(new.fire("synchronise"))[0][1][:2] == ("marks", True)  # who has asked is told again
     assert new.machine.synchronised and new.machine.seen(R, 2)
 
@@ -587,8 +633,11 @@ MALFORMED = [
     ("pull", ((),)),
     ("pull", (("r", 7, ((0, 1),)),)),
     ("served", 1, b""),
-    ("marks", True, True, (("r", 7, 1),)),
-    ("marks", True, True, ((),) * 501),
+    ("synchronise",),
+    ("synchronise", -1),
+    ("synchronise", True),
+    ("marks", True, True, True, (("r", 7, 1),)),
+    ("marks", True, True, True, ((),) * 501),
 ]
 
 

@@ -363,3 +363,51 @@ def test_whoever_was_a_member_and_lives_gets_it_exactly_once(seed, steps):
             # One whose origin crashed before it had told anybody is lost, and nobody has it.
             assert members & set(living) <= has
     assert world.twice() == [] and not any(world.gaps.values())
+
+
+MOMENTS = st.sampled_from([0.0, 0.002, 0.005, 0.011, 0.019, 0.03, 0.1, 0.3, 1.0, 2.5])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.integers(0, 1 << 30),
+    st.integers(1, 6),
+    st.lists(st.tuples(st.sampled_from(["send", "join", "move", "young", "lone"]), MOMENTS), max_size=30),
+)
+def test_d27_a_newcomer_gets_what_is_broadcast_since_it_came_whoever_it_asks(seed, count, steps):
+    """Joins, and newcomers that lose the links they asked over for others, at every moment of a broadcast.
+
+    For 8 s at most, as one whose only neighbours for 20 s have come later believes them in the end.
+    """
+    random = Random(seed)
+    world = World(seed, jitter=0.01, parameters=QUICK)
+    start = names(count)
+    world.add(*start)
+    world.connect(itertools.pairwise(start))  # as new as those who follow
+    old = start
+    came: list[str] = []
+    keys: list[tuple[tuple[Root, int], set[str]]] = []
+    for what, seconds in steps:
+        if world.now + seconds > 8.0:
+            break
+        match what:
+            case "send":
+                keys.append((world.broadcast(random.choice(sorted(world.nodes))), set(world.nodes)))
+            case "join":
+                world.add(f"x{len(came):02d}")
+                world.link(f"x{len(came):02d}", random.choice(old))
+                came.append(f"x{len(came):02d}")
+            case "move" | "young" if came:
+                name = random.choice(came)
+                for other in world.neighbours(name):
+                    world.unlink(name, other)
+                others = sorted(set(world.nodes if what == "move" else came[-4:]) - {name})
+                world.connect((name, other) for other in random.sample(others, min(2, len(others))))
+            case "lone" if came:
+                for other in world.neighbours(name := random.choice(came)):
+                    world.unlink(name, other)
+        world.run(seconds)
+    world.connect(itertools.pairwise(sorted(world.nodes)))
+    world.run(40.0)
+    assert [(key, members - world.who_has(*key)) for key, members in keys if members - world.who_has(*key)] == []
+    assert world.twice() == [] and not any(world.gaps.values())

@@ -47,8 +47,8 @@ def test_every_node_gets_it_once_while_others_join_and_their_neighbours_change()
         simulation.grow(5)
         keys.append((say(simulation, f"n{index}@sim", 0.5), 60 + 5 * index))
     simulation.run(20.0)
-    # Those that came with it may have it, too.
-    assert all(members <= tally.delivered[key] <= members + 5 for key, members in keys)
+    # Those that came within a second may have it, too.
+    assert all(members <= tally.delivered[key] <= members + 15 for key, members in keys)
     assert tally.twice == [] and tally.gaps == []
 
 

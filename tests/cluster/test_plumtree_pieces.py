@@ -99,12 +99,12 @@ def log_with(parameters, *entries):
     return log
 
 
-def test_the_log_knows_what_came_after():
-    log = log_with(PlumtreeParameters(), (1, 0.0, 0.0), (3, 0.0, 1.0))
-    mark = log.sequence
-    log.add(Root("q", 1), 1, "h", b"p", born=0.0, now=2.0, hop=1, own=False, parent=None)
-    log.add(Root("r", 1), 2, "h", b"p", born=0.0, now=2.0, hop=1, own=False, parent=None)
-    assert [(kept.root.node, kept.number) for kept in log.since(mark)] == [("r", 2), ("q", 1)]
+def test_the_log_knows_what_was_broadcast_since_a_time():
+    log = log_with(PlumtreeParameters(), (1, 0.0, 0.0), (3, 2.0, 2.0))
+    log.add(Root("q", 1), 1, "h", b"p", born=0.5, now=3.0, hop=1, own=False, parent=None)
+    log.add(Root("r", 1), 2, "h", b"p", born=1.0, now=3.0, hop=1, own=False, parent=None)
+    since = [[(kept.root.node, kept.number) for kept in log.born_since(time)] for time in (3.5, 2.5, 1.0, 0.0)]
+    assert since == [[], [], [("r", 2), ("r", 3)], [("r", 2), ("q", 1), ("r", 3), ("r", 1)]]
     assert log.numbers(Root("r", 1)) == [1, 2, 3] and log.numbers(Root("x", 1)) == []
 
 

@@ -15,12 +15,16 @@ from structlog.testing import capture_logs
 
 from partisan_actors import CausalLabel, Channel, Node, Remote, monitor, receive, send, sleep
 from partisan_actors.behaviours import call, send_request
+from partisan_actors.broadcast import BroadcastHandler, broadcast, register_handler
 from partisan_actors.distribution.log_file import DiskLogError
+from partisan_actors.topologies import Static
 from partisan_actors.transport import listeners
 from partisan_actors.transport.sockets import accept_descriptor
+from partisan_actors.wire import signals
+from partisan_actors.wire.signals import encode_signal
 from tests.conditions import wait_until
 from tests.integration.workers import Echo
-from tests.nodes import Nodes, cluster_of, cut
+from tests.nodes import Nodes, cluster_of, cut, session_between
 
 CHANNELS = (Channel("bulk", parallelism=2), Channel("latest", monotonic=True))
 
@@ -84,6 +88,77 @@ def counters_of(told: Any, path: str = "") -> dict[str, int]:
     if isinstance(told, int):
         return {path: told}
     return {name: number for key, value in told.items() for name, number in counters_of(value, f"{path}.{key}").items()}
+
+
+class News(BroadcastHandler):
+    def handle(self, message: Any) -> None:
+        pass
+
+
+def test_what_goes_over_an_overlay_is_counted(nodes: Nodes):
+    here, between, there = [nodes.start(topology=Static()) for _ in range(3)]
+    assert between.address is not None
+    here.join(between.address)
+    there.join(between.address)
+    wait_until(lambda: all(len(node.members()) == 3 for node in (here, between, there)))
+    with here.attached():
+        echo = there.run(Echo.start, name="echo")
+        there.run(register_handler, News)
+        assert call(echo, ("echo", 1), 20.0) == 1
+        broadcast("news", News)
+        wait_until(lambda: there.telemetry()["broadcast"]["delivered"] == 1)
+        told = {node: node.telemetry() for node in (here, between, there)}
+        json.dumps(told[here])
+        assert told[here]["routing"]["sent"] > 0 and told[here]["routing"]["dropped"] == {}
+        assert told[between]["routing"]["relayed"] > 0 and told[between]["routing"]["relayed_bytes"] > 0
+        assert told[there]["routing"]["arrived"] > 0 and told[there]["routing"]["routes"] > 0
+        assert told[here]["conduits"]["dialled"] + told[there]["conduits"]["dialled"] >= 1
+        assert told[here]["conduits"]["taken"] + told[there]["conduits"]["taken"] >= 1
+        assert told[between]["conduits"] == dict.fromkeys(("open", "dialled", "taken", "refused", "repeated", "bad"), 0)
+        assert told[here]["opening"]["opened"] + told[there]["opening"]["opened"] >= 1
+        assert told[here]["opening"]["operations"] == told[here]["opening"]["overflowed"] == 0
+        assert told[here]["broadcast"]["handlers"].keys() == {f"{News.__module__}:News"}
+
+        assert told[between]["overlay"] == {"refused": {}, "records_refused": {}}
+        for kind in (signals.OVERLAY, signals.MEMBERSHIP):
+            payload = cluster_of(here).codec.encode("no")
+            session_between(here, between).system.send(encode_signal(kind, payload=payload))
+        wait_until(lambda: between.telemetry()["overlay"]["refused"] == {"malformed": 1})
+        wait_until(lambda: sum(between.telemetry()["overlay"]["records_refused"].values()) == 1)
+
+
+def test_what_waits_for_a_session_is_told(nodes: Nodes):
+    here = nodes.start("here")
+    opening = cluster_of(here).remote.opening
+    opening.is_member = lambda node, bits: True
+    asked: list[str] = []
+    opening.open = asked.append
+    with here.attached():
+        send(Remote("nobody", "nowhere@127.0.0.1"), bytes(1000))
+        told = here.telemetry()["opening"]
+        assert (asked, told["opened"], told["nodes"], told["operations"]) == (["nowhere@127.0.0.1"], 1, 1, 1)
+        assert told["bytes"] > 1000 and told["processes"] == 0
+        opening.decided("nowhere@127.0.0.1")
+        told = here.telemetry()["opening"]
+        assert told == {**dict.fromkeys(told, 0), "opened": 1}
+
+
+def test_no_counter_of_conduits_falls_when_one_ends(nodes: Nodes):
+    here, between, there = [nodes.start(topology=Static()) for _ in range(3)]
+    assert between.address is not None
+    here.join(between.address)
+    there.join(between.address)
+    wait_until(lambda: all(len(node.members()) == 3 for node in (here, between, there)))
+    with here.attached():
+        assert call(there.run(Echo.start), ("echo", 1), 20.0) == 1
+    conduits = cluster_of(here).routes.conduits
+    (connection,) = conduits._conduits.values()
+    connection.machine.repeated += 2
+    connection.machine.bad += 1
+    there.stop(timeout=0.5)
+    wait_until(lambda: here.telemetry()["conduits"]["open"] == 0)
+    told = here.telemetry()["conduits"]
+    assert told["repeated"] >= 2 and told["bad"] == 1
 
 
 NOW = {"members", "outboxes", "remembered", "open", "open_bytes", "links", "monitors", "requests", "full_mailboxes"}
