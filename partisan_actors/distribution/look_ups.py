@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 from random import Random
 from typing import NamedTuple
 
 from partisan_actors.distribution.machine import SetTimer
 from partisan_actors.distribution.routing_parameters import RoutingParameters
-from partisan_actors.wire.relays import Buffer, Relay
+from partisan_actors.wire.relays import DOUBTED, Buffer, Relay
+
+DOUBT_AFTER = 4
+"""Round trips without a word."""
 
 __all__ = ["LookUp", "LookUps", "Renown", "Waiting"]
 
@@ -31,7 +35,21 @@ class Waiting(NamedTuple):
 class LookUp:
     """That for one destination."""
 
-    __slots__ = ("asked_at", "destination", "doubt", "not_before", "number", "pause", "repair", "ring", "size", "waiting")
+    __slots__ = (
+        "asked_at",
+        "destination",
+        "doubt",
+        "doubt_pause",
+        "found_at",
+        "not_before",
+        "number",
+        "pause",
+        "repair",
+        "ring",
+        "size",
+        "took",
+        "waiting",
+    )
 
     def __init__(self, destination: str) -> None:
         self.destination = destination
@@ -42,7 +60,10 @@ class LookUp:
         self.asked_at = 0.0  # when that went
         self.not_before = 0.0  # when the next look-up may begin
         self.pause = 0.0  # that was kept last
-        self.doubt = False  # no word but the destination's own will do
+        self.doubt = False  # what is known by the same number will not do
+        self.doubt_pause = 0.0  # between two doubts
+        self.found_at = -inf  # when something was last found, or begun to be doubted
+        self.took = 0.0  # how long the last answer took
         self.repair = False  # nothing of this node waits for it, only what it relays
 
     @property
@@ -120,6 +141,12 @@ class LookUps:
         self.floods[look_up.destination] = None
         return True
 
+    def demand(self, look_up: LookUp, known: int, bound: int) -> tuple[int, int]:
+        """What to demand of a way, by number and cost, where so much is known."""
+        if not look_up.doubt or look_up.repair:
+            return known, bound
+        return (DOUBTED if look_up.doubt_pause > self._parameters.first_pause else max(known, 1)), 0
+
     def over(self, look_up: LookUp, now: float, random: Random, *, found: bool) -> None:
         """It has come to its end, well or not: begin the pause, which does not grow where there was an answer."""
         parameters = self._parameters
@@ -127,9 +154,33 @@ class LookUps:
         look_up.ring = -1
         calm = now - look_up.not_before > parameters.calm
         again = look_up.pause and not calm and not found
-        look_up.doubt = not found  # what others answered, and was not taken on its way, is not asked for twice
+        # What others answered, and was not taken on its way, is not asked for twice.
+        look_up.doubt = not found and not look_up.repair
+        if found:
+            look_up.found_at = now
         look_up.pause = min(look_up.pause * 2, parameters.longest_pause) if again else parameters.first_pause
         look_up.not_before = now + look_up.pause * random.uniform(0.75, 1.25)
+
+    def doubts(self, look_up: LookUp, now: float, seconds: float, round_trip: float) -> bool:
+        """Whether a way is to be doubted of which nothing was heard for so long; if so the pause to the next begins.
+
+        Args:
+            round_trip: seconds, as far as is known.
+        """
+        parameters = self._parameters
+        since = now - look_up.found_at
+        # An overlay that is slow, as all its nodes are busy, does not become faster by look-ups.
+        if (
+            now < look_up.not_before
+            or min(seconds, since) < DOUBT_AFTER * max(round_trip, look_up.took)
+            or since < look_up.doubt_pause
+        ):
+            return False
+        again = since < parameters.calm and look_up.doubt_pause
+        longer = look_up.doubt_pause * 2 if again else parameters.first_pause
+        look_up.doubt, look_up.doubt_pause = True, min(longer, parameters.longest_pause)
+        look_up.found_at = now
+        return True
 
     def forget(self, destination: str) -> LookUp | None:
         """Know nothing of it any more; what that was."""
