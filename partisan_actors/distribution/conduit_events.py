@@ -18,7 +18,7 @@ class Transmit(NamedTuple):
 
 
 class Doubt(NamedTuple):
-    """For so many seconds nothing was heard of what was sent: the way there may lead nowhere. What follows goes again."""
+    """For so many seconds nothing was heard of what was sent: the way may lead nowhere. What follows goes again."""
 
     seconds: float
 

@@ -29,7 +29,6 @@ Its events and effects are in `routing_events`, its parameters in `routing_param
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf
 from random import Random
 from typing import Any
 
@@ -289,8 +288,12 @@ class Routing:
             self._settle(event.node)
 
     def _doubted(self, event: Doubted) -> None:
-        if self._way(event.node) is not None:
-            self._look_up_anew(event.node, event.seconds, void=True)
+        destination, seconds = event
+        look_up, route = self._look_ups.get(destination) or LookUp(destination), self._table.get(destination)
+        if route is None or self._way(destination) is None:
+            return  # what is sent waits
+        if self._look_ups.silent(look_up, self._now, seconds, 2 * route.hops * self._hop_time):
+            self._look_up_anew(destination, void=True)
 
     def _way(self, destination: str) -> Neighbour | None:
         return self._neighbours.get(destination) or self._table.way(destination)
@@ -304,12 +307,12 @@ class Routing:
 
     # Look-ups of this node
 
-    def _look_up_anew(self, destination: str, seconds: float, *, void: bool) -> None:
+    def _look_up_anew(self, destination: str, *, void: bool) -> None:
         """Its way seems to lead nowhere: ask the destination itself, and with `void` let what is sent wait for that."""
         look_up, route = self._look_ups.of(destination), self._table.get(destination)
         if look_up is None or route is None or look_up.asking or destination in self._neighbours:
             return
-        if self._look_ups.doubts(look_up, self._now, seconds, 2 * route.hops * self._hop_time):
+        if self._look_ups.may_doubt(look_up, self._now):
             self._table.doubt(destination, void=void)
             look_up.repair = False
             look_up.ring = sum(reach < route.hops for reach in self.parameters.rings) - 1  # it is not closer
@@ -483,7 +486,7 @@ class Routing:
             return
         if way is not None and not taken:
             # What went by another neighbour, if not before that one was taken, got lost farther on.
-            self._look_up_anew(destination, inf, void=False)
+            self._look_up_anew(destination, void=False)
         if way is not None:
             return
         look_up = self._look_ups.of(destination)
