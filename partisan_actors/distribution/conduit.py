@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from partisan_actors.distribution.conduit_events import Deliver, Doubt, Effect, Ended, Opened, Transmit, Writable
 from partisan_actors.distribution.conduit_pace import PASSED_BY, ConduitParameters, Pace
 from partisan_actors.distribution.conduit_reading import Reading
 from partisan_actors.distribution.conduit_wire import (
@@ -60,39 +60,6 @@ ACKNOWLEDGE = "acknowledge"
 
 # Seconds: a timer that runs for so much longer than it is to is set anew.
 _TOO_LATE = 0.02
-
-
-class Transmit(NamedTuple):
-    """Send a frame with these buffers, together its body, to the other end."""
-
-    buffers: Sequence[Buffer]
-
-
-class Doubt(NamedTuple):
-    """Nothing was heard for so long that the way there, or the one back, is in doubt: what is sent now goes again."""
-
-
-class Deliver(NamedTuple):
-    """Hand these bytes up: the next ones."""
-
-    data: Buffer
-
-
-class Opened(NamedTuple):
-    """The other end is there."""
-
-
-class Writable(NamedTuple):
-    """`unsent` fell to 0 after having been above it."""
-
-
-class Ended(NamedTuple):
-    """It is over: "eof" (the other end closed it), "reset", "closed" (all that was written was taken), "timeout"."""
-
-    reason: str
-
-
-Effect = Transmit | Doubt | Deliver | Opened | Writable | Ended | SetTimer | CancelTimer
 
 
 class _Flying:
@@ -239,7 +206,9 @@ class Conduit:
             if self._opener:
                 self.bad += 1
                 return ()
-            return (Transmit((encode_control(OPENED, self.number),)),)
+            # Again: the first answer was lost, if nothing else has come since.
+            lost = () if self._reading.position else (Doubt(now - self._progress),)
+            return (*lost, Transmit((encode_control(OPENED, self.number),)))
         if segment.ack > self._written + self._last or segment.echo > self._order:
             self.bad += 1
             return ()
@@ -466,7 +435,7 @@ class Conduit:
             return effects
         self.pace.repeats += 1
         self._expect_until(now + self.pace.time_to_repeat(), now, effects)
-        effects.append(Doubt())
+        effects.append(Doubt(now - self._progress))
         if not self.opened:
             effects.append(Transmit((encode_control(OPEN, self.number),)))
             return effects

@@ -156,7 +156,7 @@ class ConduitConnection:
             elif kind is CancelTimer:
                 self._timers.cancel(effect.key)
             elif kind is Doubt:
-                self._owner.doubt(self.node)
+                self._owner.doubt(self.node, effect.seconds)
             elif kind is Writable:
                 self._call("writable")
             elif kind is Opened:
@@ -286,7 +286,7 @@ class Conduits:
         send: Callable[[str, Sequence[Buffer]], object],
         parameters: ConduitParameters | None = None,
         *,
-        doubt: Callable[[str], object] | None = None,
+        doubt: Callable[[str, float], object] | None = None,
     ) -> None:
         """Begin with none.
 
@@ -294,7 +294,7 @@ class Conduits:
             node: this node's name.
             send: relays the body of a frame, given as buffers, to a node. It may get lost, come twice, or late; it must
                 not call back from within.
-            doubt: is told of a node from which nothing is heard though it was sent something: before that goes again.
+            doubt: is told of a node of which nothing was heard for so many seconds, before what was sent goes again.
         """
         self.clock = clock
         self._node = node
@@ -389,10 +389,10 @@ class Conduits:
         """Relay a segment."""
         self._send(node, buffers)
 
-    def doubt(self, node: str) -> None:
-        """What was sent to it seems to have been lost on its way."""
+    def doubt(self, node: str, seconds: float) -> None:
+        """For so long nothing was heard of what was sent to it."""
         if self._doubt is not None:
-            self._doubt(node)
+            self._doubt(node, seconds)
 
     def ended(self, connection: ConduitConnection) -> None:
         """One is over."""

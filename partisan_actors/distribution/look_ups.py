@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 from random import Random
 from typing import NamedTuple
 
 from partisan_actors.distribution.machine import SetTimer
 from partisan_actors.distribution.routing_parameters import RoutingParameters
-from partisan_actors.wire.relays import Buffer, Relay
+from partisan_actors.wire.relays import DOUBTED, Buffer, Relay
 
 __all__ = ["LookUp", "LookUps", "Renown", "Waiting"]
+
+# Seconds without a word, and round trips. What is only late is not to be looked up: where all nodes are busy, look-ups
+# for what they have not come to yet made it worse for good (100 nodes in one process, on half a core, after 1 s).
+DOUBT_AFTER = 3.0
+ROUND_TRIPS = 4
 
 
 class Waiting(NamedTuple):
@@ -35,12 +41,15 @@ class LookUp:
         "asked_at",
         "destination",
         "doubt",
+        "doubt_pause",
+        "found_at",
         "not_before",
         "number",
         "pause",
         "repair",
         "ring",
         "size",
+        "took",
         "waiting",
     )
 
@@ -53,7 +62,10 @@ class LookUp:
         self.asked_at = 0.0  # when that went
         self.not_before = 0.0  # when the next look-up may begin
         self.pause = 0.0  # that was kept last
-        self.doubt = False  # no word but the destination's own will do
+        self.doubt = False  # what is known by the same number will not do
+        self.doubt_pause = 0.0  # between two doubts
+        self.found_at = -inf  # when something was last found, or begun to be doubted
+        self.took = 0.0  # how long the last answer took
         self.repair = False  # nothing of this node waits for it, only what it relays
 
     @property
@@ -131,6 +143,12 @@ class LookUps:
         self.floods[look_up.destination] = None
         return True
 
+    def demand(self, look_up: LookUp, known: int, bound: int) -> tuple[int, int]:
+        """What to demand of a way, by number and cost, where so much is known."""
+        if not look_up.doubt or look_up.repair:
+            return known, bound
+        return (DOUBTED if look_up.doubt_pause > self._parameters.first_pause else max(known, 1)), 0
+
     def over(self, look_up: LookUp, now: float, random: Random, *, found: bool) -> None:
         """It has come to its end, well or not: begin the pause, which does not grow where there was an answer."""
         parameters = self._parameters
@@ -138,9 +156,29 @@ class LookUps:
         look_up.ring = -1
         calm = now - look_up.not_before > parameters.calm
         again = look_up.pause and not calm and not found
-        look_up.doubt = not found  # what others answered, and was not taken on its way, is not asked for twice
+        # Perhaps what others answered was not taken on its way.
+        look_up.doubt = bool(again) and not look_up.repair
+        if found:
+            look_up.found_at = now
         look_up.pause = min(look_up.pause * 2, parameters.longest_pause) if again else parameters.first_pause
         look_up.not_before = now + look_up.pause * random.uniform(0.75, 1.25)
+
+    def silent(self, look_up: LookUp, now: float, seconds: float, round_trip: float) -> bool:
+        """Whether a way leads nowhere of which nothing was heard for so long; a round trip takes so long, as known."""
+        patience = max(DOUBT_AFTER, ROUND_TRIPS * round_trip, ROUND_TRIPS * look_up.took)
+        return min(seconds, now - look_up.found_at) >= patience
+
+    def may_doubt(self, look_up: LookUp, now: float) -> bool:
+        """Whether a way may be doubted now; if so the pause to the next time begins."""
+        parameters = self._parameters
+        since = now - look_up.found_at
+        if now < look_up.not_before or since < look_up.doubt_pause:
+            return False
+        again = since < parameters.calm and look_up.doubt_pause
+        longer = look_up.doubt_pause * 2 if again else parameters.first_pause
+        look_up.doubt, look_up.doubt_pause = True, min(longer, parameters.longest_pause)
+        look_up.found_at = now
+        return True
 
     def forget(self, destination: str) -> LookUp | None:
         """Know nothing of it any more; what that was."""

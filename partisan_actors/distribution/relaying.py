@@ -148,9 +148,12 @@ class Relaying:
         """What `node` said of itself came in first over the link to `via`, after so many links, as far as is known."""
         self._feed(Learned(node, via, hops))
 
-    def doubt(self, node: str) -> None:
-        """What is sent to that node gets lost, or its answers do: a new way is looked up, and what is sent waits."""
-        self._feed(Doubted(node))
+    def doubt(self, node: str, seconds: float) -> None:
+        """What is sent to that node, or what it answers, was not heard of for so long that it may be lost on its way.
+
+        If so a new way is looked up, and what is sent waits for it.
+        """
+        self._feed(Doubted(node, seconds))
 
     def rise(self, epoch: int) -> None:
         """This life has taken a higher epoch."""

@@ -41,7 +41,6 @@ class Route:
 
     __slots__ = (
         "cost",
-        "doubted",
         "heard",
         "heard_cost",
         "hops",
@@ -63,7 +62,6 @@ class Route:
         self.heard = number
         self.heard_cost = cost
         self.outdated = False  # anything newer takes its place, at whatever cost
-        self.doubted = False  # and it is nothing to answer with
         self.refuted = False  # it was given up once: hearsay is no use
         self.used = True  # since the table last looked for one to drop
         self.other: tuple[Neighbour, int, int, int] | None = None  # in its place: neighbour, hops, cost, number
@@ -71,7 +69,7 @@ class Route:
     def go_by(self, via: Neighbour, hops: int, cost: int, number: int, now: float) -> None:
         """Take another way."""
         self.via, self.hops, self.cost, self.number, self.when = via, hops, cost, number, now
-        self.outdated = self.doubted = False
+        self.outdated = False
 
     def fall_back(self) -> None:
         """Go by the other neighbour, or by none."""
@@ -138,7 +136,7 @@ class RouteTable:
         elif number == route.heard and cost < route.heard_cost:
             route.heard_cost = cost
         if takes:
-            kept = route.via is not via and route.via.up and route.number and not route.doubted
+            kept = route.via is not via and route.via.up and route.number and not route.outdated
             if kept and route.cost - route.via.cost <= cost:
                 route.other = (route.via, route.hops, route.cost, route.number)
             elif route.other is not None and route.other[0] is via:
@@ -180,11 +178,18 @@ class RouteTable:
         elif route.other is not None and route.other[0] is via:
             route.other = None
 
-    def outdate(self, destination: str) -> None:
-        """The way is not good enough for somebody: the next newer one takes its place."""
+    def demand(self, destination: str, known: int, bound: int) -> tuple[int, int]:
+        """Somebody demands a better way, by number and cost; what to demand of others, so that it is taken here, too.
+
+        The next newer one takes the place of that which is known here.
+        """
         route = self._routes.get(destination)
-        if route is not None:
-            route.outdated = True
+        if route is None:
+            return known, bound
+        route.outdated = True
+        if self.way(destination) is not None or (route.heard, -route.heard_cost) <= (known, -bound):
+            return known, bound
+        return route.heard, route.heard_cost
 
     def doubt(self, destination: str, number: int | None = None, *, void: bool = False) -> None:
         """The way may be of no use, in a place that nobody knows: the next newer one takes its place.
@@ -195,8 +200,7 @@ class RouteTable:
         """
         route = self._routes.get(destination)
         if route is not None and (number is None or route.number < number):
-            route.outdated = route.doubted = True
-            route.other = None
+            route.outdated, route.other = True, None
             if void:
                 route.refuted, route.via = True, _NOBODY
 
@@ -208,7 +212,7 @@ class RouteTable:
     def answer(self, destination: str, known: int, bound: int, since: float) -> Route | None:
         """The way, if it was heard of since then, and is of use to one that knows so much."""
         route = self._routes.get(destination)
-        if route is None or self.way(destination) is None or route.when < since or not route.number or route.doubted:
+        if route is None or self.way(destination) is None or route.when < since or not route.number:
             return None
         better = route.number > known or (route.number == known and route.cost <= bound)
         return route if better else None

@@ -33,5 +33,5 @@ class Routes:
     def _send(self, node: str, buffers: Sequence[Buffer]) -> None:
         self.relaying.send(node, buffers)
 
-    def _doubt(self, node: str) -> None:
-        self.relaying.doubt(node)
+    def _doubt(self, node: str, seconds: float) -> None:
+        self.relaying.doubt(node, seconds)

@@ -49,14 +49,13 @@ from partisan_actors.distribution.routing_events import (
     RelayReceived,
     RouteReceived,
     Send,
-    SendRoute,
     Undeliverable,
 )
 from partisan_actors.distribution.routing_parameters import RoutingCounters, RoutingParameters
+from partisan_actors.distribution.saying import Saying
 from partisan_actors.wire.relays import (
     ANNOUNCE,
     ANSWER,
-    DOUBTED,
     LOOK_UP,
     MOST_COST,
     MOST_HOPS,
@@ -73,11 +72,6 @@ _MICROSECONDS = 1_000_000
 _HOP_TIME_GAIN = 1 / 4
 
 
-def _stricter(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    """Of two demands on a way, by number and cost, the one that is harder to meet."""
-    return max(one, other, key=lambda demand: (demand[0], -demand[1]))
-
-
 class Routing:
     """The ways of one life of one node; see the module.
 
@@ -90,8 +84,8 @@ class Routing:
         self.counters = RoutingCounters()
         names_of(node, node)  # raises ValueError for one that does not fit a frame
         self._node = node
-        self._number = first_number
         self._neighbours: dict[str, Neighbour] = {}
+        self._say = Saying(node, first_number, parameters.hop_limit, self._neighbours, self.counters)
         self._table = RouteTable(parameters.most_routes, parameters.stale, parameters.forget)
         self._look_ups = LookUps(parameters)
         self._seen = Seen(parameters.most_seen, parameters.seen_for)  # frames: the hops they had crossed
@@ -125,13 +119,13 @@ class Routing:
     def step(self, event: Event, now: float, random: Random) -> Sequence[Effect]:
         """Take one event in; what is to be done, in order. `now` in seconds, monotonic."""
         self._now, self._random = now, random
-        effects = self._effects = []
+        effects = self._effects = self._say.effects = []
         self._handlers[type(event)](event)
         return effects
 
     def count_from(self, number: int) -> None:
         """Give no number below this one any more."""
-        self._number = max(self._number, number)
+        self._say.count_from(number)
 
     # What others ask
 
@@ -170,7 +164,7 @@ class Routing:
             self._wait(destination, Waiting(body, size, self._now + self.parameters.wait))
 
     def _start(self, via: Neighbour, destination: str, names: bytes, body: Sequence[Any]) -> None:
-        number, ttl = self._next_number(), self.parameters.hop_limit - 1
+        number, ttl = self._say.next_number(), self.parameters.hop_limit - 1
         self._effects.append(Forward(via.node, Relay(destination, self._node, number, 1, ttl, 0, names, body)))
 
     def _relay_received(self, event: RelayReceived) -> None:
@@ -245,9 +239,7 @@ class Routing:
         if via is not None:
             self._told.put((source, destination), 1, self._now)
             known, bound = self._table.known(destination)
-            ttl = self.parameters.hop_limit - 1
-            told = RouteMessage(NO_ROUTE, source, destination, self._next_number(), 1, ttl, 0, known, bound)
-            self._tell(via, told)
+            self._say.no_way(via, source, destination, known, bound)
 
     def _let_go(self, destination: str, frames: Sequence[Waiting], reason: str) -> None:
         """Of what waited no way was found."""
@@ -296,7 +288,12 @@ class Routing:
             self._settle(event.node)
 
     def _doubted(self, event: Doubted) -> None:
-        self._look_up_anew(event.node, void=True)
+        destination, seconds = event
+        look_up, route = self._look_ups.get(destination) or LookUp(destination), self._table.get(destination)
+        if route is None or self._way(destination) is None:
+            return  # what is sent waits
+        if self._look_ups.silent(look_up, self._now, seconds, 2 * route.hops * self._hop_time):
+            self._look_up_anew(destination, void=True)
 
     def _way(self, destination: str) -> Neighbour | None:
         return self._neighbours.get(destination) or self._table.way(destination)
@@ -312,14 +309,13 @@ class Routing:
 
     def _look_up_anew(self, destination: str, *, void: bool) -> None:
         """Its way seems to lead nowhere: ask the destination itself, and with `void` let what is sent wait for that."""
-        look_up = self._look_ups.of(destination)
-        if look_up is None or destination == self._node or destination in self._neighbours:
+        look_up, route = self._look_ups.of(destination), self._table.get(destination)
+        if look_up is None or route is None or look_up.asking or destination in self._neighbours:
             return
-        if self._way(destination) is not None and (look_up.asking or self._now >= look_up.not_before):
+        if self._look_ups.may_doubt(look_up, self._now):
             self._table.doubt(destination, void=void)
-        look_up.doubt = True
-        if not look_up.asking and self._now >= look_up.not_before:
             look_up.repair = False
+            look_up.ring = sum(reach < route.hops for reach in self.parameters.rings) - 1  # it is not closer
             self._begin(look_up)
 
     def _begin(self, look_up: LookUp) -> None:
@@ -343,13 +339,8 @@ class Routing:
         self.counters.look_ups += 1
         rings = parameters.rings
         reach = rings[look_up.ring] if look_up.ring < len(rings) else parameters.hop_limit
-        look_up.number, look_up.asked_at = self._next_number(), self._now
-        known, bound = self._table.known(destination)
-        if look_up.doubt or (known and look_up.ring == len(rings)):
-            known, bound = DOUBTED, 0  # everybody is asked about a way that is gone only once
-        self._tell_all(
-            RouteMessage(LOOK_UP, self._node, destination, look_up.number, 1, reach - 1, 0, known, bound), None
-        )
+        known, bound = self._look_ups.demand(look_up, *self._table.known(destination))
+        look_up.number, look_up.asked_at = self._say.ask(destination, reach, known, bound), self._now
         # Nobody knows how far the farthest is: 10 links in an overlay of 10,000.
         wait = 2 * min(reach, 16) * self._hop_time * self._random.uniform(1.0, 1.5)
         wait = min(max(wait, parameters.shortest_wait), parameters.longest_wait)
@@ -417,50 +408,41 @@ class Routing:
 
     def _asked_for_a_way(self, neighbour: Neighbour, message: RouteMessage) -> None:
         # hot path: a look-up of everybody comes over each link of the overlay.
-        _, origin, destination, number, hops, ttl, cost, known, bound = message
+        _, origin, destination, number, hops, _, cost, known, bound = message
         if origin == self._node:
             return
         cost += neighbour.cost
         key = (origin, number)
         before = self._seen_messages.get(key)
-        if known == DOUBTED and before is None:
+        doubted = known and not bound
+        if doubted and before is None:
             self._table.doubt(origin, number)
         self._learn(origin, neighbour, hops, cost, number)
         if destination == self._node:
             # One that comes later over a better way is answered, too.
             if before is None or cost < before:
                 self._seen_messages.put(key, cost, self._now)
-                self._answer(neighbour, message, 0, 0, self._next_number())
+                self._say.answer(neighbour, message, 0, 0, self._say.next_number())
             if before is None and hops >= self.parameters.afar and self._renown.asked(self._now):
-                self._announce()
+                self._say.announce()
             return
         if before is not None:
             return
         self._seen_messages.put(key, cost, self._now)
         there = self._neighbours.get(destination)
-        if there is not None and known != DOUBTED:
+        if there is not None and not doubted:
             if there is not neighbour:
-                self._pass_on(there, message, cost)
+                self._say.pass_on(there, message, cost)
             return
         route = self._table.answer(destination, known, bound, self._now - self.parameters.fresh)
         if route is not None and route.via is not neighbour:
-            self._answer(neighbour, message, route.hops, route.cost, route.number)
-        elif ttl and hops < MOST_HOPS:
+            self._say.answer(neighbour, message, route.hops, route.cost, route.number)
+        else:
             # What is answered is to be taken here, too, in place of a way that was no answer.
-            if known == DOUBTED:
+            if doubted:
                 self._table.doubt(destination)
-            self._table.outdate(destination)
-            if self._table.way(destination) is None:
-                known, bound = _stricter((known, bound), self._table.known(destination))
-            passed = message._replace(hops=hops + 1, ttl=ttl - 1, cost=min(cost, MOST_COST), known=known, bound=bound)
-            self._tell_all(passed, neighbour)
-
-    def _answer(self, to: Neighbour, message: RouteMessage, hops: int, cost: int, known: int) -> None:
-        self.counters.answers += 1
-        _, origin, destination, number, *_ = message
-        ttl = self.parameters.hop_limit - 1
-        hops, cost = min(hops + 1, MOST_HOPS), min(cost, MOST_COST)
-        self._tell(to, RouteMessage(ANSWER, origin, destination, number, hops, ttl, cost, known))
+            known, bound = self._table.demand(destination, known, bound)
+            self._say.spread(message._replace(known=known, bound=bound), cost, neighbour)
 
     def _answered(self, neighbour: Neighbour, message: RouteMessage) -> None:
         _, origin, destination, number, hops, ttl, cost, known, _ = message
@@ -469,8 +451,8 @@ class Routing:
         look_up = self._look_ups.get(destination)
         cost += neighbour.cost
         if origin == self._node and look_up is not None and look_up.asking and look_up.number == number:
-            took = (self._now - look_up.asked_at) / (2 * hops)
-            self._hop_time += (took - self._hop_time) * _HOP_TIME_GAIN
+            look_up.took = self._now - look_up.asked_at
+            self._hop_time += (look_up.took / (2 * hops) - self._hop_time) * _HOP_TIME_GAIN
             if look_up.doubt:
                 self._table.doubt(destination, known)
             self._table.learn(destination, neighbour, hops, cost, known, self._now)
@@ -488,9 +470,7 @@ class Routing:
             self.counters.ignored["no way on"] += 1  # this one was not taken
             return
         # As it will be from here, which may be better than the one that is answered.
-        hops, cost, known = route.hops, route.cost, route.number
-        told = RouteMessage(ANSWER, origin, destination, number, min(hops + 1, MOST_HOPS), ttl - 1, 0, known)
-        self._tell(back, told._replace(cost=min(cost, MOST_COST)))
+        self._say.pass_on(back, message._replace(hops=route.hops, known=route.number), route.cost)
 
     def _told_of_no_way(self, neighbour: Neighbour, message: RouteMessage) -> None:
         _, origin, destination, _, _, ttl, _, known, bound = message
@@ -502,12 +482,12 @@ class Routing:
                 return  # the next frame goes another way
             back = self._way(origin)
             if back is not None and back is not neighbour and ttl:
-                self._pass_on(back, message, 0)
+                self._say.pass_on(back, message, 0)
             return
+        if way is not None and not taken:
+            # What went by another neighbour, if not before that one was taken, got lost farther on.
+            self._look_up_anew(destination, void=False)
         if way is not None:
-            if not taken:
-                # A frame that went by another neighbour got lost farther on.
-                self._look_up_anew(destination, void=False)
             return
         look_up = self._look_ups.of(destination)
         if look_up is not None and not look_up.asking and self._now >= look_up.not_before:
@@ -516,35 +496,11 @@ class Routing:
 
     def _announcement(self, neighbour: Neighbour, message: RouteMessage) -> None:
         # hot path: comes over each link of the overlay.
-        _, origin, _, number, hops, ttl, cost, _, _ = message
+        _, origin, _, number, hops, _, cost, _, _ = message
         if origin == self._node:
             return
         cost += neighbour.cost
         self._learn(origin, neighbour, hops, cost, number)
-        key = (origin, number)
-        if self._seen_messages.get(key) is None:
-            self._seen_messages.put(key, cost, self._now)
-            if ttl and hops < MOST_HOPS:
-                self._tell_all(message._replace(hops=hops + 1, ttl=ttl - 1, cost=min(cost, MOST_COST)), neighbour)
-
-    def _announce(self) -> None:
-        self.counters.announcements += 1
-        node, ttl = self._node, self.parameters.hop_limit - 1
-        self._tell_all(RouteMessage(ANNOUNCE, node, node, self._next_number(), 1, ttl, 0), None)
-
-    def _pass_on(self, to: Neighbour, message: RouteMessage, cost: int) -> None:
-        hops, ttl = min(message.hops + 1, MOST_HOPS), max(message.ttl - 1, 0)
-        self._tell(to, message._replace(hops=hops, ttl=ttl, cost=min(cost, MOST_COST)))
-
-    def _tell(self, to: Neighbour, message: RouteMessage) -> None:
-        self.counters.route_messages += 1
-        self._effects.append(SendRoute(to.node, message))
-
-    def _tell_all(self, message: RouteMessage, but: Neighbour | None) -> None:
-        told = [SendRoute(node, message) for node, neighbour in self._neighbours.items() if neighbour is not but]
-        self.counters.route_messages += len(told)
-        self._effects += told
-
-    def _next_number(self) -> int:
-        self._number += 1
-        return self._number
+        if self._seen_messages.get((origin, number)) is None:
+            self._seen_messages.put((origin, number), cost, self._now)
+            self._say.spread(message, cost, neighbour)

@@ -61,9 +61,10 @@ class Learned(NamedTuple):
 
 
 class Doubted(NamedTuple):
-    """Event: what was sent to this node seems to get lost, or what it answers: its way is to be looked up anew."""
+    """Event: for so many seconds nothing was heard of that node, though it was sent something that it answers."""
 
     node: str
+    seconds: float
 
 
 class Send(NamedTuple):

@@ -15,9 +15,9 @@ A ROUTE frame's body is one message:
     | known u64 | origin | destination
 
 - LOOK_UP: `origin` asks for a way to `destination`; `hops`, `ttl`, `cost` as above, `number` is the origin's. What it
-  knows of the destination is of no use any more: `known`, the number, and `bound`, the cost. With `known` = DOUBTED the
-  way was found to lead nowhere: the destination alone answers, and who passes the message on doubts its own ways to
-  both ends, so that the newest ways take their place.
+  knows of the destination is of no use any more: `known`, the number, and `bound`, the cost. With a `bound`
+  of 0 and a `known` above that the way was found to lead nowhere: who passes the message on doubts its own ways to both
+  ends, so that the newest take their place. With `known` = DOUBTED the destination alone answers.
 - ANSWER, to the origin: the sender's way to `destination` has so many `hops`, with the link to the receiver, and that
   `cost`, without; it was learned by the destination's number `known`. `number` is that of the look-up.
 - NO_ROUTE, to the origin: a frame from it to `destination` found no way on; `known` is as in a look-up.
@@ -65,7 +65,7 @@ NO_ROUTE = 3
 ANNOUNCE = 4
 
 DOUBTED = (1 << 64) - 1
-"""What is `known` of a destination when no word but its own will do."""
+"""What is `known` of a destination where no word but its own will do."""
 
 MOST_HOPS = 255
 """That fit in their field."""
