@@ -62,10 +62,10 @@ PURE = (
     *(f"distribution.causal{name}" for name in ("", "_label", "_stamps", "_log", "_channels", "_events")),
     *(
         f"distribution.{name}"
-        for name in ("conduit", "conduit_pace", "conduit_reading", "conduit_wire", "route_dialling")
+        for name in ("conduit", "conduit_events", "conduit_pace", "conduit_reading", "conduit_wire", "route_dialling")
     ),
     *(f"distribution.rout{name}" for name in ("ing", "ing_events", "ing_parameters", "e_table")),
-    *(f"distribution.{name}" for name in ("look_ups", "behind")),
+    *(f"distribution.{name}" for name in ("look_ups", "saying", "behind")),
     *(f"distribution.{name}" for name in ("carrier", "streams", "flows", "assembly", "stream_dialling", "channels")),
     *(f"testing.{name}" for name in ("virtual_time", "network", "trace", "layers", "links")),
     *(f"testing.{name}" for name in ("checked_overlay", "overlay_world", "overlay_events")),

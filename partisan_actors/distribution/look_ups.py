@@ -163,10 +163,11 @@ class LookUps:
         look_up.pause = min(look_up.pause * 2, parameters.longest_pause) if again else parameters.first_pause
         look_up.not_before = now + look_up.pause * random.uniform(0.75, 1.25)
 
-    def silent(self, look_up: LookUp, now: float, seconds: float, round_trip: float) -> bool:
+    def silent(self, destination: str, now: float, seconds: float, round_trip: float) -> bool:
         """Whether a way leads nowhere of which nothing was heard for so long; a round trip takes so long, as known."""
-        patience = max(DOUBT_AFTER, ROUND_TRIPS * round_trip, ROUND_TRIPS * look_up.took)
-        return min(seconds, now - look_up.found_at) >= patience
+        look_up = self._by_destination.get(destination)
+        took, found_at = (look_up.took, look_up.found_at) if look_up is not None else (0.0, -inf)
+        return min(seconds, now - found_at) >= max(DOUBT_AFTER, ROUND_TRIPS * max(round_trip, took))
 
     def may_doubt(self, look_up: LookUp, now: float) -> bool:
         """Whether a way may be doubted now; if so the pause to the next time begins."""

@@ -13,6 +13,7 @@ Promised:
   has, each crossed once, on a way that was the fastest when it was learned;
 - a frame is handed up once, whatever comes twice; it crosses `hop_limit` links at the most, and does not go back over
   the link that it came by;
+- a way of which nothing was heard is looked up anew (`Doubted`), and the way back to this node with it;
 - one that comes back makes the node give up the way that it took; so circles, from ways that are out of date, end;
 - what waits for a way is bounded, in bytes and in time; what was sent here and found none comes back (`Undeliverable`);
 - for a destination that does not answer there are ever fewer look-ups, and none once it is a member no more.
@@ -22,8 +23,6 @@ what is lost. That is the business of who sends.
 
 Expected of the driver: LinkUp before what comes over a link, LinkDown after; Forward and SendRoute that a link does
 not take may be dropped. Not known: lives, who is a member, what is in a body. Pure.
-
-Its events and effects are in `routing_events`, its parameters in `routing_parameters`.
 """
 
 from __future__ import annotations
@@ -280,19 +279,16 @@ class Routing:
 
     def _learned(self, event: Learned) -> None:
         via = self._neighbours.get(event.via)
-        look_up = self._look_ups.get(event.node)
-        if look_up is not None and look_up.asking:
-            return  # an answer is better
-        if via is not None and event.node not in (self._node, event.via):
+        asking = (look_up := self._look_ups.get(event.node)) is not None and look_up.asking  # an answer is better
+        if via is not None and not asking and event.node not in (self._node, event.via):
             self._table.learn_by_hearsay(event.node, via, max(event.hops, 1), self._now)
             self._settle(event.node)
 
     def _doubted(self, event: Doubted) -> None:
         destination, seconds = event
-        look_up, route = self._look_ups.get(destination) or LookUp(destination), self._table.get(destination)
-        if route is None or self._way(destination) is None:
-            return  # what is sent waits
-        if self._look_ups.silent(look_up, self._now, seconds, 2 * route.hops * self._hop_time):
+        route = self._table.get(destination)
+        round_trip = 2 * route.hops * self._hop_time if route is not None else 0.0
+        if self._look_ups.silent(destination, self._now, seconds, round_trip):
             self._look_up_anew(destination, void=True)
 
     def _way(self, destination: str) -> Neighbour | None:
@@ -337,10 +333,9 @@ class Routing:
         """Ask the ring."""
         parameters, destination = self.parameters, look_up.destination
         self.counters.look_ups += 1
-        rings = parameters.rings
-        reach = rings[look_up.ring] if look_up.ring < len(rings) else parameters.hop_limit
-        known, bound = self._look_ups.demand(look_up, *self._table.known(destination))
-        look_up.number, look_up.asked_at = self._say.ask(destination, reach, known, bound), self._now
+        reach = (*parameters.rings, parameters.hop_limit)[look_up.ring]
+        demand = self._look_ups.demand(look_up, *self._table.known(destination))
+        look_up.number, look_up.asked_at = self._say.ask(destination, reach, *demand), self._now
         # Nobody knows how far the farthest is: 10 links in an overlay of 10,000.
         wait = 2 * min(reach, 16) * self._hop_time * self._random.uniform(1.0, 1.5)
         wait = min(max(wait, parameters.shortest_wait), parameters.longest_wait)
@@ -484,10 +479,9 @@ class Routing:
             if back is not None and back is not neighbour and ttl:
                 self._say.pass_on(back, message, 0)
             return
-        if way is not None and not taken:
-            # What went by another neighbour, if not before that one was taken, got lost farther on.
-            self._look_up_anew(destination, void=False)
         if way is not None:
+            if not taken:
+                self._look_up_anew(destination, void=False)  # what goes by another got lost farther on, or went before
             return
         look_up = self._look_ups.of(destination)
         if look_up is not None and not look_up.asking and self._now >= look_up.not_before:

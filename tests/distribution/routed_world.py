@@ -38,7 +38,12 @@ class RoutedWorld(World):
             assert relaying is not None
             relaying.send(destination, buffers)
 
-        conduits = Conduits(name, self.clock, send)
+        def doubt(destination: str, seconds: float) -> None:
+            relaying = holder[0].peers.relaying
+            assert relaying is not None
+            relaying.doubt(destination, seconds)
+
+        conduits = Conduits(name, self.clock, send, doubt=doubt)
         options.setdefault("parameters", PeerParameters(session=SessionParameters(idle=60.0)))
         node = super().node(name, conduits=conduits, **options)
         holder.append(node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partisan_actors.distribution.conduit import Conduit, ConduitParameters, Ended, Transmit
+from partisan_actors.distribution.conduit import REPEAT, Conduit, ConduitParameters, Doubt, Ended, Transmit
 from partisan_actors.distribution.conduit_wire import (
     ACK,
     DATA,
@@ -23,6 +24,7 @@ from partisan_actors.distribution.conduit_wire import (
     encode_data,
 )
 from partisan_actors.distribution.conduits import Conduits, route_to
+from partisan_actors.distribution.machine import TimerFired
 from partisan_actors.transport import Connection
 from tests.distribution.rough_network import RoughNetwork
 from tests.distribution.virtual_time import VirtualClock
@@ -480,3 +482,31 @@ def test_nothing_that_arrives_raises(bodies: list[bytes]):
         conduits.arrived("a", body)
     clock.run(30.0)
     assert clock.timers == []
+
+
+# Ways that lead nowhere
+
+
+def doubts(effects: Sequence[object]) -> list[float]:
+    return [effect.seconds for effect in effects if isinstance(effect, Doubt)]
+
+
+def test_each_time_to_repeat_that_passes_says_for_how_long_nothing_was_heard_before_it_repeats():
+    conduit = Conduit(7, True, ConduitParameters())
+    conduit.start(100.0)
+    effects = conduit.step(TimerFired(REPEAT), 100.5)
+    assert doubts(effects) == [0.5]
+    assert [type(effect) for effect in effects if type(effect) in (Doubt, Transmit)] == [Doubt, Transmit]
+    assert doubts(conduit.step(TimerFired(REPEAT), 101.5)) == [1.5]
+
+
+def test_an_opening_that_comes_again_says_that_the_answer_was_lost():
+    conduit = Conduit(7, False, ConduitParameters())
+    conduit.start(100.0)
+    opening = decode_segment(encode_control(OPEN, 7))
+    assert opening is not None
+    assert doubts(conduit.take(opening, 103.5)) == [3.5]
+    data = decode_segment(encode_data(DATA, 7, 0, 1, 0, 0) + b"bytes")
+    assert data is not None
+    conduit.take(data, 104.0)
+    assert doubts(conduit.take(opening, 105.0)) == [], "it came late"

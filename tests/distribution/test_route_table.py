@@ -182,6 +182,26 @@ def test_what_was_seen_is_remembered_for_so_long_at_least():
     assert seen.get("c") == 1
 
 
+def test_what_was_seen_is_forgotten_though_nothing_new_is_seen():
+    seen = Seen(100, 0.5)
+    seen.put("a", 1, 10.0)
+    seen.expire(10.4)
+    assert seen.get("a") == 1
+    seen.expire(11.1)
+    assert seen.get("a") is None
+
+
+def test_who_lies_behind_this_node_is_no_way_though_the_way_is_known_by_an_older_number():
+    # "far" was heard of by number 6 at 3,000, and the neighbour passed that on: from another it comes back at 5,000.
+    ways, mine, behind = RouteTable(9, 300.0, 120.0), Neighbour("mine", 1000), Neighbour("behind", 1000)
+    aside = Neighbour("aside", 1000)
+    ways.learn("far", mine, 3, 3000, 4, 0.0)
+    ways.learn("far", aside, 3, 3000, 6, 0.0)
+    ways.learn("far", mine, 6, 6000, 6, 0.0)
+    ways.learn("far", behind, 5, 5000, 6, 0.0)
+    assert ways.way("far") is mine
+
+
 def test_what_was_seen_is_bounded():
     seen = Seen(100, 1e9)
     for number in range(1000):

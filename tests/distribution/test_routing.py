@@ -11,6 +11,7 @@ from partisan_actors.distribution.machine import SetTimer, TimerFired
 from partisan_actors.distribution.routing import Routing, RoutingParameters
 from partisan_actors.distribution.routing_events import (
     Arrived,
+    Doubted,
     Forward,
     Learned,
     LinkDown,
@@ -23,7 +24,7 @@ from partisan_actors.distribution.routing_events import (
     SendRoute,
     Undeliverable,
 )
-from partisan_actors.wire.relays import ANNOUNCE, ANSWER, LOOK_UP, NO_ROUTE, Relay, RouteMessage, names_of
+from partisan_actors.wire.relays import ANNOUNCE, ANSWER, DOUBTED, LOOK_UP, NO_ROUTE, Relay, RouteMessage, names_of
 from tests.distribution.routing_world import RoutingWorld
 
 PARAMETERS = RoutingParameters()
@@ -542,11 +543,117 @@ def test_no_route_forgets_the_way_and_looks_up_again():
     assert [(message.kind, message.known) for message in looked_up] == [(LOOK_UP, 9)] * 2
 
 
-def test_no_route_about_another_way_than_the_one_in_use_changes_nothing():
+def test_no_route_that_came_back_another_way_than_the_frame_went_is_looked_into():
     one = One("a", "b")
-    one.relay("a", "me", "x", hops=2)
-    assert one.route("b", NO_ROUTE, "me", "x") == []
+    one.relay("a", "me", "x", number=4, hops=2)
+    looked_up = [effect.message for effect in one.route("b", NO_ROUTE, "me", "x") if type(effect) is SendRoute]
+    assert [(message.kind, message.known, message.bound) for message in looked_up] == [(LOOK_UP, 4, 0)] * 2
+    assert one.machine.next_hop("x") == "a", "until there is an answer"
+    effects = one.route("b", ANSWER, "me", "x", number=looked_up[0].number, hops=9, cost=9000, known=5)
+    assert told(effects) == []
+    assert one.machine.next_hop("x") == "b", "that is a new way, and no longer one by cost"
+
+
+def test_no_route_passes_a_node_by_whose_way_it_does_not_concern():
+    one = One("a", "b", "c")
+    one.relay("a", "me", "source", hops=2)
+    one.relay("c", "me", "x", hops=2)
+    assert told(one.route("b", NO_ROUTE, "source", "x")) == [("a", NO_ROUTE)]
+    assert one.machine.next_hop("x") == "c"
+
+
+def test_a_source_is_told_again_after_a_while_though_no_other_was_told_meanwhile():
+    one = One("a", "b")
+    for number in range(4):
+        one.relay("a", "b", "far", number=number + 1, ttl=0)
+        one.now += 2 * PARAMETERS.tell_interval
+    assert one.counters.route_messages == 4
+
+
+def test_who_sent_a_frame_on_is_told_that_it_found_no_way_though_the_way_to_its_source_is_another():
+    one = One("a", "b")
+    one.route("b", ANNOUNCE, "source", "source", number=9, hops=1)
+    effects = one.relay("a", "x", "source", number=8, hops=9, ttl=0)
+    assert told(effects) == [("a", NO_ROUTE)]
+
+
+def test_an_answer_that_is_not_taken_here_is_not_passed_on():
+    one = One("a", "b")
+    one.route("b", ANNOUNCE, "far", "far", number=5, hops=2, cost=1000)
+    one.route("b", NO_ROUTE, "source", "far", known=7, bound=500)
+    one.route("a", LOOK_UP, "source", "far", number=1)
+    assert one.machine.next_hop("far") is None
+    assert told(one.route("b", ANSWER, "source", "far", number=1, hops=2, cost=1000, known=6)) == []
+    assert one.counters.ignored == {"no way on": 1}
+
+
+def test_a_look_up_that_is_passed_on_demands_what_would_be_taken_here():
+    one = One("a", "b")
+    one.route("b", ANNOUNCE, "far", "far", number=5, hops=2, cost=1000)
+    one.route("b", NO_ROUTE, "source", "far", known=7, bound=500)
+    (passed,) = [effect.message for effect in one.route("a", LOOK_UP, "source", "far", number=1, known=2, bound=9)]
+    assert (passed.known, passed.bound) == (7, 500)
+
+
+# Doubts
+
+
+def doubted(one: One, destination: str, seconds: float = 3.0) -> list[RouteMessage]:
+    """Nothing was heard of a destination for so long; what is asked."""
+    return [effect.message for effect in one.step(Doubted(destination, seconds)) if type(effect) is SendRoute]
+
+
+def test_a_way_of_which_nothing_was_heard_is_looked_up_anew_and_what_is_sent_waits_for_that():
+    one = One("a", "b")
+    one.relay("a", "me", "x", number=4, hops=2)
+    asked = doubted(one, "x")
+    assert [(message.kind, message.known, message.bound) for message in asked] == [(LOOK_UP, 4, 0)] * 2
+    assert forwards(one.step(Send("x", (b"again",)))) == []
+    effects = one.route("b", ANSWER, "me", "x", number=asked[0].number, hops=5, cost=9000, known=5)
+    assert forwards(effects) == [("b", "x")]
+
+
+def test_what_is_only_late_is_not_doubted():
+    one = One("a", "b")
+    one.relay("a", "me", "x", number=4, hops=2)
+    assert doubted(one, "x", 2.9) == []
+    assert doubted(one, "nobody") == doubted(one, "a") == doubted(one, "me") == []
     assert one.machine.next_hop("x") == "a"
+
+
+def test_a_second_doubt_is_for_the_destination_alone_to_answer_and_they_become_ever_fewer():
+    one = One("a", "b")
+    known, begun = [], 0
+    for _ in range(120):
+        one.now += 1.0
+        one.relay("a", "me", "x", number=round(one.now), hops=2)
+        asked = doubted(one, "x", 60.0)
+        if asked:
+            begun += 1
+            known.append(asked[0].known)
+            one.route("a", ANSWER, "me", "x", number=asked[0].number, hops=2, known=round(one.now))
+    assert known[0] < DOUBTED
+    assert set(known[1:]) == {DOUBTED}
+    assert begun < 20
+
+
+def test_a_look_up_in_doubt_teaches_new_ways_to_both_ends_though_they_are_longer():
+    one = One("a", "b")
+    for node in ("source", "x"):
+        one.route("a", ANNOUNCE, node, node, number=5, hops=1)
+    assert told(one.route("b", LOOK_UP, "source", "x", number=6, hops=9, cost=9000, known=DOUBTED)) == [("a", LOOK_UP)]
+    assert one.machine.next_hop("source") == "b"
+    one.route("b", ANNOUNCE, "x", "x", number=6, hops=9, cost=9000)
+    assert one.machine.next_hop("x") == "b"
+
+
+def test_hearsay_does_not_end_a_look_up_and_is_not_believed_again_where_it_was_wrong():
+    one = One("a", "b")
+    one.step(Learned("x", "a", 4))
+    assert doubted(one, "x") != []
+    one.step(Send("x", (b"",)))
+    assert one.step(Learned("x", "a", 4)) == []
+    assert one.machine.next_hop("x") is None
 
 
 def test_no_route_goes_on_to_the_source():

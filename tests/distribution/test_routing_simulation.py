@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from partisan_actors.distribution.routing import Routing, RoutingParameters
 from partisan_actors.distribution.routing_events import (
+    Doubted,
     Learned,
     LinkDown,
     LinkUp,
@@ -116,6 +117,57 @@ def test_when_links_come_and_go_nothing_comes_twice_or_goes_on_for_ever_and_then
     assert sum(machine.waiting_bytes for machine in world.machines.values()) == 0
 
 
+def test_the_second_time_ways_do_not_lead_back():
+    test_the_second_time_nothing_is_looked_up_and_ways_are_short.hypothesis.inner_test(135669)
+
+
+def churn(world: RoutingWorld, random: Random) -> None:
+    """Let links come and go for a while, some of them half a second late for one end's news, with hints by chance."""
+    names = sorted(world.machines)
+    for _ in range(60):
+        links = world.links()
+        if random.random() < 0.5 and len(links) > len(names):
+            world.cut(*random.choice(links))
+        else:
+            add_links(world, random, 1)
+        send_some(world, random, 2)
+        at, node = random.sample(names, 2)
+        neighbours = world.machines[at].neighbours()
+        if neighbours:
+            world.learned(at, node, random.choice(neighbours))
+    for number in range(1, len(names)):
+        one, other = names[random.randrange(number)], names[number]
+        if not world.linked(one, other):
+            world.link(one, other)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS)
+def test_once_links_are_quiet_all_pairs_hear_of_each_other_within_seconds(seed: int):
+    random = Random(seed)
+    world = connected_world(random, most=15, extra=1)
+    churn(world, random)
+    names = sorted(world.machines)
+    wanted = [tuple(random.sample(names, 2)) for _ in range(30)]
+    begun, answered, heard = world.now, set[tuple[str, str]](), len(world.arrived)
+    repeats = [begun, begun + 0.5, begun + 1.5, begun + 3.5]
+    while world.now < begun + 4.5:
+        if repeats and world.now >= repeats[0]:
+            repeats.pop(0)
+            for one, other in sorted({*wanted} - answered):
+                if world.now > begun:
+                    world.feed(one, Doubted(other, world.now - begun))
+                world.send(one, other, b"call")
+        world.run(0.01)
+        for at, source, body, _ in world.arrived[heard:]:
+            heard += 1
+            if body == b"call":
+                world.send(at, source, b"reply")
+            elif body == b"reply":
+                answered.add((at, source))
+    assert answered == {*wanted}
+
+
 @settings(max_examples=20, deadline=None)
 @given(SEEDS)
 def test_the_same_seed_gives_the_same_trace(seed: int):
@@ -156,6 +208,7 @@ EVENTS = st.one_of(
     st.builds(LinkDown, NODES),
     st.builds(Measured, NODES, st.floats(allow_nan=True)),
     st.builds(MemberDown, NODES),
+    st.builds(Doubted, NODES, st.floats(0, 20)),
     st.builds(Learned, NODES, NODES, st.integers(0, 1000)),
     st.builds(Send, NODES, st.tuples(st.binary(max_size=9))),
     st.builds(
