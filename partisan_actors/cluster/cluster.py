@@ -234,6 +234,11 @@ class Cluster:
         running = self._driver.service
         return running is not None and running.view.table.alive(node, bits) and node != self._runtime.home.node
 
+    def _has_left(self, life: Life) -> bool:
+        running = self._driver.service
+        record = running.view.table.records.get(life.node) if running is not None else None
+        return record is not None and record.bits == life.bits and record.status is Status.LEFT
+
     # What is asked of it.
 
     @property
@@ -294,6 +299,9 @@ class Cluster:
         self.remote.session_started(session)
         peer = session.peer
         self._driver.step(view.Met(peer.node, peer.epoch, peer.bits, session.hello.addresses))
+        if not session.direct and self._has_left(peer):
+            # While the session was opened. No link will break that would say so, and what hangs on it would wait.
+            self._driver.end_session(peer.node, peer.bits, view.LEAVE)
 
     def linked(self, session: Session) -> None:
         """There is a link to its node."""

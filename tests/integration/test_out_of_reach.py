@@ -137,6 +137,25 @@ def test_who_waits_for_a_member_that_no_way_leads_to_and_cannot_be_dialled_is_to
         assert [type(what) for what in told] == [Down]
 
 
+@pytest.mark.parametrize("milliseconds", range(0, 24, 2))
+def test_who_begins_to_watch_a_member_that_is_leaving_is_told(milliseconds: int):
+    """Word that it leaves may come before the session with it, over a route, has begun."""
+    with Simulation(seed=1) as simulation:
+        nodes = grown(simulation, ["n0", "n1", "n2"], lambda index: index - 1, lambda name: Static())
+        nodes[2].run(Echo.start, name="echo")
+        told: list[Any] = []
+
+        def watch() -> None:
+            monitor(Remote("echo", "n2@sim"))
+            told.append(receive(Down))
+
+        nodes[0].spawn(watch)
+        simulation.run(milliseconds / 1000)
+        nodes[2].stop(1.0)
+        simulation.run(15.0)
+        assert [type(what) for what in told] == [Down]
+
+
 # Links
 
 
