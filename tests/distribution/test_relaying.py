@@ -207,7 +207,7 @@ def test_a_later_life_is_not_taken_for_what_an_earlier_one_sent():
     world["a"].relaying.rise(epoch=5)
     world["a"].send("c", b"the same, risen")
     world.clock.until(lambda: ("a", b"the same, risen") in world["c"].arrived, 5.0)
-    assert world["a"].relaying.machine._number > 5 << 16
+    assert world["a"].relaying.machine._say._number > 5 << 16
 
 
 def test_nothing_is_told_and_no_timer_runs_after_the_close():
