@@ -90,7 +90,7 @@ def connected(*nodes: Node) -> bool:
 def cut(one: Node, other: Node, how: Callable[[Any], None] | None = None) -> bool:
     """Break the connection between two nodes, as a network does: neither says a word. False if there is none."""
     link = session_between(one, other).link
-    sock = link.connection._socket if link is not None else None  # type: ignore[attr-defined]
+    sock = getattr(link.connection, "_socket", None) if link is not None else None  # a route has none
     if sock is None:
         return False
     try:
