@@ -35,6 +35,7 @@ from benchmarks.paper.rounds import Missing, Plan, flaw, run_child, run_rounds
 from benchmarks.paper.summary import best_ratios, bound, group, summarize, use_of, value_at
 from benchmarks.paper.tables import figure_table, shown, summary_table
 from tests.benchmarks.commands import run as run_module
+from tests.conditions import wait_until
 
 MICRO, ECHO, KVS = FIGURES[2], FIGURES[5], FIGURES[7]
 PNG = b"\x89PNG\r\n"
@@ -282,7 +283,15 @@ def test_a_child_that_takes_too_long_ends_with_what_it_started(tmp_path, monkeyp
     found, error = run_child(plan, 1, ORDER._replace(seconds=0.1, limit=0.3))
     assert found == [outcome(Cell(64, 2))] and "not over" in error
     state = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+    def ended() -> bool:
+        try:
+            return state.read_text().rpartition(")")[2].split()[0] == "Z"
+        except FileNotFoundError:
+            return True
+
+    # It was sent SIGKILL; the kernel takes a moment to carry that out.
+    wait_until(ended, what="the end of what it started")
 
 
 def test_a_child_that_fails_says_why(tmp_path):
