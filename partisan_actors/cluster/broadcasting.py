@@ -118,8 +118,8 @@ class Broadcasting:
         if len(payload) > most:
             raise ValueError(f"a broadcast of {len(payload)} bytes is longer than {most}")
         for node in self._neighbours:
-            ties = self._remote.ties_to(node)
-            if isinstance(ties, Ties):
+            ties = self._over_link(node)
+            if ties is not None:
                 way = self._way(ties, name, self.machine.root)
                 self._remote.wait_for_room(process, way, ties, nosuspend=False, deadline=None)
         self._step(events.Broadcast(name, payload))
@@ -230,8 +230,8 @@ class Broadcasting:
     def _send(self, nodes: Sequence[str], message: tuple[Any, ...]) -> None:
         signal = encode_signal(BROADCAST_CONTROL, payload=self._codec.encode(message), flags=OPTIONAL)
         for node in nodes:
-            ties = self._remote.ties_to(node)
-            if isinstance(ties, Ties):
+            ties = self._over_link(node)
+            if ties is not None:
                 ties.session.system.send(signal)
 
     def _send_bulky(self, nodes: Sequence[str], message: tuple[Any, ...]) -> None:
@@ -241,8 +241,8 @@ class Broadcasting:
         signal = encode_signal(BROADCAST, payload=body, flags=OPTIONAL)
         root = Root(message[1], message[2]) if message[0] == "gossip" else None
         for node in nodes:
-            ties = self._remote.ties_to(node)
-            if not isinstance(ties, Ties):
+            ties = self._over_link(node)
+            if ties is None:
                 continue
             if root is None:
                 ties.ways.usual(0).send(signal)  # answers to pulls, in order
@@ -252,6 +252,13 @@ class Broadcasting:
                 self._events.append(events.NotSent(node, root, message[3]))
             else:
                 way.send(signal)
+
+    def _over_link(self, node: str) -> Ties | None:
+        """The ties to a neighbour while there is a link to it. Nothing here is worth a route: others have it, too."""
+        ties = self._remote.ties_to(node)
+        if isinstance(ties, str) or not ties.session.linked or ties.session.machine.unlinking:
+            return None
+        return ties
 
     def _way(self, ties: Ties, name: str, root: Root) -> Way:
         queue = self._queues.get(name)
