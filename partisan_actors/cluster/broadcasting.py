@@ -256,9 +256,7 @@ class Broadcasting:
     def _over_link(self, node: str) -> Ties | None:
         """The ties to a neighbour while there is a link to it. Nothing here is worth a route: others have it, too."""
         ties = self._remote.ties_to(node)
-        if isinstance(ties, str) or not ties.session.linked or ties.session.machine.unlinking:
-            return None
-        return ties
+        return ties if isinstance(ties, Ties) and ties.session.keeps_link else None
 
     def _way(self, ties: Ties, name: str, root: Root) -> Way:
         queue = self._queues.get(name)

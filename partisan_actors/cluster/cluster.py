@@ -21,7 +21,7 @@ import structlog
 from partisan_actors.cluster import peer_service as service
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster.broadcasting import Broadcasting
-from partisan_actors.cluster.driver import FORGOTTEN, VIEW_FEATURE, PeerServiceDriver
+from partisan_actors.cluster.driver import VIEW_FEATURE, PeerServiceDriver
 from partisan_actors.cluster.global_names import GlobalNames
 from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.joining import JoinAttempt
@@ -35,7 +35,7 @@ from partisan_actors.cluster.topology_fact import fact_from_terms
 from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.channels import STREAMS_FEATURE, Channel
 from partisan_actors.distribution.contact import JoinFailure
-from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.live_session import FORGOTTEN, Session
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.peers import LocalIdentity, PeerParameters, Peers
 from partisan_actors.distribution.reaching import IDLE
@@ -337,7 +337,7 @@ class Cluster:
         node, bits = session.node, session.peer.bits
         self.naming.session_ended(node)
         self._driver.session_ended(session, reason)
-        if reason != IDLE and self._driver.service is not None and self._driver.service.view.table.alive(node, bits):
+        if reason != IDLE and self._is_member(node, bits):
             # What was under way of the names is lost, and the node is not: begin anew with it.
             self.naming.member_down(node, bits)
             self.naming.member_up(node, bits)

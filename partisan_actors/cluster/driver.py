@@ -22,7 +22,7 @@ from partisan_actors.cluster.view_messages import as_before_suspicions
 from partisan_actors.distribution.conduits import route_to
 from partisan_actors.distribution.dialling import REFUSED as DIAL_REFUSED
 from partisan_actors.distribution.keyed_timers import KeyedTimers
-from partisan_actors.distribution.live_session import Session
+from partisan_actors.distribution.live_session import FORGOTTEN, Session
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.distribution.peers import Peers
 from partisan_actors.processes.clock import Clock
@@ -31,13 +31,10 @@ from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.handshake import Hello
 from partisan_actors.wire.signals import encode_signal
 
-__all__ = ["FORGOTTEN", "LAST_WORDS", "VIEW_FEATURE", "PeerServiceDriver"]
+__all__ = ["LAST_WORDS", "VIEW_FEATURE", "PeerServiceDriver"]
 
 VIEW_FEATURE = 1 << 3
 """The bit of a hello that says: this node's cluster view knows suspicions, and who is down."""
-
-FORGOTTEN = "forgotten"
-"""Why a link ended that nobody wants, which says nothing of the node at its other end."""
 
 LAST_WORDS = 1.0
 """Seconds that a node which left has for what it sent before; that it left may be heard sooner, from others."""
@@ -163,7 +160,7 @@ class PeerServiceDriver:
     def _over_link(self, node: str) -> Session | None:
         """The session with a node that there is a link to. What a link says dies with it, and is not worth a route."""
         session = self._peers.session(node)
-        return session if session is not None and session.linked and not session.machine.unlinking else None
+        return session if session is not None and session.keeps_link else None
 
     def _probed(self, node: str, hello: Hello | None, reason: str, seconds: float) -> None:
         reason = view.REFUSED if reason == DIAL_REFUSED else reason

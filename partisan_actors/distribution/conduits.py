@@ -30,7 +30,7 @@ from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.processes.clock import Clock, Timer
 from partisan_actors.transport import Connection, Dial, Listener, Receiver, Transport
-from partisan_actors.transport.sockets import report_callback_failure
+from partisan_actors.transport.callbacks import report_callback_failure
 
 __all__ = ["ROUTE", "ConduitConnection", "Conduits", "WithRoutes", "is_route", "route_to"]
 

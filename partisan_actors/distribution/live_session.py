@@ -169,6 +169,11 @@ class Session:
         return link is not None and not link.routed
 
     @property
+    def keeps_link(self) -> bool:
+        """Whether it has a link that this node has not given up: what is said over a link may be said."""
+        return self.linked and not self.machine.unlinking
+
+    @property
     def carries(self) -> bool:
         """Whether anything is queued, or on its way and not acknowledged, that is worth a connection."""
         for stream in self.machine.streams:

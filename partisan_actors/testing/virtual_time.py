@@ -68,10 +68,6 @@ class VirtualTime:
         self.push(self.now + seconds, _fire, timer)
         return timer
 
-    def call_at(self, when: float, function: Callable[..., Any], *args: Any) -> VirtualTimer:
-        """Call `function(*args)` at that moment, or at once if it is past."""
-        return self.call_later(when - self.now, function, *args)
-
     def step(self) -> bool:
         """Run what is due next, however far away; False when there is nothing."""
         if not self.events:

@@ -14,19 +14,15 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import TypeVar, TypeVarTuple
 
 from partisan_actors.testing.network import Network
 from partisan_actors.testing.simulated_clock import SimulatedClock
 from partisan_actors.testing.trace import Trace
 from partisan_actors.testing.virtual_time import VirtualTime
+from partisan_actors.transport.callbacks import call_back, report_callback_failure, tell_of_room
 from partisan_actors.transport.ports import Connection, Receiver
-from partisan_actors.transport.sockets import report_callback_failure
 
 __all__ = ["SimulatedConnection", "SimulatedTransport", "Wires"]
-
-Given = TypeVarTuple("Given")
-Result = TypeVar("Result")
 
 CAPACITY = 256 * 1024
 """Bytes on the way in one direction before they count as unsent; the kernel's buffers."""
@@ -199,14 +195,14 @@ class SimulatedDial:
         if self._cancelled:
             near.close("cancelled")
         elif near.is_open:
-            near.start(_call("connected", self._address, self._connected, near))
+            near.start(call_back("connected", self._address, self._connected, near))
         else:
             self._fail("refused")
 
     def _fail(self, reason: str) -> None:
         if not self._cancelled:
             self._transport.wires.note("unreachable", self._transport.host, self._address, reason)
-            _call("failed", self._address, self._failed, reason)
+            call_back("failed", self._address, self._failed, reason)
 
 
 class SimulatedConnection:
@@ -327,11 +323,7 @@ class SimulatedConnection:
     def _report_room(self) -> None:
         if not self.is_open or self.unsent or self._receiver is None:
             return
-        try:
-            self._receiver.writable()
-        except BaseException as error:
-            self.close("callback failed")
-            report_callback_failure(error, "writable", self.peer_address)
+        tell_of_room(self, self._receiver)
 
     def _end(self, reason: str) -> None:
         if not self.is_open:
@@ -347,17 +339,9 @@ class SimulatedConnection:
     def _report(self, reason: str) -> None:
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
-            _call("closed", self.peer_address, receiver.closed, reason)
+            call_back("closed", self.peer_address, receiver.closed, reason)
 
 
 def _accept(far: SimulatedConnection, listener: SimulatedListener) -> None:
     if far.is_open:
-        far.start(_call("accepted", far.peer_address, listener.accepted, far))
-
-
-def _call(name: str, address: str, callback: Callable[[*Given], Result], *arguments: *Given) -> Result | None:
-    try:
-        return callback(*arguments)
-    except BaseException as error:
-        report_callback_failure(error, name, address)
-        return None
+        far.start(call_back("accepted", far.peer_address, listener.accepted, far))

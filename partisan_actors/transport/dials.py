@@ -23,13 +23,13 @@ from typing import Any
 import gevent
 
 from partisan_actors.processes.clock import Clock, Timer
+from partisan_actors.transport.callbacks import report_callback_failure
 from partisan_actors.transport.listeners import connect_receiver
 from partisan_actors.transport.ports import OTHER_USER, Connection, Receiver
 from partisan_actors.transport.sockets import (
     WRITABLE,
     SocketFamily,
     new_socket,
-    report_callback_failure,
 )
 
 __all__ = ["Candidate", "SocketDial"]

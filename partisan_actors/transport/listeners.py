@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from partisan_actors.processes.clock import Clock, Timer
+from partisan_actors.transport.callbacks import report_callback_failure
 from partisan_actors.transport.ports import OTHER_USER, Connection, Receiver
 from partisan_actors.transport.sockets import (
     READABLE,
@@ -24,7 +25,6 @@ from partisan_actors.transport.sockets import (
     SocketFamily,
     accept_descriptor,
     adopt_socket,
-    report_callback_failure,
 )
 
 __all__ = ["BACKLOG", "SocketListener", "connect_receiver"]

@@ -13,16 +13,12 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import TypeVar, TypeVarTuple
 
 from partisan_actors.processes.clock import Clock
+from partisan_actors.transport.callbacks import call_back, report_callback_failure, tell_of_room
 from partisan_actors.transport.ports import Connection, Receiver
-from partisan_actors.transport.sockets import report_callback_failure
 
 __all__ = ["MemoryConnection", "MemoryDial", "MemoryListener", "MemoryTransport"]
-
-Given = TypeVarTuple("Given")
-Result = TypeVar("Result")
 
 
 class MemoryTransport:
@@ -88,20 +84,20 @@ class MemoryTransport:
             return
         listener = self.listeners.get(address)
         if listener is None:
-            _call("failed", address, failed, "refused")
+            call_back("failed", address, failed, "refused")
             return
         near = MemoryConnection(self, address)
         far = MemoryConnection(self, f"memory:{next(self._ports)}")
         near.peer, far.peer = far, near
         near.cut_after(self.cut_after() if self.cut_after is not None else None)
         self.connections.append(near)
-        near.start(_call("connected", address, connected, near))
+        near.start(call_back("connected", address, connected, near))
         # As with sockets, the accepting end learns of it in a step of its own.
         self.clock.call_soon(self._accept, far, listener)
 
     def _accept(self, far: MemoryConnection, listener: MemoryListener) -> None:
         if far.peer.is_open:
-            far.start(_call("accepted", far.peer_address, listener.accepted, far))
+            far.start(call_back("accepted", far.peer_address, listener.accepted, far))
 
 
 class MemoryListener:
@@ -238,11 +234,7 @@ class MemoryConnection:
     def _report_room(self) -> None:
         if not self.is_open or self.unsent or self._receiver is None:
             return
-        try:
-            self._receiver.writable()
-        except BaseException as error:
-            self.close("callback failed")
-            report_callback_failure(error, "writable", self.peer_address)
+        tell_of_room(self, self._receiver)
 
     def _end(self, reason: str) -> None:
         if not self.is_open:
@@ -256,12 +248,4 @@ class MemoryConnection:
             self._transport.connections.remove(self)
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
-            _call("closed", self.peer_address, receiver.closed, reason)
-
-
-def _call(name: str, address: str, callback: Callable[[*Given], Result], *arguments: *Given) -> Result | None:
-    try:
-        return callback(*arguments)
-    except BaseException as error:
-        report_callback_failure(error, name, address)
-        return None
+            call_back("closed", self.peer_address, receiver.closed, reason)

@@ -29,10 +29,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import structlog
 from gevent.monkey import get_original
 
 from partisan_actors.processes.clock import Clock, Timer
+from partisan_actors.transport.callbacks import report_callback_failure
 from partisan_actors.transport.ports import Connection, Receiver
 
 __all__ = [
@@ -46,7 +46,6 @@ __all__ = [
     "adopt_socket",
     "describe_error",
     "new_socket",
-    "report_callback_failure",
 ]
 
 # A small call beside 16 x 1 MiB on another channel, p50, p99 and what that got: 512 KiB and 1 MiB here 1.2 ms, 2.4 ms,
@@ -62,8 +61,6 @@ WRITABLE = 2
 
 _RESET = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN, errno.ESHUTDOWN})
 _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
-
-_log = structlog.get_logger("partisan_actors")
 
 
 class NewConnection(Connection, Protocol):
@@ -127,15 +124,6 @@ def describe_error(error: OSError) -> str:
         return "timeout"
     text = os.strerror(error.errno) if error.errno else str(error)
     return f"unreachable: {text}" if error.errno in _UNREACHABLE else f"error: {text}"
-
-
-def report_callback_failure(error: BaseException, callback: str, address: str) -> None:
-    """Log what a callback raised. An interrupt or an exit of the whole program goes on to the hub."""
-    if isinstance(error, (KeyboardInterrupt, SystemExit)):
-        raise error
-    _log.error(
-        "transport_callback_failed", callback=callback, address=address, reason=type(error).__name__, exc_info=error
-    )
 
 
 class SendQueue:

@@ -28,13 +28,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from partisan_actors.processes.clock import Clock, Timer
+from partisan_actors.transport.callbacks import report_callback_failure
 from partisan_actors.transport.ports import TLS_FAILED, TLS_REFUSED, Receiver
 from partisan_actors.transport.sockets import (
     FLUSH_SECONDS,
     WRITE_BUDGET,
     SendQueue,
     SocketConnection,
-    report_callback_failure,
 )
 from partisan_actors.transport.tls import Credentials, describe_tls_error, naming_objection
 
