@@ -270,7 +270,8 @@ class Membership(Verdicts):
             if known is not None:
                 if entry.member.status is Status.ALIVE and len(term) == messages.ENTRY_FIELDS:
                     terms[known.node] = term
-                self._news.record(known.node, informed)
+                is_newcomer = known.up is None and known.gone_since is None
+                (self._news.newcomer if is_newcomer else self._news.record)(known.node, informed)
                 if kind == "news":
                     self._effects.append(view.Heard(known.node, source))
                 self._settle(known, DOWN)
@@ -346,7 +347,7 @@ class Membership(Verdicts):
         self.table.forget(self._now - self.parameters.forget_after)
         if self.table.links:
             self._effects.append(self._hello(self._random.choice(self.table.links)))
-        self._look_around(self._probing.in_this_round())
+        self._look_around(self._probing.in_this_round(self.table.ups))
         self._set_round()
 
     def _leave(self) -> None:

@@ -51,7 +51,7 @@ class Verdicts:
         self._records = self.table.records
         self._probing = Probing(self.parameters.rejoin_first, self.parameters.rejoin_longest)
         self._gossip = gossip if gossip is not None else list
-        self._news = News(self.parameters.news_delay)
+        self._news = News(self.parameters.news_delay, self.parameters.news_longest)
         self._suspecting: dict[str, None] = {}  # those that this node suspects itself
         self._now = 0.0
         self._random: Random

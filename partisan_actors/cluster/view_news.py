@@ -1,5 +1,9 @@
 """What is new in a cluster view and has not been told yet: collected for a moment, then sent once to each neighbour.
 
+Nobody waits for word of a newcomer as others wait for that of a suspicion, or of what refutes it. So while newcomers
+keep coming, the moment in which they are collected grows, up to `longest`: when a thousand nodes join together, each of
+them is told of ten at a time rather than of two, and what a thousand joins cost is mostly the number of messages.
+
 Not known here: what is news, and who hears of everything. Pure.
 """
 
@@ -21,23 +25,37 @@ NEWS = ("news", "")
 class News:
     """Records and suspicions that are to be passed on, but not to where they came from."""
 
-    __slots__ = ("_delay", "_flushed", "_records", "_suspicions", "_waits")
+    __slots__ = ("_delay", "_due", "_flushed", "_longest", "_pace", "_records", "_suspicions", "_urgent")
 
-    def __init__(self, delay: float) -> None:
-        """Begin with none; `delay`: seconds from one time that some go to the next, at least."""
+    def __init__(self, delay: float, longest: float) -> None:
+        """Begin with none.
+
+        Args:
+            delay: seconds from one time that some go to the next, at least.
+            longest: the same while only newcomers come, and keep coming.
+        """
         self._delay = delay
+        self._longest = longest
+        self._pace = delay  # from `delay` to `longest`
         self._flushed = float("-inf")
-        self._waits = False  # for its timer
+        self._due: float | None = None  # when its timer fires, while that is set
+        self._urgent = False  # something waits that is not about a newcomer
         self._records: dict[str, tuple[str, ...]] = {}  # whose, and who knows it already
         self._suspicions: list[tuple[SuspicionOf, str]] = []
 
     def record(self, node: str, informed: tuple[str, ...] = ()) -> None:
         """The record of `node` has changed; `informed`: whose word that is, and who knows it too."""
         self._records[node] = informed
+        self._urgent = True
+
+    def newcomer(self, node: str, informed: tuple[str, ...]) -> None:
+        """The record of `node` is its first; `informed`: whose word that is, and who knows it too."""
+        self._records[node] = informed
 
     def suspicion(self, word: SuspicionOf, source: str) -> None:
         """Somebody suspects a member, by the word of `source`."""
         self._suspicions.append((word, source))
+        self._urgent = True
 
     def ahead(self, peer: str, records: Records, entry: Callable[[Member], tuple[object, ...]]) -> Iterator[SendView]:
         """The records that wait, for this peer alone, which need not be told them again."""
@@ -53,10 +71,11 @@ class News:
         """Tell none of it."""
         self._records.clear()
         self._suspicions.clear()
+        self._urgent = False
 
     def timer_fired(self) -> None:
         """They have waited long enough."""
-        self._waits = False
+        self._due = None
 
     def due(
         self,
@@ -66,34 +85,32 @@ class News:
         entry: Callable[[Member], tuple[object, ...]],
     ) -> Iterable[SendView | SetTimer]:
         """All of it for each of `peers()`, if it is time; then there is none."""
-        if self._waits or not (self._records or self._suspicions):
+        if not (self._records or self._suspicions):
             return ()
-        wait = self._flushed + self._delay - now
-        if wait > 1e-9:
-            self._waits = True
-            return (SetTimer(NEWS, wait),)
+        when = self._flushed + (self._delay if self._urgent else self._pace)
+        if when - now > 1e-9:
+            if self._due is not None and self._due <= when:
+                return ()
+            self._due = when
+            return (SetTimer(NEWS, when - now),)
+        keep_coming = now - self._flushed <= self._longest
+        self._pace = min(2 * self._pace, self._longest) if keep_coming else self._delay
         self._flushed = now
         return self._flush(peers(), records, entry)
 
     def _flush(
         self, peers: Sequence[str], records: Records, entry: Callable[[Member], tuple[object, ...]]
     ) -> Iterator[SendView]:
-        entries = [
-            (informed, entry(record))
-            for node, informed in self._records.items()
-            if (record := records.get(node)) is not None
-        ]
-        words = [(source, tuple(word)) for word, source in self._suspicions]
+        entries, words = [], [tuple(word) for word, _ in self._suspicions]
+        knows_all: set[str] | None = None
+        for node, informed in self._records.items():
+            if (record := records.get(node)) is not None:
+                entries.append(entry(record))
+                knows_all = knows_all.intersection(informed) if knows_all is not None else set(informed)
+        for _, source in self._suspicions:
+            knows_all = knows_all.intersection((source,)) if knows_all is not None else {source}
         self.clear()
-        some_know = {
-            peer for informed in {id(informed): informed for informed, _ in entries}.values() for peer in informed
-        }
-        some_know.update(source for source, _ in words)
-        all_entries, all_words = tuple(item for _, item in entries), tuple(item for _, item in words)
-        for peer in peers:
-            told, suspected = all_entries, all_words
-            if peer in some_know:
-                told = tuple(item for informed, item in entries if peer not in informed)
-                suspected = tuple(item for source, item in words if source != peer)
-            if told or suspected:
-                yield SendView((peer,), ("news", told, suspected))
+        # The same to each, who knows some of it: to encode an entry costs several times what it costs to know it again.
+        nodes = tuple(peer for peer in peers if not knows_all or peer not in knows_all)
+        if nodes and (entries or words):
+            yield SendView(nodes, ("news", tuple(entries), tuple(words)))

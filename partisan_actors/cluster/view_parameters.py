@@ -23,6 +23,9 @@ class MembershipParameters:
     news_delay: float = 0.02
     """News that come faster than this go on together."""
 
+    news_longest: float = 0.3
+    """The same of newcomers, while they keep coming."""
+
     rejoin_first: float = 1.0
     rejoin_longest: float = 5.0
     """How often one of those that are down is tried: soon after one went down, and then more and more rarely."""
@@ -50,7 +53,9 @@ class MembershipParameters:
 
     def __post_init__(self) -> None:
         relations = {
-            "0 <= news_delay < digest_interval": 0 <= self.news_delay < self.digest_interval,
+            "0 <= news_delay <= news_longest < digest_interval": (
+                0 <= self.news_delay <= self.news_longest < self.digest_interval
+            ),
             "digest_interval < forget_after": self.digest_interval < self.forget_after,
             "0 < rejoin_first <= rejoin_longest": 0 < self.rejoin_first <= self.rejoin_longest,
             "0 < stall": self.stall > 0,

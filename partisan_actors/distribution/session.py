@@ -99,6 +99,9 @@ _MAX_REASON = 1024
 # RFC 6298: the weight of a new round-trip time in the smoothed one.
 _ROUND_TRIP_GAIN = 1 / 8
 
+# So many times as long as our timers are late, a silent peer is given beyond what silent ones are given.
+_EXCUSE = 4
+
 
 class Pass(NamedTuple):
     """Hand the frame that was just taken to what relays: it is of no stream of this session."""
@@ -178,6 +181,7 @@ class SessionMachine:
         "_frame_within",
         "_last_call",
         "_last_frames",
+        "_late",
         "_looked",
         "_parameters",
         "_probe",
@@ -206,6 +210,7 @@ class SessionMachine:
         whole_frames = streams.default.id == ONLY
         self._frame_within = parameters.frame_within * (3 if whole_frames else 1)
         self._check_due = 0.0  # when the heartbeat timer should fire
+        self._late = 0.0  # seconds that it was late, lately
         self._looked = 0.0  # when it was last counted how long pieces of signals have been waited for
         self._last_call = False  # the peer was asked for a sign of life, and has `last_call` seconds to give it
         self._probe = 0  # the number of the last HEARTBEAT
@@ -433,14 +438,19 @@ class SessionMachine:
 
     def _check(self, now: float, random: Random) -> Sequence[Effect]:
         parameters, carrier = self._parameters, self.carrier
-        if now - self._check_due >= parameters.stall:
+        late = now - self._check_due
+        self._late = max(late, self._late / 2)
+        if late >= parameters.stall:
             # We were stopped, or something kept the node from its timers: what the peer sent meanwhile has not been
             # read yet. Without this grace a node that was stopped would take all others for dead when it goes on.
             carrier.last_heard = carrier.last_frame = self._looked = now
         if carrier.last_heard - carrier.last_frame >= self._frame_within:
             return (Disconnect(NO_WHOLE_FRAME),)
         silent_for = now - carrier.last_heard
-        if silent_for < parameters.silence:
+        # What keeps our timers keeps our reads too, and those of the peer if it shares the machine: a node that works
+        # at its limit would take others for silent, and have more to do for it (Lifeguard, section 3).
+        silence = parameters.silence + _EXCUSE * self._late
+        if silent_for < silence:
             self._last_call = False
         elif self._last_call:
             return (Silent(),)
@@ -455,14 +465,14 @@ class SessionMachine:
             effects.append(self._send_heartbeat(now))
         # What was sent last may be younger than this check: the next one is due an interval after *it*.
         until_next = max(carrier.last_sent + interval - now, interval * 0.25) * random.uniform(0.9, 1.0)
-        effects.append(self._check_in(min(until_next, parameters.silence - silent_for), now))
+        effects.append(self._check_in(min(until_next, silence - silent_for), now))
         return effects
 
     def _wait_for_pieces(self, now: float, silent_for: float) -> float:
         """How long the next piece of some signal has been waited for, in seconds that count."""
         seconds, self._looked = now - self._looked, now
-        if silent_for > 2 * self._parameters.heartbeat_interval:
-            return 0.0  # it may have been stopped
+        if not self.streams.assembling or silent_for > 2 * self._parameters.heartbeat_interval:
+            return 0.0  # there is none, or it may have been stopped
         waiting = (stream for stream in self.streams if stream.assembly and self.carrier.is_idle_with(stream))
         return max((stream.assembly.wait(seconds) for stream in waiting), default=0.0)
 

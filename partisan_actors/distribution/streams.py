@@ -133,6 +133,11 @@ class Streams:
         return stream.assembly.place(piece, header.body_length, header.number)
 
     @property
+    def assembling(self) -> bool:
+        """Whether some signal has come in part."""
+        return self._begun.bytes > 0
+
+    @property
     def superseded(self) -> int:
         """Signals of monotonic channels that were dropped for a newer one."""
         return sum(stream.sending.superseded for stream in self._made.values())

@@ -124,10 +124,25 @@ class ViewWorld:
         assert len({self.view(name).table.records.root for name in names}) == 1
         services = {name: peer_service(self.simulation[name]) for name in names}
         assert len({service.topology for service in services.values()}) == 1
-        for name, service in services.items():
-            for peer in service.links():
-                assert services[peer].linked(name), (name, peer)
-                assert peer in service.wanted() or name in services[peer].wanted(), (name, peer)
+        self.until_links_agree(1.0)
+
+    def until_links_agree(self, limit):
+        """Let time pass until a link is one for both of its ends, and wanted by one: one may be just closing."""
+        try:
+            self.simulation.run_until(lambda: not self.odd_links(), limit)
+        except TimeoutError:
+            raise AssertionError(f"seed {self.simulation.seed}: links of one end only: {self.odd_links()}") from None
+
+    def odd_links(self):
+        """Links that one end only knows of, and such as nobody wants."""
+        services = {name: peer_service(self.simulation[name]) for name in self.names()}
+        return [
+            (name, peer)
+            for name, service in services.items()
+            for peer in service.links()
+            if not services[peer].linked(name)
+            or (peer not in service.wanted() and name not in services[peer].wanted())
+        ]
 
     def contact(self):
         """One of the cluster, by chance; one that has not joined would begin a cluster of its own."""

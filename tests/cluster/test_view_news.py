@@ -1,0 +1,115 @@
+"""What is new in a cluster view: when it goes, and to whom."""
+
+from __future__ import annotations
+
+import pytest
+
+from partisan_actors.cluster.records import Member, RecordLimits, Records, Status
+from partisan_actors.cluster.view_events import SendView
+from partisan_actors.cluster.view_messages import SuspicionOf, entry_of
+from partisan_actors.cluster.view_news import NEWS, News
+from partisan_actors.distribution.machine import SetTimer
+
+DELAY, LONGEST = 0.02, 0.3
+
+
+def member(name: str) -> Member:
+    return Member(name, 1, 1, (), False, 1, Status.ALIVE)
+
+
+class Line:
+    """News on their way to two neighbours, in virtual time."""
+
+    def __init__(self) -> None:
+        self.news = News(DELAY, LONGEST)
+        self.records = Records(member("own@h"), RecordLimits())
+        self.now = 100.0
+        self.due: float | None = None
+        self.sent: list[tuple[float, SendView]] = []
+
+    def entries(self) -> list[list[str]]:
+        """Whom each of what was sent is about."""
+        payloads = [sent.payload for _, sent in self.sent]
+        return [[entry[0] for entry in payload[1]] for payload in payloads if isinstance(payload, tuple)]
+
+    def look(self) -> None:
+        for effect in self.news.due(self.now, lambda: ("p@h", "q@h"), self.records, lambda one: entry_of(one, None)):
+            if isinstance(effect, SetTimer):
+                assert effect.key == NEWS
+                self.due = self.now + effect.seconds
+            else:
+                self.sent.append((self.now, effect))
+
+    def until(self, when: float) -> None:
+        while self.due is not None and self.due <= when:
+            self.now, self.due = self.due, None
+            self.news.timer_fired()
+            self.look()
+        self.now = when
+
+    def newcomer(self, name: str, source: str = "p@h") -> None:
+        self.records.merge(member(name))
+        self.news.newcomer(name, (source,))
+        self.look()
+
+    def suspicion(self, source: str = "p@h") -> None:
+        self.news.suspicion(SuspicionOf("x@h", 1, 1, 1, "s@h", False), source)
+        self.look()
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
+
+
+def test_the_first_goes_at_once_and_not_to_who_told_it(line: Line):
+    line.newcomer("a@h")
+    ((when, sent),) = line.sent
+    assert (when, sent.nodes) == (100.0, ("q@h",))
+
+
+def test_newcomers_that_keep_coming_go_together_more_and_more_of_them(line: Line):
+    for index in range(100):
+        line.until(100.0 + index * 0.05)
+        line.newcomer(f"n{index}@h")
+    line.until(120.0)
+    told = [len(names) for names in line.entries()]
+    assert sum(told) == 100
+    assert told[-2] == 6
+    gaps = [after - before for (before, _), (after, _) in zip(line.sent, line.sent[1:], strict=False)]
+    assert gaps[0] < 0.1
+    assert max(gaps) == pytest.approx(LONGEST)
+
+
+def test_after_a_while_without_any_the_next_goes_at_once_again(line: Line):
+    test_newcomers_that_keep_coming_go_together_more_and_more_of_them(line)
+    line.until(125.0)
+    line.newcomer("late@h")
+    assert line.sent[-1][0] == 125.0
+    line.newcomer("later@h")
+    line.until(130.0)
+    assert line.sent[-1][0] == pytest.approx(125.0 + DELAY)
+
+
+def test_a_suspicion_does_not_wait_for_newcomers(line: Line):
+    for index in range(100):
+        line.until(100.0 + index * 0.05)
+        line.newcomer(f"n{index}@h")
+    line.sent.clear()
+    began = line.now
+    line.suspicion()
+    line.until(began + 1.0)
+    when, sent = line.sent[0]
+    assert when - began <= DELAY
+    assert isinstance(sent.payload, tuple) and sent.payload[2]
+
+
+def test_who_knows_some_of_it_is_sent_the_same_as_the_others(line: Line):
+    line.newcomer("a@h")
+    line.sent.clear()
+    line.newcomer("b@h", "p@h")
+    line.newcomer("c@h", "q@h")
+    line.until(101.0)
+    ((_, sent),) = line.sent
+    assert sent.nodes == ("p@h", "q@h")
+    assert line.entries() == [["b@h", "c@h"]]
