@@ -30,7 +30,8 @@ class Line:
     def entries(self) -> list[list[str]]:
         """Whom each of what was sent is about."""
         payloads = [sent.payload for _, sent in self.sent]
-        return [[entry[0] for entry in payload[1]] for payload in payloads if isinstance(payload, tuple)]
+        told = [payload[1] for payload in payloads if isinstance(payload, tuple)]
+        return [[entry[0] for entry in entries] for entries in told if isinstance(entries, tuple)]
 
     def look(self) -> None:
         for effect in self.news.due(self.now, lambda: ("p@h", "q@h"), self.records, lambda one: entry_of(one, None)):
