@@ -31,7 +31,7 @@ def draw_all(found: Mapping[str, Summary], folder: Path) -> dict[str, list[Path]
         ("hyparview", "reliability", _reliability, 3, 4.6),
         ("hyparview", "degrees", _degrees, 1, 4.2),
         ("xbot", "xbot", _xbot, 2, 4.6),
-        ("map", "xbot-map", _map, 2, 5.2),
+        ("map", "xbot-map", _map, 2, 5.5),
         ("plumtree", "plumtree", _plumtree, 2, 4.6),
         ("routing", "routing", _routing, 2, 4.6),
     ):
@@ -155,10 +155,12 @@ def _map(found: Summary, panels: Sequence[Axes]) -> str:
         networkx.draw_networkx_edges(graph, places, ax=panel, edge_color=colour, alpha=0.16, width=0.7)
         networkx.draw_networkx_nodes(graph, places, ax=panel, node_size=3, node_color="black")
         within = sum(node % clusters == peer % clusters for node, peer in graph.edges) / graph.number_of_edges()
-        panel.set_title(f"{label}: {graph.number_of_edges():,} links, {within:.0%} within a cluster", fontsize=10)
+        panel.set_title(
+            f"{label}: {graph.number_of_edges():,} links, {100 * within:.0f} % within a cluster", fontsize=10
+        )
         panel.set_aspect("equal")
         panel.tick_params(left=True, bottom=True, labelleft=True, labelbottom=True)
-        _dress(panel, "200 ms of round trip", "200 ms of round trip")
+        _dress(panel, "place, in 200 ms of round trip", "place, in 200 ms of round trip")
         panel.grid(False)
     return f"Where the links go on the map: {_size(found)}, {clusters} clusters"
 
@@ -170,8 +172,9 @@ def _plumtree(found: Summary, panels: Sequence[Axes]) -> str:
         for panel, figure in ((redundancy, "RMR"), (hops, "LDH")):
             where, mean, low, high = found.medians(figure, phase)
             # The first ones are of several kinds: the very first is on no tree, the last the first on the root's own.
-            line = "" if phase == FIRST else "-"
-            panel.plot(where, mean, line, color=colour, marker=marker, markersize=3.5, linewidth=1.0, label=phase)
+            line = "none" if phase == FIRST else "-"
+            look = {"color": colour, "marker": marker, "linestyle": line, "linewidth": 1.0, "markersize": 3.5}
+            panel.plot(where, mean, label=phase, **look)
             panel.fill_between(where, low, high, color=colour, alpha=0.2, linewidth=0)
     places, middles = [], []
     for phase in looks:
@@ -216,7 +219,7 @@ def _routing(found: Summary, panels: Sequence[Axes]) -> str:
         panel.set_xscale("log")
         panel.set_xlim(0.98, None)
         panel.set_ylim(48, 101.5)
-        panel.xaxis.set_major_locator(FixedLocator([1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20]))
+        panel.xaxis.set_major_locator(FixedLocator([1, 1.2, 1.5, 2, 3, 5, 10, 20]))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.xaxis.set_minor_formatter(NullFormatter())
         _dress(panel, "stretch: the way taken / the best one", "frames with no more than that, %", "lower right")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.figures import commands
 from benchmarks.overlays import figures, real, runs
 from benchmarks.overlays.catalogue import EXPERIMENTS
 from benchmarks.overlays.grids import grids_of, tcp_grid
@@ -88,6 +89,17 @@ def test_a_cluster_over_real_tcp():
 )
 def test_what_it_does_not_understand(arguments):
     assert run(*arguments).returncode == 2
+
+
+def test_one_command_makes_the_paper_s_figures_and_those_of_overlays():
+    paper, overlays = commands(["--wan", "delay.sh", "--results", "there", "--jobs", "2"])
+    assert paper == ["benchmarks.paper", "--results", "there", "--wan", "delay.sh"]
+    assert overlays == ["benchmarks.overlays", "figures", "--results", "there", "--again", "--jobs", "2"]
+    (paper, overlays) = commands(["--redraw"])
+    assert (paper, overlays) == (["benchmarks.paper", "--redraw"], ["benchmarks.overlays", "figures", "--redraw"])
+    assert commands(["--figures", "1,3"]) == [["benchmarks.paper", "--figures", "1,3"]]
+    assert commands(["--figures", "xbot", "--resume"]) == [["benchmarks.overlays", "figures", "--only", "xbot"]]
+    assert len(commands(["--figures", "xbot,8", "--smoke"])) == 2
 
 
 # What is kept.
