@@ -33,9 +33,8 @@ def commands(arguments: list[str]) -> list[list[str]]:
     parser.add_argument("--resume", action="store_true", help="run what is missing of the experiments on overlays")
     options = parser.parse_args(arguments)
     chosen = [] if options.figures is None else options.figures.split(",")
-    numbers, names = [], []
-    for one in chosen:
-        (numbers if one in _PAPER else names).append(one)
+    numbers = [one for one in chosen if one in _PAPER]
+    names = [one for one in chosen if one not in _PAPER]
     both = ["--redraw"] * options.redraw + ["--smoke"] * options.smoke + _given(options, "results")
     paper = [
         "benchmarks.paper",

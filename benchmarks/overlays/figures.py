@@ -110,4 +110,4 @@ def _draw(folder: Path, page: Path, only: Sequence[str]) -> None:
         if found[name]:
             show(name, found[name])
     drawn = ", ".join(path.name for paths in plots.values() for path in paths)
-    print(f"\nin {folder}: {drawn}; the tables are in {page}")
+    print(f"\nin {folder}: {drawn or 'nothing to draw'}; the tables are in {page}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any, Literal
 
 import networkx
 from matplotlib.axes import Axes
@@ -20,7 +21,7 @@ __all__ = ["draw_all"]
 
 # Okabe and Ito's colours, which eyes of every kind tell apart; the markers say the same without colour.
 _BLUE, _SKY, _GREEN, _RED, _ORANGE, _PINK = "#0072B2", "#56B4E9", "#009E73", "#D55E00", "#E69F00", "#CC79A7"
-_PAPER = {"color": "black", "linestyle": "--", "linewidth": 1.1, "alpha": 0.6}
+_PAPER: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.1, "alpha": 0.6}
 _LOOKS = {"hyparview": ("HyParView", _BLUE, "o"), "xbot": ("X-BOT", _GREEN, "^")}
 
 
@@ -67,11 +68,14 @@ def _series(
     )  # fmt: skip
 
 
-def _dress(panel: Axes, across: str, up: str, legend: str = "best") -> None:
+_Corner = Literal["best", "lower left", "lower right", "upper left", "center"]
+
+
+def _dress(panel: Axes, across: str, up: str, legend: _Corner | None = "best") -> None:
     panel.set_xlabel(across)
     panel.set_ylabel(up)
     panel.grid(True, axis="y", alpha=0.35)
-    if panel.get_legend_handles_labels()[0]:
+    if legend is not None and panel.get_legend_handles_labels()[0]:
         panel.legend(fontsize=8, loc=legend)
 
 
@@ -86,13 +90,12 @@ def _reliability(found: Summary, panels: Sequence[Axes]) -> str:
             _series(panel, found, f"reached, {kind}", "", (label, *look), beside if panel is near else 0.0)
         label = "HyParView's paper, figure 2 (its shape)"
         panel.plot(list(RELIABILITY), list(RELIABILITY.values()), label=label, zorder=0, **_PAPER)
-        _dress(panel, died, "survivors that a message reaches, %", "lower left")
+        _dress(panel, died, "survivors that a message reaches, %", "lower left" if panel is whole else None)
     whole.set_ylim(-3, 103)
     near.set_title("the same, enlarged: the scale begins at 80 %", fontsize=10)
     near.set_xlim(48, 97.5)
     near.set_ylim(79.5, 100.8)
     near.yaxis.set_major_locator(MultipleLocator(5))
-    near.get_legend().remove()
     _series(cycles, found, "cycles until one overlay", "", ("ours", _BLUE, "o"))
     cycles.set_title("all survivors in one overlay, the cluster view helping", fontsize=10)
     cycles.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -173,8 +176,8 @@ def _plumtree(found: Summary, panels: Sequence[Axes]) -> str:
             where, mean, low, high = found.medians(figure, phase)
             # The first ones are of several kinds: the very first is on no tree, the last the first on the root's own.
             line = "none" if phase == FIRST else "-"
-            look = {"color": colour, "marker": marker, "linestyle": line, "linewidth": 1.0, "markersize": 3.5}
-            panel.plot(where, mean, label=phase, **look)
+            look: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": line}
+            panel.plot(where, mean, label=phase, linewidth=1.0, markersize=3.5, **look)
             panel.fill_between(where, low, high, color=colour, alpha=0.2, linewidth=0)
     places, middles = [], []
     for phase in looks:
