@@ -35,11 +35,12 @@ _LATENCY = ConstantLatency(0.002)
 class Course(NamedTuple):
     """What one broadcast was."""
 
+    root: str
     reached: float  # share of the nodes
     rmr: float
     ldh: int
-    flood: int  # the hops of a flood from there
     control: float  # IHAVEs, GRAFTs and PRUNEs for each node
+    flood: int = 0  # the hops of a flood from there
 
 
 class _Cluster:
@@ -66,7 +67,6 @@ class _Cluster:
 
     def broadcast(self, name: str, seconds: float = 1.0) -> Course:
         """Broadcast once, let it come to rest, and say what that was."""
-        distance = self._flood(name)
         self.sent.clear()
         machine = self.simulation[name].layer(BROADCAST).machine
         number = machine._number + 1
@@ -76,16 +76,19 @@ class _Cluster:
         root = machine.root
         hops = [kept.hop for node in nodes if (kept := node.layer(BROADCAST).machine.kept(root, number)) is not None]
         return Course(
+            name,
             self.tally.delivered[root, number] / len(nodes),
             self.sent["gossip"] / (len(nodes) - 1) - 1,
             max(hops),
-            distance,
             self.sent["control"] / len(nodes),
         )
 
-    def _flood(self, name: str) -> int:
+    def beside_floods(self, courses: list[Course]) -> list[Course]:
+        """The same, with the hops of a flood from the same root over the overlay as it is now."""
         views = {node.name: node.layer("overlay").machine.neighbours() for node in self.simulation.alive()}
-        return len(flood(graph_of(views), list(views).index(name))) - 1
+        graph, places = graph_of(views), {name: place for place, name in enumerate(views)}
+        hops = {root: len(flood(graph, places[root])) - 1 for root in dict.fromkeys(course.root for course in courses)}
+        return [course._replace(flood=hops[course.root]) for course in courses]
 
 
 def rows(
@@ -115,12 +118,13 @@ def rows(
         SHARED: [cluster.broadcast(chance.choice(simulation.alive()).name) for _ in range(broadcasts - half)],
     }
     budget.append(Row("and the broadcasts over", process_time() - began, "s of one core"))
+    courses = {phase: cluster.beside_floods(found) for phase, found in courses.items()}
     others = [node for node in simulation.alive() if node.name != sender]
     for node in chance.sample(others, int(len(others) * failed / 100)):
         simulation.crash(node)
     simulation.run(HyParView().shuffle_interval)
     # The first of these are on the shared tree again, and the next one floods what is new of the sender's own.
-    courses[AFTER] = [cluster.broadcast(sender, 5.0) for _ in range(8)]
+    courses[AFTER] = cluster.beside_floods([cluster.broadcast(sender, 5.0) for _ in range(8)])
     return [*_summary(courses), *_each(courses), *budget]
 
 

@@ -6,7 +6,7 @@ import gc
 import resource
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
@@ -41,23 +41,38 @@ def run_all(orders: Iterable[Order], jobs: int) -> Iterator[Run | Failed]:
 
 
 def _run(orders: list[Order], jobs: int) -> Iterator[Run | Failed]:
-    # A process for each: what one leaves behind slows the next one down.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        begun: dict[Future[Run], Order] = {pool.submit(_make, order): order for order in orders}
+    with ThreadPoolExecutor(jobs) as threads:
+        begun: dict[Future[Run], Order] = {threads.submit(_make_apart, order): order for order in orders}
         try:
             for future in as_completed(begun):
                 error = future.exception()
                 yield Failed(begun[future], f"{type(error).__name__}: {error}") if error else future.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            threads.shutdown(cancel_futures=True)
+
+
+def _make_apart(order: Order) -> Run:
+    # In a process of its own: what one leaves behind slows the next one down, and one that is killed for its memory
+    # is alone in that.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(_make, order).result()
 
 
 def _make(order: Order) -> Run:
     about = about_here()
     gc.disable()  # what a run makes stays to its end, and holds no rings: to walk it again and again costs a third
-    cpu, wall = time.process_time(), time.perf_counter()
+    cpu, wall = _core_seconds(), time.perf_counter()
     rows = EXPERIMENTS[order.experiment].run(seed=order.seed, **order.parameters)
-    about["core_seconds"] = round(time.process_time() - cpu, 1)
+    about["core_seconds"] = round(_core_seconds() - cpu, 1)
     about["seconds"] = round(time.perf_counter() - wall, 1)
-    about["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    about["peak_mb"] = max(use.ru_maxrss for use in _uses()) // 1024
     return Run(*order, about, rows)
+
+
+def _uses() -> list[resource.struct_rusage]:
+    """Of this OS process, and of those that it has started and seen the end of."""
+    return [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+
+
+def _core_seconds() -> float:
+    return sum(use.ru_utime + use.ru_stime for use in _uses())

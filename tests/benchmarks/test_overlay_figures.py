@@ -150,7 +150,7 @@ def test_only_what_is_missing_is_run(tmp_path, monkeypatch, capsys):
 
 def test_a_run_that_fails_is_said_and_the_rest_goes_on():
     orders = [Order("storm", 1, {"nodes": -1}), Order("storm", 2, {"nodes": 3})]
-    first, second = sorted(runs.run_all(orders, 1), key=lambda outcome: isinstance(outcome, Run))
+    first, second = sorted(runs.run_all(orders, 2), key=lambda outcome: isinstance(outcome, Run))
     assert isinstance(first, Failed) and first.order == orders[0] and isinstance(second, Run) and second.seed == 2
 
 
