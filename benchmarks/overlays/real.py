@@ -57,6 +57,7 @@ def _state(lines: Sequence[Line], when: str) -> Iterator[Row]:
     yield from _number(f"one-way links{when}", links, "one_way")
     yield from _number(f"sessions of a node{when}", sessions, "of_a_node")
     yield from _number(f"memory of a node{when}", by_name["memory"], "KB_per_node", "KB")
+    yield from _number(f"processor time of a node so far{when}", by_name["processor time"], "seconds_per_node", "s")
     yield from _number(f"most descriptors of an OS process{when}", by_name["descriptors"], "most_of_a_process")
 
 

@@ -200,6 +200,7 @@ def lines_over_tcp() -> list[dict[str, object]]:
         {"figure": "links", "of_a_node": {"5": 9}, "one_way": 0},
         {"figure": "sessions", "of_a_node": 5.5},
         {"figure": "memory", "KB_per_node": 800.0},
+        {"figure": "processor time", "seconds_per_node": 0.5},
         {"figure": "descriptors", "most_of_a_process": 99},
     ]
     talk = [
