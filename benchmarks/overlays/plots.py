@@ -89,7 +89,7 @@ def _reliability(found: Summary, panels: Sequence[Axes]) -> str:
             label = shown.get(kind, "ours, after two")
             _series(panel, found, f"reached, {kind}", "", (label, *look), beside if panel is near else 0.0)
         label = "HyParView's paper, figure 2 (its shape)"
-        panel.plot(list(RELIABILITY), list(RELIABILITY.values()), label=label, zorder=0, **_PAPER)
+        panel.plot(list(RELIABILITY), list(RELIABILITY.values()), label=label, marker="x", zorder=5, **_PAPER)
         _dress(panel, died, "survivors that a message reaches, %", "lower left" if panel is whole else None)
     whole.set_ylim(-3, 103)
     near.set_title("the same, enlarged: the scale begins at 80 %", fontsize=10)
