@@ -31,7 +31,7 @@ def _over_tcp(topology: str, nodes: int, processes: int, minutes: float) -> Expe
 
 EXPERIMENTS = {
     "hyparview": Experiment(
-        "HyParView", hyparview.rows, {"nodes": 10_000, "cycles": 50}, {"nodes": 150, "cycles": 5}, 10, 2.5
+        "HyParView", hyparview.rows, {"nodes": 10_000, "cycles": 50}, {"nodes": 150, "cycles": 5}, 10, 1.8
     ),
     "xbot": Experiment(
         "X-BOT beside HyParView",
@@ -55,7 +55,7 @@ EXPERIMENTS = {
         {"nodes": 10_000, "broadcasts": 100, "cycles": 50, "failed": 50},
         {"nodes": 120, "broadcasts": 12, "cycles": 3, "failed": 50},
         3,
-        7.0,
+        4.5,
     ),
     "routing": Experiment(
         "Routing over HyParView",
@@ -63,7 +63,7 @@ EXPERIMENTS = {
         {"nodes": 10_000, "destinations": 200, "sources": 10, "overlay": "hyparview"},
         {"nodes": 120, "destinations": 10, "sources": 4, "overlay": "hyparview"},
         1,
-        10.0,
+        15.0,
     ),
     "storm": Experiment("A storm of joins", views.storm_rows, {"nodes": 1_000}, {"nodes": 60}, 3, 1),
     "views": Experiment("The cluster view over HyParView", views.view_rows, {"nodes": 2_000}, {"nodes": 60}, 1, 4.0),

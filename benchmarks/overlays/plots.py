@@ -138,7 +138,10 @@ def _xbot(found: Summary, panels: Sequence[Axes]) -> str:
     costs.axhline(last / 2, label="half of HyParView's: the paper is below", **_PAPER)
     costs.set_ylim(0, None)
     _dress(costs, "cycles since the last join", "cost of all links together, s of round trips")
-    reached.set_ylim(min(90.0, reached.get_ylim()[0]), 100.5)
+    lowest = 10 * (min(90.0, reached.get_ylim()[0]) // 10)
+    reached.set_ylim(lowest, 100.5)
+    reached.set_title(f"enlarged: the scale begins at {lowest:.0f} %", fontsize=10)
+    reached.xaxis.set_major_locator(MultipleLocator(10))
     _dress(reached, "nodes that died at once, %", "survivors reached after one repair pass, %", "lower left")
     return f"X-BOT beside HyParView on a clustered map: {_size(found)}"
 
