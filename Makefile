@@ -33,9 +33,9 @@ demo: $(STAMP)
 bench: $(STAMP)
 	$(RUN) -m benchmarks $(ARGS)
 
-# Redraw the Partisan paper's figures 1 to 8, beside Erlang: docs/figures.md. ARGS="--wan FILE" delays loopback.
+# Redraw the papers' figures, of Partisan beside Erlang and of overlays: docs/figures.md. ARGS="--wan FILE" delays loopback.
 figures: $(STAMP)
-	$(RUN) -m benchmarks.paper $(ARGS)
+	$(RUN) -m benchmarks.figures $(ARGS)
 
 # Run scenarios in virtual time, by seeds. ARGS="--seed 7 calls" replays one; "--runs 1000" is a long campaign.
 simulate: $(STAMP)

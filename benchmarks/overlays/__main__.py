@@ -1,51 +1,79 @@
-"""The command: `python -m benchmarks.overlays hyparview|xbot [--seeds N] [--nodes N] [--cycles N] [--jobs N]`.
+"""The commands.
 
-JSON lines and a table go to standard output, what is going on to standard error. A seed of the full size takes about
-two minutes of one core, and 200 MB; `--jobs` runs so many side by side.
+    python -m benchmarks.overlays NAME [--seeds N] [--jobs N] [--smoke] [--with PARAMETER=VALUE ...]
+    python -m benchmarks.overlays figures [--only NAME,NAME] [--jobs N] [--again] [--redraw] [--smoke --results FOLDER]
+
+The first runs one experiment: JSON lines and tables go to standard output, what is going on to standard error. The
+second runs all that the folder does not have so far, and makes the page and the plots of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from rich.console import Console
 
-from benchmarks.overlays.report import json_lines, table
-from benchmarks.overlays.runs import EXPERIMENTS, run_seeds
+from benchmarks.overlays.catalogue import EXPERIMENTS
+from benchmarks.overlays.figures import run_figures
+from benchmarks.overlays.page import show
+from benchmarks.overlays.rows import Run, json_lines
+from benchmarks.overlays.runs import Failed, Order, run_all
 
 __all__ = ["main"]
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """The command; its exit status."""
+    if arguments[:1] == ["figures"]:
+        return run_figures(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.overlays", description="The papers' experiments on overlays, with ours beside."
     )
-    parser.add_argument("experiment", choices=sorted(EXPERIMENTS))
+    parser.add_argument("experiment", choices=[*EXPERIMENTS, "figures"], help="figures: all, kept and drawn")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs, of seeds 1 to N; 1 by default")
-    parser.add_argument("--nodes", type=int, default=None, metavar="N", help="10,000 by default, 2,000 for xbot")
-    parser.add_argument("--cycles", type=int, default=50, metavar="N", help="rounds before measuring; 50 by default")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; 1 by default")
-    options = parser.parse_args()
-    if min(options.seeds, options.cycles, options.jobs) < 1 or (options.nodes is not None and options.nodes < 100):
-        parser.error("--seeds, --cycles and --jobs take 1 or more, --nodes 100 or more")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at once; 1 by default")
+    parser.add_argument("--smoke", action="store_true", help="in small, to see whether it runs")
+    parser.add_argument("--with", dest="changed", action="append", default=[], metavar="PARAMETER=VALUE")
+    options = parser.parse_args(arguments)
+    if min(options.seeds, options.jobs) < 1:
+        parser.error("--seeds and --jobs take 1 or more")
     experiment = EXPERIMENTS[options.experiment]
-    nodes = options.nodes or experiment.nodes
+    parameters = dict(experiment.smoke if options.smoke else experiment.full)
+    for text in options.changed:
+        name, _, value = text.partition("=")
+        try:
+            parameters[name] = _as(parameters[name], value)
+        except (KeyError, ValueError):
+            shown = ", ".join(f"{key}={value}" for key, value in parameters.items())
+            parser.error(f"--with {text}: {options.experiment} has {shown}")
+    orders = [Order(options.experiment, seed, parameters) for seed in range(1, options.seeds + 1)]
+    return _run_one(orders, options.jobs)
+
+
+def _as(value: Any, text: str) -> Any:
+    """The text, as what stands there by default."""
+    return type(value)(text)
+
+
+def _run_one(orders: list[Order], jobs: int) -> int:
     progress = Console(stderr=True, highlight=False)
-    outcomes = []
-    for outcome, seconds in run_seeds(options.experiment, nodes, options.cycles, options.seeds, options.jobs):
-        outcomes.append(outcome)
-        progress.print(f"{options.experiment}, seed {len(outcomes)}: {seconds:.0f} s of one core")
-    figures = experiment.figures(outcomes)
-    for line in json_lines(figures):
-        print(line)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160  # a file has no edge
-    console.print(table(figures))
-    return 0
+    runs: list[Run] = []
+    failed = False
+    for outcome in run_all(orders, jobs):
+        if isinstance(outcome, Failed):
+            failed = True
+            progress.print(f"seed {outcome.order.seed} failed: {outcome.reason}", markup=False)
+            continue
+        runs.append(outcome)
+        progress.print(f"{outcome.experiment}, seed {outcome.seed}: {outcome.about['core_seconds']:.0f} s of one core")
+        for line in json_lines(outcome):
+            print(line, flush=True)
+    if runs:
+        show(runs[0].experiment, runs)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -24,10 +24,22 @@ from benchmarks.overlays.graphs import (
     reliability,
 )
 from benchmarks.overlays.network import Network
+from benchmarks.overlays.rows import Row
 from partisan_actors.topologies.hyparview import HyParView
 from partisan_actors.topologies.overlay import Topology
 
-__all__ = ["SHARES", "Failure", "Shape", "build", "experiment", "failure", "shape", "view_graph"]
+__all__ = [
+    "SHARES",
+    "Failure",
+    "Shape",
+    "build",
+    "experiment",
+    "failure",
+    "failure_rows",
+    "rows",
+    "shape",
+    "view_graph",
+]
 
 SHARES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95)
 _SOURCES = 200  # from which paths are measured: the mean's error is under 0.01
@@ -42,7 +54,7 @@ class Shape(NamedTuple):
     hops: float
     diameter: int
     clustering: float
-    full: float  # share of the nodes with active_size neighbours, in percent
+    degrees: dict[int, float]  # by the number of neighbours, the share of the nodes that have so many, in percent
     one_way: int
     parts: int
     passive: float
@@ -58,9 +70,9 @@ class Failure(NamedTuple):
     rounds: int
 
 
-def build(nodes: int, cycles: int, seed: int, topology: Topology | None = None) -> Network:
+def build(nodes: int, cycles: int, random: Random, topology: Topology | None = None) -> Network:
     """Nodes that joined one by one through the first, and so many rounds after that."""
-    network = Network(topology if topology is not None else HyParView(), Random(seed), find_members=False)
+    network = Network(topology if topology is not None else HyParView(), random, find_members=False)
     contact = "n0"
     network.start(contact)
     for number in range(1, nodes):
@@ -78,15 +90,15 @@ def view_graph(network: Network) -> Graph:
     return graph_of({name: machine.active for name, machine in network.nodes.items()})
 
 
-def shape(network: Network, active_size: int = 5) -> Shape:
+def shape(network: Network) -> Shape:
     """Measure the overlay."""
     graph = view_graph(network)
     sources = Random(0).sample(range(len(graph)), min(_SOURCES, len(graph)))
     path, hops, diameter = paths(graph, sources)
-    full = 100 * degrees(graph).get(active_size, 0) / len(graph)
+    shares = {degree: 100 * count / len(graph) for degree, count in degrees(graph).items()}
     passive = sum(len(machine.passive) for machine in network.nodes.values()) / len(graph)
     clustering = mean_clustering(graph)
-    return Shape(path, hops, diameter, clustering, full, one_way(graph), len(components(graph)), passive)
+    return Shape(path, hops, diameter, clustering, shares, one_way(graph), len(components(graph)), passive)
 
 
 def failure(network: Network, share: int, seed: int) -> Failure:
@@ -125,6 +137,36 @@ def _rounds_to_heal(network: Network, random: Random) -> int:
 
 def experiment(nodes: int, cycles: int, seed: int, shares: Sequence[int] = SHARES) -> tuple[Shape, list[Failure]]:
     """One seed's run."""
-    network = build(nodes, cycles, seed)
+    network = build(nodes, cycles, Random(seed))
     kept = pickle.dumps(network)  # quicker than to build it again for each share
     return shape(network), [failure(pickle.loads(kept), share, seed) for share in shares]
+
+
+def rows(seed: int, nodes: int, cycles: int) -> list[Row]:
+    """One seed's run, as rows."""
+    found, failures = experiment(nodes, cycles, seed)
+    made = [
+        Row("mean path", found.path, "hops"),
+        Row("hops to the last node", found.hops, "hops"),
+        Row("diameter", found.diameter, "hops"),
+        Row("clustering", found.clustering),
+        Row("one-way entries", found.one_way),
+        Row("parts", found.parts),
+        Row("passive view", found.passive, "names"),
+    ]
+    made += [Row("nodes of this degree", share, "%", x=degree) for degree, share in found.degrees.items()]
+    return [*made, *failure_rows(failures)]
+
+
+def failure_rows(failures: Sequence[Failure], system: str = "") -> list[Row]:
+    """Floods after mass failures, as rows."""
+    made = []
+    for found in failures:
+        for figure, value in (
+            ("reached, no repair", found.unrepaired),
+            ("reached, one pass", found.one_pass),
+            ("reached, two passes", found.two_passes),
+        ):
+            made.append(Row(figure, value, "%", system, found.share))
+        made.append(Row("cycles until one overlay", found.rounds, "cycles", system, found.share))
+    return made

@@ -1,31 +1,23 @@
-"""The command: `python -m benchmarks.overlays.routing [--nodes N] [--destinations N] [--overlay ...] [--latency ...]`.
+"""How frames find their way over an overlay that does not change, but for a tenth of it that dies in the end.
 
-How frames find their way over an overlay: for each destination some sources, by chance, send it one frame each, which
-it answers, a second apart; and when all have, once more. The first round finds the ways, so its look-ups are counted;
-the second is what a quiet overlay looks like. The path of a frame is compared with the shortest one, in links where
-each takes the same, else with the fastest one in time. One line of JSON for each round to standard output or `--json`,
-a table to standard error.
+For each destination some sources, by chance, send it one frame each, which it answers, a second apart; and when all
+have, once more. The first round finds the ways, so its look-ups are counted; the second is what a quiet overlay looks
+like. The path of a frame is compared with the shortest one, in links where each takes the same, else with the fastest
+one in time.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import heapq
-import json
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks.overlays.graphs import Graph, graph_of
-from benchmarks.overlays.network import Network
+from benchmarks.overlays.graphs import Graph
+from benchmarks.overlays.hyparview import build, view_graph
+from benchmarks.overlays.rows import Row
 from partisan_actors.distribution.machine import SetTimer, TimerFired
 from partisan_actors.distribution.routing import Routing, RoutingParameters
 from partisan_actors.distribution.routing_events import (
@@ -40,9 +32,10 @@ from partisan_actors.distribution.routing_events import (
     SendRoute,
     Undeliverable,
 )
+from partisan_actors.testing.virtual_time import VirtualTime, VirtualTimer
 from partisan_actors.wire.relays import ANNOUNCE, ANSWER, LOOK_UP, NO_ROUTE
 
-__all__ = ["LATENCIES", "OVERLAYS", "Round", "RoutedOverlay", "experiment", "main"]
+__all__ = ["LATENCIES", "OVERLAYS", "Round", "RoutedOverlay", "best_ways", "experiment", "rows"]
 
 Latency = Callable[[int, int], float]
 
@@ -70,18 +63,7 @@ def random_regular(nodes: int, random: Random, degree: int = 5) -> Graph:
 
 def hyparview(nodes: int, random: Random) -> Graph:
     """The active views of HyParView after joins through one contact and 30 cycles."""
-    from partisan_actors.topologies.hyparview import HyParView
-
-    network = Network(HyParView(), random)
-    names = [f"n{number:05}" for number in range(nodes)]
-    for name in names:
-        network.start(name)
-        if name != names[0]:
-            network.join(name, names[0])
-            network.run()
-    for _ in range(30):
-        network.round()
-    return graph_of({name: network.nodes[name].neighbours() for name in names})
+    return [sorted(view) for view in view_graph(build(nodes, 30, random))]
 
 
 OVERLAYS: dict[str, Callable[[int, Random], Graph]] = {"random": random_regular, "hyparview": hyparview}
@@ -118,10 +100,10 @@ class Round:
         self.taken = self.fastest = 0.0  # seconds: the same in time, from when the frame left its source
         self.messages: Counter[str] = Counter()  # ROUTE frames that crossed a link, by kind
         self.waited = 0.0  # seconds that frames waited for a way
-        self.seconds = 0.0  # that it took to simulate
+        self.stretches: list[float] = []  # of each path, in time; where all links take the same, that is in links
 
     def row(self) -> dict[str, Any]:
-        """What is reported."""
+        """The totals and the means."""
         return {
             "sent": self.sent,
             "arrived": self.arrived,
@@ -132,7 +114,6 @@ class Round:
             "frames_per_hop": round(self.frames / max(self.hops, 1), 4),
             "mean_wait_ms": round(1000 * self.waited / max(self.sent, 1), 2),
             **{f"{kind}_messages": self.messages[kind] for kind in _KINDS.values()},
-            "seconds": round(self.seconds, 1),
         }
 
 
@@ -140,16 +121,15 @@ class RoutedOverlay:
     """A routing machine at each node of a graph that does not change."""
 
     def __init__(self, graph: Graph, latency: Latency, random: Random, parameters: RoutingParameters) -> None:
-        self.now = 0.0
         self.round = Round()
         self.graph = graph
+        self._time = VirtualTime()
         self._random = random
         self._names = [str(node) for node in range(len(graph))]
         self._machines = [Routing(name, parameters) for name in self._names]
         self._latency: list[dict[str, float]] = []
-        self._queue: list[tuple[float, int, int, Any]] = []
-        self._timers: dict[tuple[int, Any], int] = {}
-        self._order = 0
+        self._timers: dict[tuple[int, Any], VirtualTimer] = {}
+        self._number = 0  # of the latest frame
         self._sent: dict[bytes, tuple[float, float, int]] = {}  # when it was sent; the fastest and the shortest way
         self._left: dict[bytes, float] = {}  # and when it left
         for node, view in enumerate(graph):
@@ -164,7 +144,7 @@ class RoutedOverlay:
             for peer in self.graph[node]:
                 self.graph[peer].remove(node)
                 self._latency[peer].pop(self._names[node])
-                self._machines[peer].step(LinkDown(self._names[node]), self.now, self._random)
+                self._machines[peer].step(LinkDown(self._names[node]), self._time.now, self._random)
             self.graph[node] = []
             self._latency[node] = {}
 
@@ -189,47 +169,48 @@ class RoutedOverlay:
 
     def _start(self, source: int, destination: int, way: tuple[float, int], mark: bytes) -> None:
         self.round.sent += 1
-        body = b"%d%b" % (self._order, mark)
-        self._order += 1
-        self._sent[body] = (self.now, *way)
+        body = b"%d%b" % (self._number, mark)
+        self._number += 1
+        self._sent[body] = (self._time.now, *way)
         self._feed(source, Send(self._names[destination], (body,)))
 
     def run(self, seconds: float) -> None:
         """Let so much time pass."""
-        started, end, queue = time.perf_counter(), self.now + seconds, self._queue
-        while queue and queue[0][0] <= end:
-            self.now, order, node, event = heapq.heappop(queue)
-            if type(event) is TimerFired:
-                if self._timers.get((node, event.key)) != order:
-                    continue
-                del self._timers[node, event.key]
-            self._feed(node, event)
-        self.now = end
-        self.round.seconds += time.perf_counter() - started
+        self._time.run(seconds)
 
-    def _feed(self, node: int, event: Any) -> None:
+    def _feed(self, node: int, event: Any, _c: None = None) -> None:
         name, latency = self._names[node], self._latency[node]
-        effects: Sequence[Any] = self._machines[node].step(event, self.now, self._random)
+        effects: Sequence[Any] = self._machines[node].step(event, self._time.now, self._random)
         for effect in effects:
             kind = type(effect)
             if kind is SendRoute:
                 to, message = effect
                 self.round.messages[_KINDS[message.kind]] += 1
-                self._at(latency[to], int(to), RouteReceived(name, message))
+                self._time.push(self._time.now + latency[to], self._feed, int(to), RouteReceived(name, message))
             elif kind is Forward:
                 to, relay = effect
                 self.round.frames += 1
                 if relay.hops == 1:
-                    self._left[bytes(relay.body[0])] = self.now
-                self._at(latency[to], int(to), RelayReceived(name, relay))
+                    self._left[bytes(relay.body[0])] = self._time.now
+                self._time.push(self._time.now + latency[to], self._feed, int(to), RelayReceived(name, relay))
             elif kind is Arrived:
                 self._arrived(node, effect)
             elif kind is SetTimer:
-                self._timers[node, effect.key] = self._at(effect.seconds, node, TimerFired(effect.key))
+                self._stop_timer(node, effect.key)
+                self._timers[node, effect.key] = self._time.call_later(effect.seconds, self._due, node, effect.key)
             elif kind is Undeliverable:
                 self.round.undeliverable += 1
             else:
-                self._timers.pop((node, effect.key), None)
+                self._stop_timer(node, effect.key)
+
+    def _due(self, node: int, key: Any) -> None:
+        del self._timers[node, key]
+        self._feed(node, TimerFired(key))
+
+    def _stop_timer(self, node: int, key: Any) -> None:
+        timer = self._timers.pop((node, key), None)
+        if timer is not None:
+            timer.cancel()
 
     def _arrived(self, node: int, effect: Arrived) -> None:
         body = bytes(effect.body[0])
@@ -237,16 +218,12 @@ class RoutedOverlay:
         round_.arrived += 1
         round_.hops += effect.hops
         round_.shortest += shortest
-        round_.taken += self.now - left
+        round_.taken += self._time.now - left
         round_.fastest += fastest
         round_.waited += left - sent
+        round_.stretches.append((self._time.now - left) / fastest)
         if body.endswith(b"?"):
             self._start(node, int(effect.source), (fastest, shortest), b"!")
-
-    def _at(self, seconds: float, node: int, event: Any) -> int:
-        self._order += 1
-        heapq.heappush(self._queue, (self.now + seconds, self._order, node, event))
-        return self._order
 
 
 def best_ways(graph: Graph, latency: Latency, source: int) -> list[tuple[float, int]]:
@@ -275,8 +252,8 @@ def best_ways(graph: Graph, latency: Latency, source: int) -> list[tuple[float, 
 
 def experiment(
     overlay: str, latency: str, nodes: int, destinations: int, sources: int, seed: int, most_routes: int = 1024
-) -> list[dict[str, Any]]:
-    """The rounds, as rows."""
+) -> dict[str, Round]:
+    """The rounds, by name."""
     random = Random(seed)
     graph = OVERLAYS[overlay](nodes, random)
     takes = LATENCIES[latency](nodes, random)
@@ -298,51 +275,33 @@ def experiment(
             living = [node for node in chosen if ways[node][1] > 0]
             for name in ("broken", "mended"):
                 world.exchange(rounds[name], destination, living, ways)
-    about = {"overlay": overlay, "latency": latency, "nodes": nodes, "destinations": destinations, "sources": sources}
-    return [{**about, "seed": seed, "round": name, **counted.row()} for name, counted in rounds.items()]
+    return rounds
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Table:
-    """What a reader wants first."""
-    made = Table(title="Routing: every message arrives, paths at most 1.3 times the best, 1.05 frames a hop")
-    columns = ["overlay", "latency", "nodes", "round", "sent", "arrived", "mean_hops", "hops_stretch"]
-    columns += ["latency_stretch", "frames_per_hop", "mean_wait_ms", "look_up_messages", "answer_messages"]
-    columns += ["announce_messages", "no_route_messages"]
-    for column in columns:
-        made.add_column(column.removesuffix("_messages").replace("_", " "), justify="right")
-    for row in rows:
-        made.add_row(*(str(row[column]) for column in columns))
+def rows(seed: int, nodes: int, destinations: int, sources: int, overlay: str) -> list[Row]:
+    """One seed's run with either latency, as rows."""
+    made = []
+    for latency in LATENCIES:
+        for name, counted in experiment(overlay, latency, nodes, destinations, sources, seed).items():
+            made += _round_rows(f"{latency}, {name}", counted)
+        gc.collect()  # machines are in circles, and there are gigabytes of them
     return made
 
 
-def main() -> int:
-    """The command; its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.overlays.routing", description=__doc__)
-    parser.add_argument("--nodes", type=int, default=10_000)
-    parser.add_argument("--destinations", type=int, default=200)
-    parser.add_argument("--sources", type=int, default=10, help="of each destination")
-    parser.add_argument("--overlay", choices=sorted(OVERLAYS), default="hyparview")
-    parser.add_argument("--latency", choices=[*LATENCIES, "both"], default="both")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="append the lines there")
-    options = parser.parse_args()
-    gc.set_threshold(100_000, 50, 1000)  # millions of small objects that live as long as the run
-    rows: list[dict[str, Any]] = []
-    for latency in LATENCIES if options.latency == "both" else (options.latency,):
-        found = experiment(options.overlay, latency, options.nodes, options.destinations, options.sources, options.seed)
-        rows += found
-        lines = "".join(json.dumps(row) + "\n" for row in found)
-        if options.json is not None:
-            with options.json.open("a") as file:
-                file.write(lines)
-        else:
-            sys.stdout.write(lines)
-        gc.collect()  # machines are in circles, and there are gigabytes of them
-    console = Console(stderr=True, highlight=False)
-    console.width = max(console.width, 160)
-    console.print(table(rows))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _round_rows(system: str, counted: Round) -> list[Row]:
+    found = counted.row()
+    sent = max(counted.sent, 1)
+    made = [
+        Row("frames sent", counted.sent, "", system),
+        Row("arrived", 100 * counted.arrived / sent, "%", system),
+        Row("mean hops", found["mean_hops"], "hops", system),
+        Row("mean stretch", found["latency_stretch"], "", system),
+        Row("data frames per hop", found["frames_per_hop"], "", system),
+        Row("mean wait for a way", found["mean_wait_ms"], "ms", system),
+    ]
+    made += [Row(f"{kind.replace('_', ' ')} messages", counted.messages[kind], "", system) for kind in _KINDS.values()]
+    ordered = sorted(counted.stretches)
+    if ordered:
+        places = [(percent, round(percent / 100 * (len(ordered) - 1))) for percent in (*range(0, 100, 2), 99, 100)]
+        made += [Row("stretch", ordered[place], "", system, percent) for percent, place in places]
+    return made

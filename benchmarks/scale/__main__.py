@@ -103,6 +103,7 @@ def _tell_state(report: Report, cluster: LargeCluster) -> None:
     report.tell("sessions", of_a_node=sessions / count, connections_refused=dict(refusals.most_common(5)))
     memory = sum(state["rss"] for state in states)
     report.tell("memory", MB=memory / 1e6, KB_per_node=memory / 1e3 / count)
+    report.tell("processor time", seconds_per_node=sum(state["cpu_s"] for state in states) / count)
     report.tell("descriptors", most_of_a_process=max(state["descriptors"] for state in states))
 
 

@@ -11,9 +11,9 @@ from benchmarks.overlays.routing import LATENCIES, OVERLAYS, best_ways, experime
 
 
 def rows(latency: str, overlay: str = "random") -> dict[str, dict[str, Any]]:
-    """The rounds by name, without how long they took."""
+    """The rounds by name."""
     made = experiment(overlay, latency, nodes=150, destinations=12, sources=5, seed=1)
-    return {row["round"]: {key: value for key, value in row.items() if key != "seconds"} for row in made}
+    return {name: counted.row() for name, counted in made.items()}
 
 
 @pytest.mark.parametrize("latency", sorted(LATENCIES))

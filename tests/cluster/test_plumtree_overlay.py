@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.overlays.plumtree import MEANINGS, PUBLISHED, measure, plumtree_figures
+from benchmarks.overlays import plumtree
 from partisan_actors.cluster.broadcast_events import Broadcast, MemberUp, PlumtreeParameters
 from partisan_actors.testing.broadcasts import BROADCAST, Tally, broadcasting_layers
 from partisan_actors.testing.network import ConstantLatency
@@ -96,13 +96,12 @@ def test_the_same_over_a_full_mesh():
 
 
 def test_the_paper_s_figures_in_small():
-    figures = measure(200, 12, cycles=3, latency=ConstantLatency(0.01))
-    values = figures.values
-    assert values["reliability"] == 1.0 and values["reliability_after_failures"] == 1.0
-    assert values["flooding_rmr"] == pytest.approx(3.0, abs=0.1)
-    assert values["rmr"] < 0.01 and values["shared_rmr"] < 0.01
-    assert values["ldh_to_flood"] <= 1.2
-    assert values["control"] < 3.0
-    assert set(MEANINGS) == set(values) and set(PUBLISHED) <= set(values)
-    assert [figure.values for figure in plumtree_figures([figures])] == [[value] for value in values.values()]
-    assert len(list(figures.lines())) == len(values) and figures.table().row_count == len(values)
+    rows = plumtree.rows(1, nodes=200, broadcasts=12, cycles=3, failed=50, latency=ConstantLatency(0.01))
+    values = {row.figure: row.value for row in rows if row.x is None}
+    assert values["reached by each broadcast, at the least"] == 100.0
+    assert values["reached after the failures, at the least"] == 100.0
+    assert values["RMR of a flood: a root's first on its own tree"] == pytest.approx(3.0, abs=0.1)
+    assert values["RMR, one root"] < 0.01 and values["RMR, roots by chance"] < 0.01
+    assert values["LDH / a flood's, one root"] <= 1.2
+    assert values["control messages for a node and broadcast"] < 3.0
+    assert [row.x for row in rows if row.figure == "RMR"] == list(range(1, 4 + 12 + 8 + 1))
