@@ -319,6 +319,14 @@ class Cluster:
         """Whether a process, or an outbox, needs the session."""
         return self.remote.keeps(session)
 
+    def resting(self, session: Session) -> None:
+        """What processes send to its node waits."""
+        self.remote.resting(session)
+
+    def resumed(self, session: Session) -> None:
+        """And goes on."""
+        self.remote.resumed(session)
+
     def received(self, session: Session, body: memoryview | bytes, outgoing: Outgoing) -> None:
         """Signals for processes go to them, the others to the machines."""
         try:
@@ -439,7 +447,7 @@ class Cluster:
     def _send_to_member(self, node: str, signal: Any) -> None:
         """Send to a member, with a session or when there is one."""
         session = self.peers.session(node)
-        if session is not None:
+        if session is not None and not session.rests:
             session.system.send(signal)
         elif not self.remote.opening.hold(
             None, Remote("names", node), len(signal), partial(self._sent_now, node, signal)
@@ -448,7 +456,7 @@ class Cluster:
 
     def _sent_now(self, node: str, signal: Any) -> None:
         session = self.peers.session(node)
-        if session is not None:
+        if session is not None and not session.rests:
             session.system.send(signal)
 
     def _life_of(self, node: str, bits: int) -> Life:
