@@ -58,7 +58,8 @@ PURE = (
     *(f"cluster.broadcast_{name}" for name in ("births", "events", "log", "marks", "roots", "terms")),
     *(f"cluster.plumtree{name}" for name in ("", "_beyond", "_exchange", "_missing", "_newcomer", "_pulls")),
     *(f"cluster.plumtree_{name}" for name in ("repair", "trees")),
-    *(f"distribution.{name}" for name in ("machine", "session", "session_events", "stream", "admission", "dialling", "strangers")),
+    *(f"distribution.{name}" for name in ("machine", "session", "session_events", "stream")),
+    *(f"distribution.{name}" for name in ("admission", "dialling", "strangers")),
     *(f"distribution.{name}" for name in ("outbox", "outbox_events", "outboxes", "inbox", "log_batches")),
     *(f"distribution.causal{name}" for name in ("", "_label", "_stamps", "_log", "_channels", "_events")),
     *(
