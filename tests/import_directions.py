@@ -34,6 +34,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "groups": _CLUSTER,
     "rpc": _CLUSTER,
     "broadcast": _CLUSTER,
+    "parameters": _CLUSTER,
     "discovery": _CLUSTER,
     "observe": (*_CLUSTER, "behaviours"),
 }

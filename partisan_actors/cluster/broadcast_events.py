@@ -297,13 +297,5 @@ Event: TypeAlias = (
     | TimerFired
 )
 Effect: TypeAlias = (
-    SendBroadcast
-    | SendBeyond
-    | Deliver
-    | Gap
-    | Unavailable
-    | ExchangeBegun
-    | Refused
-    | SetTimer
-    | CancelTimer
+    SendBroadcast | SendBeyond | Deliver | Gap | Unavailable | ExchangeBegun | Refused | SetTimer | CancelTimer
 )

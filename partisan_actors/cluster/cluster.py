@@ -27,6 +27,8 @@ from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.joining import JoinAttempt
 from partisan_actors.cluster.naming import Naming
 from partisan_actors.cluster.peer_service import PeerService
+from partisan_actors.cluster.peer_service_parameters import PeerServiceParameters
+from partisan_actors.cluster.protocol_parameters import ProtocolParameters
 from partisan_actors.cluster.records import Member, Status
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.router import ClusterRouter
@@ -76,6 +78,7 @@ class ClusterSettings:
     hooks: Hooks
     outbox: tuple[str | None, float]  # its file, and the seconds that a message is tried for
     labels: dict[str, CausalLabel]
+    parameters: ProtocolParameters
 
 
 class Cluster:
@@ -99,7 +102,7 @@ class Cluster:
         )
         default = settings.channels[0].stream_parameters
         parameters = PeerParameters(session=SessionParameters(stream=default))
-        self.routes = Routes(home, runtime.clock)
+        self.routes = Routes(home, runtime.clock, settings.parameters.routing)
         self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters, self.routes.conduits)
         self.peers.relaying = self.routes.relaying
         self.remote = RemoteProcesses(
@@ -114,7 +117,8 @@ class Cluster:
         self.naming = Naming(
             runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
         )
-        self.broadcasting = Broadcasting(runtime, self.codec, self.remote, lambda: self._for_everybody)
+        chosen = settings.parameters.broadcast
+        self.broadcasting = Broadcasting(runtime, self.codec, self.remote, lambda: self._for_everybody, chosen)
         runtime.causal_labels = tuple(settings.labels)
         runtime.channels = {channel.name: channel.monotonic for channel in settings.channels}
         runtime.router = ClusterRouter(self.remote, spawning, self.naming, self.members, self.broadcasting)
@@ -148,7 +152,8 @@ class Cluster:
     def _make_service(self) -> PeerService:
         home, addresses = self._runtime.home, self._advertised
         own = Member(home.node, home.epoch, home.bits, addresses, bool(addresses), 1, Status.ALIVE)
-        return PeerService(own, self._settings.topology, find_topology)
+        parameters = PeerServiceParameters(membership=self._settings.parameters.view)
+        return PeerService(own, self._settings.topology, find_topology, parameters)
 
     def _addresses_to_dial(self) -> tuple[str, ...]:
         chosen = choose_advertised(self._settings.advertise, self.listening)

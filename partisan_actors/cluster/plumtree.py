@@ -241,9 +241,7 @@ class Plumtree:
         now = self._now
         born = now - age / 1000
         state.born(number, born if self._knows(age) else now)
-        kept = self._log.add(
-            root, number, handler, payload, born=born, now=now, hop=hop, own=own, parent=sender
-        )
+        kept = self._log.add(root, number, handler, payload, born=born, now=now, hop=hop, own=own, parent=sender)
         self._start(_SWEEP, self.parameters.retention / _SWEEPS)
         effects = self._effects
         effects.append(Deliver(root, number, handler, payload))
