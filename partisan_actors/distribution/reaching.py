@@ -8,7 +8,7 @@ Promised:
 - a session without a link goes on by a route as soon as it has something to carry or something hangs on it. Else it
   stays without a connection, rests, and costs nothing but its memory, until there is something. After `idle` seconds
   without anything, where no link is wanted, it ends, silently, if the peer agrees, and rests until the peer has said
-  so; one without a connection ends after twice as long, as a peer that takes it that there is one rests by then;
+  so; one without a connection ends `LATER` by itself, as a peer that takes it that there is one rests by then;
 - where there is a link, and a route too, the link carries everything;
 - a session that has something to carry, or something hangs on it, and that gets no connection, by whatever way, is told
   of as `unreachable` after `NO_WAY_AFTER` seconds, and ends after as many more: nothing waits for ever;
@@ -56,6 +56,9 @@ which the cluster has not found the peer down, it ends. Well over what a link's 
 ASK_AFTER = 30.0
 """Seconds without a frame after which a session that goes by a route asks whether it still does, if something hangs on
 it. A monitor on each of 1,000 members costs 33 small frames a second so."""
+
+LATER = 60.0
+"""Seconds, and more than what two ends differ by in when anything last moved: one finds first that a route broke."""
 
 ANSWER_WITHIN = 15.0
 """Seconds that a peer has to say whether it needs a session; a route that carries nothing is found out before."""
@@ -428,7 +431,7 @@ class Reaching:
         idle = self._owner.parameters.session.idle
         dialler = self.diallers.get(node)
         link_is_wanted = session.linked or (dialler is not None and dialler.wanted)
-        left = session.last_active + (idle if session.connected else 2 * idle) - self._owner.clock.now()
+        left = session.last_active + (idle if session.connected else idle + LATER) - self._owner.clock.now()
         if link_is_wanted or session.carries or self._owner.tell(self._events.keeps, session):
             left = idle
         if left > 0:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from partisan_actors import CallError, Node, Remote
+from partisan_actors import CallError, Node, Remote, demonitor, monitor, receive, send
 from partisan_actors.behaviours import GenServer, call
 from partisan_actors.testing import Network, Simulation
 from partisan_actors.testing.network import ConstantLatency
@@ -128,3 +129,77 @@ def _called(dest: Any) -> str:
     except CallError as error:
         return type(error).__name__
     return "answered"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_links_break_and_sessions_end_idle_and_nothing_is_lost_or_doubled(
+    line: tuple[Simulation, Node, Node], seed: int
+):
+    simulation, a, c = line
+    b = simulation.nodes["b@sim"]
+    random = Random(seed)
+    for node in (a, b, c):
+        peers = node._clustered().peers
+        peers.parameters = replace(peers.parameters, session=replace(peers.parameters.session, idle=2.0))
+    sent: dict[str, list[int]] = {"a": [], "c": []}
+    for number in range(250):
+        for name, node, other in (("a", a, c), ("c", c, a)):
+            for _ in range(random.choice((0, 1, 1, 3))):
+                send_to(node, other, number)
+                sent[name].append(number)
+        if random.random() < 0.2:
+            simulation.reset(b, random.choice((a, c)))
+        simulation.run(random.choice((0.0, 0.01, 0.3, 1.99, 2.0, 2.01, 2.02, 2.03, 2.04, 2.05, 2.3, 5.0)))
+    simulation.run(30.0)
+    assert collected(c) == sent["a"]
+    assert collected(a) == sent["c"]
+    assert len(a.members()) == 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_link_that_comes_and_goes_meanwhile_changes_nothing_of_that(line: tuple[Simulation, Node, Node], seed: int):
+    simulation, a, c = line
+    random = Random(seed)
+    for node in (a, c):
+        peers = node._clustered().peers
+        peers.parameters = replace(peers.parameters, session=replace(peers.parameters.session, idle=2.0))
+    sent: dict[str, list[int]] = {"a": [], "c": []}
+    for number in range(250):
+        for name, node, other in (("a", a, c), ("c", c, a)):
+            for _ in range(random.choice((0, 1, 1, 3))):
+                send_to(node, other, number)
+                sent[name].append(number)
+        if random.random() < 0.4:
+            one, other = random.choice(((a, c), (c, a)))
+            peers = one._clustered().peers
+            peers.connect(other.name, other.listening) if random.random() < 0.5 else peers.forget(other.name)
+        simulation.run(random.choice((0.0, 0.01, 0.02, 0.05, 0.3, 1.99, 2.0, 2.01, 2.02, 2.03, 2.04, 2.05, 2.3, 5.0)))
+    simulation.run(30.0)
+    assert collected(c) == sent["a"]
+    assert collected(a) == sent["c"]
+
+
+@pytest.mark.parametrize("step", range(-4, 10))
+def test_calls_monitors_and_acknowledged_messages_around_the_end_go_through(
+    line: tuple[Simulation, Node, Node], step: int
+):
+    simulation, a, c = line
+    send_to(a, c, 1)
+    simulation.run_until(lambda: session(c, a) is not None)
+    simulation.run(1.0)
+    for node, other in ((a, c), (c, a)):
+        ends = min(session(a, c).last_active, session(c, a).last_active) + IDLE
+        simulation.run(ends + step * LATENCY / 2 - a._running().clock.now())
+        assert node.run(_talk, Remote("collector", other.name)) == ("answered", "none")
+        simulation.run_until(lambda: session(a, c) is not None and session(c, a) is not None)
+        simulation.run(1.0)
+    assert collected(c) == [1, "plain", "acknowledged"] and collected(a) == ["plain", "acknowledged"]
+
+
+def _talk(dest: Remote) -> tuple[str, str]:
+    send(dest, "plain")
+    send(dest, "acknowledged", ack=True)
+    ref = monitor(dest)
+    outcome = _called(dest)
+    demonitor(ref)
+    return outcome, receive(timeout=1.0, default="none")

@@ -244,7 +244,7 @@ def test_a_session_without_any_connection_ends_idle_too():
     world = RoutedWorld("abc", links=("ab", "bc", "ac"))
     a, c = world["a"], world["c"]
     world.unlink("a", "c")
-    # Twice as long as with one: its peer may take it that there is one.
+    # A minute later than with one: its peer may take it that there is one.
     world.clock.run(119.0)
     assert a.told("ended") == []
     world.clock.run(3.0)
