@@ -350,8 +350,9 @@ class Cluster:
         node, bits = session.node, session.peer.bits
         self.naming.session_ended(node)
         self._driver.session_ended(session, reason)
-        if reason != IDLE and self._is_member(node, bits):
-            # What was under way of the names is lost, and the node is not: begin anew with it.
+        if reason != IDLE and not session.rests and self._is_member(node, bits):
+            # What was under way of the names is lost, and the node is not: begin anew with it. Nothing was on one that
+            # rests: what is to go there waits for the next.
             self.naming.member_down(node, bits)
             self.naming.member_up(node, bits)
 
