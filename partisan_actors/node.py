@@ -23,6 +23,7 @@ from greenlet import getcurrent
 
 from partisan_actors.cluster.cluster import Cluster, ClusterSettings
 from partisan_actors.cluster.hooks import Hooks
+from partisan_actors.cluster.protocol_parameters import checked_parameters
 from partisan_actors.cluster.telemetry import snapshot
 from partisan_actors.distribution.causal_label import CausalLabel, check_causal_labels
 from partisan_actors.distribution.channels import Channel, declare_channels
@@ -37,6 +38,7 @@ from partisan_actors.options import (
     refuse_later_options,
     several,
 )
+from partisan_actors.parameters import MembershipParameters, PlumtreeParameters, RoutingParameters
 from partisan_actors.processes import messages
 from partisan_actors.processes.clock import Clock, GeventClock, checked_seconds
 from partisan_actors.processes.identity import Life, Pid
@@ -83,6 +85,9 @@ class Node:
         ack_timeout: seconds after which a message sent with `ack=True` and not acknowledged is given up.
         outbox: a file that keeps messages sent with `ack=True` until they are delivered, over the end of this OS
             process too; `send` then returns when the message is safe there. By default they are kept in memory.
+        view: `MembershipParameters`, of what this node knows of the members; see `partisan_actors.parameters`.
+        routing: `RoutingParameters`, of the ways to members without a link.
+        broadcast: `PlumtreeParameters`, of broadcasts.
         strict_messages: hold local messages to the rules of remote ones; for tests.
         switch_interval: seconds; the interpreter's thread switch interval while a node runs, which
             also bounds how long gevent leaves sockets alone. Process-wide; None leaves it.
@@ -106,6 +111,9 @@ class Node:
         names: Any = None,
         ack_timeout: float = 60.0,
         outbox: str | None = None,
+        view: MembershipParameters | None = None,
+        routing: RoutingParameters | None = None,
+        broadcast: PlumtreeParameters | None = None,
         strict_messages: bool = False,
         switch_interval: float | None = 0.0005,
         clock: Clock | None = None,
@@ -128,10 +136,14 @@ class Node:
             hooks=self.hooks,
             outbox=(checked_outbox(outbox), ack_timeout),
             labels=check_causal_labels(causal_labels, name),
+            parameters=checked_parameters(view, routing, broadcast),
         )
         self._strict_messages, self._switch_interval = strict_messages, switch_interval
         self._tls = checked_tls(tls, transport)
         self._given_clock, self._given_transport = clock, transport
+        self._await_start()
+
+    def _await_start(self) -> None:
         self._runtime: Runtime | None = None
         self._cluster: Cluster | None = None
         self._epoch = self._thread = 0  # of the last life

@@ -34,6 +34,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "groups": _CLUSTER,
     "rpc": _CLUSTER,
     "broadcast": _CLUSTER,
+    "parameters": _CLUSTER,
     "discovery": _CLUSTER,
     "observe": (*_CLUSTER, "behaviours"),
 }
@@ -55,9 +56,11 @@ PURE = (
     "cluster.overlay_run",
     *(f"cluster.view_{name}" for name in ("events", "messages", "news", "parameters")),
     *(f"cluster.{name}" for name in ("global_names", "name_events", "name_table")),
-    *(f"cluster.broadcast_{name}" for name in ("events", "log", "marks", "roots", "terms")),
-    *(f"cluster.plumtree{name}" for name in ("", "_exchange", "_missing", "_newcomer", "_pulls", "_repair", "_trees")),
-    *(f"distribution.{name}" for name in ("machine", "session", "stream", "admission", "dialling", "strangers")),
+    *(f"cluster.broadcast_{name}" for name in ("births", "events", "log", "marks", "roots", "terms")),
+    *(f"cluster.plumtree{name}" for name in ("", "_beyond", "_exchange", "_missing", "_newcomer", "_pulls")),
+    *(f"cluster.plumtree_{name}" for name in ("repair", "trees")),
+    *(f"distribution.{name}" for name in ("machine", "session", "session_events", "stream")),
+    *(f"distribution.{name}" for name in ("admission", "dialling", "strangers")),
     *(f"distribution.{name}" for name in ("outbox", "outbox_events", "outboxes", "inbox", "log_batches")),
     *(f"distribution.causal{name}" for name in ("", "_label", "_stamps", "_log", "_channels", "_events")),
     *(

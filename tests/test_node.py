@@ -45,6 +45,12 @@ from partisan_actors import (
 )
 from partisan_actors.behaviours import ChildSpec, GenServer, Supervisor, call, cast
 from partisan_actors.distribution import cookie as cookies
+from partisan_actors.parameters import (
+    MembershipParameters,
+    PlumtreeParameters,
+    RoutingParameters,
+    SuspicionParameters,
+)
 from partisan_actors.processes.clock import GeventClock
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.processes.scheduler import Worker
@@ -94,6 +100,10 @@ def test_a_name_has_two_parts(name):
         ("listen", ["[::]:0", "0.0.0.0:0"], ValueError),
         ("listen", "127.0.0.1", ValueError),
         ("listen", "unix:relative", ValueError),
+        ("view", {"small": 3}, TypeError),
+        ("view", RoutingParameters(), TypeError),
+        ("routing", RoutingParameters, TypeError),
+        ("broadcast", 600.0, TypeError),
         ("advertise", "0.0.0.0:4711", ValueError),
         ("advertise", "[::]:4711", ValueError),
         ("advertise", "no port", ValueError),
@@ -102,6 +112,24 @@ def test_a_name_has_two_parts(name):
 def test_a_wrong_option_is_told_when_the_node_is_made(option, value, error):
     with pytest.raises(error):
         Node("a@127.0.0.1", **{option: value})
+
+
+def test_a_wrong_parameter_of_a_protocol_says_what_does_not_hold():
+    with pytest.raises(ValueError, match="hold <= retention"):
+        Node("a@127.0.0.1", broadcast=PlumtreeParameters(retention=1.0))
+    with pytest.raises(TypeError, match="view is MembershipParameters"):
+        Node("a@127.0.0.1", view=SuspicionParameters())  # type: ignore[arg-type]
+
+
+def test_the_protocols_run_with_the_parameters_that_were_given():
+    view = MembershipParameters(suspicion=SuspicionParameters(longest=9.0))
+    routing, broadcast = RoutingParameters(hop_limit=5), PlumtreeParameters(retention=600.0)
+    with Node("a@127.0.0.1", view=view, routing=routing, broadcast=broadcast) as node:
+        cluster = node._clustered()
+        assert cluster._driver.service is not None
+        assert cluster._driver.service.parameters.membership is view
+        assert cluster.routes.relaying.machine.parameters is routing
+        assert cluster.broadcasting.machine.parameters is broadcast
 
 
 def test_a_node_that_never_accepts_has_nothing_to_advertise():

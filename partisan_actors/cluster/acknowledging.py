@@ -239,20 +239,27 @@ class Acknowledging:
     def session_started(self, ties: Ties) -> None:
         """There is a session: send what is open."""
         self._arrivals[ties] = self._inboxes.session_started(ties.session.node, owner=ties)
-        box = self._boxes.get(ties.session.node)
-        if box is not None:
-            self._perform(box, self._connect(box, ties))
+        self.resumed(ties)
 
     def session_ended(self, ties: Ties) -> None:
         """It is over."""
-        node = ties.session.node
         arrivals = self._arrivals.pop(ties, None)
         if arrivals is not None:
             self._perform_inbox(ties, arrivals.ended(self._runtime.clock.now()))
-        box = self._boxes.get(node)
+        self.resting(ties)
+
+    def resting(self, ties: Ties) -> None:
+        """Nothing can be sent over it now."""
+        box = self._boxes.get(ties.session.node)
         if box is not None:
             self._perform(box, box.disconnected())
-            self._drop_if_quiet(node)
+            self._drop_if_quiet(box.node)
+
+    def resumed(self, ties: Ties) -> None:
+        """It can again: send what is open."""
+        box = self._boxes.get(ties.session.node)
+        if box is not None:
+            self._perform(box, self._connect(box, ties))
 
     def life_changed(self, life: Life) -> None:
         """A node has a life, whether or not there is a session with it."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 
 __all__ = [
+    "BEYOND_KINDS",
     "Broadcast",
     "BroadcastReceived",
     "Deliver",
@@ -25,9 +26,17 @@ __all__ = [
     "PlumtreeParameters",
     "Refused",
     "Root",
+    "SendBeyond",
     "SendBroadcast",
     "Unavailable",
 ]
+
+
+BEYOND_KINDS = frozenset(
+    {"synchronise", "marks", "digest", "branches", "leaves", "summary", "pull", "answer", "served"}
+)
+"""Messages of which some are between members that are no neighbours, by their first element. Those of the trees are
+between neighbours only."""
 
 
 class Root(NamedTuple):
@@ -101,7 +110,10 @@ class PlumtreeParameters:
     """How long a new node looks for a neighbour that can say what was broadcast before it came."""
 
     synchronise_rounds: int = 10
-    """How often it looks for one that came no later than itself, before it believes another."""
+    """How often it looks for one that knows, or came no later than itself, before it believes another."""
+
+    beyond: int = 2
+    """Members beyond its neighbours that a node asks at once, which these cannot tell what it wants to know."""
 
     newcomer_overlap: float = 1.0
     """What was broadcast so short a time before a node came is for it, too: who sent it may have known it already."""
@@ -141,7 +153,7 @@ class PlumtreeParameters:
             "0 < pull_timeout": self.pull_timeout > 0,
             "4 * retention <= forget_after": 4 * self.retention <= self.forget_after,
         }
-        counts = ("ihave_batch", "max_missing", "max_trees", "retention_count", "pull_count", "pull_bytes")
+        counts = ("ihave_batch", "max_missing", "max_trees", "retention_count", "pull_count", "pull_bytes", "beyond")
         others = ("synchronise_rounds", "max_holes", "max_roots")
         relations |= {f"1 <= {name}": getattr(self, name) >= 1 for name in (*counts, *others)}
         for relation, holds in relations.items():
@@ -223,6 +235,16 @@ class SendBroadcast(NamedTuple):
     bulky: bool
 
 
+class SendBeyond(NamedTuple):
+    """Effect: hand `message` to the broadcast of a member that is no neighbour, by whatever way there is.
+
+    What that one answers, and what is said to it then, are SendBroadcasts, of `BEYOND_KINDS`. All of it may get lost.
+    """
+
+    node: str
+    message: tuple[Any, ...]
+
+
 class Deliver(NamedTuple):
     """Effect: the application gets this message, once for each root and number, in no order."""
 
@@ -274,4 +296,6 @@ Event: TypeAlias = (
     | Fetched
     | TimerFired
 )
-Effect: TypeAlias = SendBroadcast | Deliver | Gap | Unavailable | ExchangeBegun | Refused | SetTimer | CancelTimer
+Effect: TypeAlias = (
+    SendBroadcast | SendBeyond | Deliver | Gap | Unavailable | ExchangeBegun | Refused | SetTimer | CancelTimer
+)

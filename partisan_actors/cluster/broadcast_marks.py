@@ -67,6 +67,11 @@ class Marks:
         """How many ranges these are."""
         return len(self._missing)
 
+    @property
+    def missing_since(self) -> float | None:
+        """Since when it has been known that something is missing; None where nothing is."""
+        return min((since for _, _, since in self._missing), default=None)
+
     def seen(self, number: int) -> bool:
         """Whether it was."""
         return number <= self.high and (not self._missing or self._hole(number) < 0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
+from partisan_actors.cluster.broadcast_births import Births
 from partisan_actors.cluster.broadcast_events import PlumtreeParameters, Root
 from partisan_actors.cluster.broadcast_marks import Marks
 
@@ -19,6 +20,7 @@ __all__ = ["BRANCHES", "LEAVES", "RootState", "Roots"]
 
 BRANCHES = 64
 LEAVES = BRANCHES * 64
+_GRAINS = 8  # whiles in a retention, of which it is known what was broadcast in them
 
 
 def _hash(value: object) -> int:
@@ -28,13 +30,24 @@ def _hash(value: object) -> int:
 class RootState:
     """What this node has seen of one root."""
 
-    __slots__ = ("fingerprint", "leaf", "marks", "root")
+    __slots__ = ("_grain", "births", "fingerprint", "leaf", "marks", "root")
 
-    def __init__(self, root: Root) -> None:
+    def __init__(self, root: Root, grain: float) -> None:
         self.root = root
         self.marks = Marks()
+        self.births = Births()
+        self._grain = grain
         self.leaf = _hash(tuple(root)) % LEAVES
         self.fingerprint = 0  # as it is in the hashes; 0: it is not
+
+    def born(self, number: int, by: float) -> None:
+        """A number had been broadcast by that time."""
+        self.births.note(number, by, self._grain)
+
+    def learn(self, high: int, now: float) -> None:
+        """The numbers up to `high` exist."""
+        self.marks.learn(high, now)
+        self.born(high, now)
 
 
 class Roots:
@@ -70,7 +83,7 @@ class Roots:
             if not self._down:
                 return None
             self._forget(next(iter(self._down)))
-        state = self._states[root] = RootState(root)
+        state = self._states[root] = RootState(root, self._parameters.retention / _GRAINS)
         if self._members.get(root.node) != root.bits:
             self._down[root] = now  # it is not known to be up; if it is, MemberUp follows
         return state

@@ -15,6 +15,7 @@ __all__ = [
     "read_age",
     "read_announcement",
     "read_gossip",
+    "read_marks",
     "read_ranges",
     "read_root",
     "read_summary",
@@ -26,6 +27,7 @@ _MAX_HOP = 1 << 31
 _MAX_AGE = 1 << 40
 _MAX_NAME = 255
 _MAX_RANGES = 4096
+_MAX_BIRTHS = 64
 
 
 class Gossip(NamedTuple):
@@ -103,6 +105,24 @@ def read_summary(term: object) -> tuple[Root, int, Ranges] | None:
     if root is None or ranges is None or not _between(high, 0, _MAX_NUMBER):
         return None
     return (root, high, ranges) if not ranges or ranges[-1][1] <= high else None
+
+
+def read_marks(term: object) -> tuple[Root, int, Ranges, tuple[tuple[int, int], ...]] | None:
+    """The same, and by when what numbers had been broadcast, in milliseconds ago: (number, age) for some of them."""
+    if type(term) is not tuple or len(term) != 5:
+        return None
+    summary, births = read_summary(term[:4]), term[4]
+    if summary is None or type(births) is not tuple or len(births) > _MAX_BIRTHS:
+        return None
+    before = 0
+    for pair in births:
+        if type(pair) is not tuple or len(pair) != 2:
+            return None
+        number, age = pair
+        if not _between(number, before + 1, summary[1] + 1) or not _between(age, 0, _MAX_AGE):
+            return None
+        before = number
+    return (*summary, births)
 
 
 def read_wanted(term: object) -> tuple[Root, Ranges] | None:

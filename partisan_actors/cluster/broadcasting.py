@@ -26,9 +26,11 @@ from partisan_actors.cluster.plumtree import Plumtree
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.ties import Ties
 from partisan_actors.cluster.ways import Way
+from partisan_actors.distribution.flows import size_of
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
 from partisan_actors.errors import ActorError
+from partisan_actors.processes.identity import Remote
 from partisan_actors.processes.process import Process
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.wire.codec import Codec, DecodeError
@@ -207,6 +209,8 @@ class Broadcasting:
         match effect:
             case events.SendBroadcast(nodes, message, bulky):
                 self._send_bulky(nodes, message) if bulky else self._send(nodes, message)
+            case events.SendBeyond(node, message):
+                self._send_beyond(node, message)
             case events.Deliver(root, number, handler, payload):
                 self._deliver(root, number, handler, payload)
             case events.Gap(root, first, last):
@@ -230,9 +234,21 @@ class Broadcasting:
     def _send(self, nodes: Sequence[str], message: tuple[Any, ...]) -> None:
         signal = encode_signal(BROADCAST_CONTROL, payload=self._codec.encode(message), flags=OPTIONAL)
         for node in nodes:
-            ties = self._over_link(node)
+            ties = self._ties(node, message)
             if ties is not None:
                 ties.session.system.send(signal)
+
+    def _send_beyond(self, node: str, message: tuple[Any, ...]) -> None:
+        """Send to a member by whatever way there is, once there is a session."""
+        signal = encode_signal(BROADCAST_CONTROL, payload=self._codec.encode(message), flags=OPTIONAL)
+
+        def send() -> None:
+            ties = self._remote.ties_to(node)
+            if isinstance(ties, Ties):
+                ties.session.system.send(signal)
+
+        if not self._remote.opening.hold(None, Remote("broadcast", node), size_of(signal), send):
+            send()
 
     def _send_bulky(self, nodes: Sequence[str], message: tuple[Any, ...]) -> None:
         head, payload = self._codec.encode(message[:-1]), message[-1]
@@ -241,7 +257,7 @@ class Broadcasting:
         signal = encode_signal(BROADCAST, payload=body, flags=OPTIONAL)
         root = Root(message[1], message[2]) if message[0] == "gossip" else None
         for node in nodes:
-            ties = self._over_link(node)
+            ties = self._ties(node, message)
             if ties is None:
                 continue
             if root is None:
@@ -257,6 +273,14 @@ class Broadcasting:
         """The ties to a neighbour while there is a link to it. Nothing here is worth a route: others have it, too."""
         ties = self._remote.ties_to(node)
         return ties if isinstance(ties, Ties) and ties.session.keeps_link else None
+
+    def _ties(self, node: str, message: tuple[Any, ...]) -> Ties | None:
+        """The same, or the ties by a route that is there, for what may be said to one that is no neighbour."""
+        ties = self._over_link(node)
+        if ties is None and message[0] in events.BEYOND_KINDS and node not in self._neighbours:
+            found = self._remote.ties_to(node)
+            return found if isinstance(found, Ties) and found.session.connected else None
+        return ties
 
     def _way(self, ties: Ties, name: str, root: Root) -> Way:
         queue = self._queues.get(name)

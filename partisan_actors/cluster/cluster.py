@@ -27,6 +27,8 @@ from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.joining import JoinAttempt
 from partisan_actors.cluster.naming import Naming
 from partisan_actors.cluster.peer_service import PeerService
+from partisan_actors.cluster.peer_service_parameters import PeerServiceParameters
+from partisan_actors.cluster.protocol_parameters import ProtocolParameters
 from partisan_actors.cluster.records import Member, Status
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.router import ClusterRouter
@@ -76,6 +78,7 @@ class ClusterSettings:
     hooks: Hooks
     outbox: tuple[str | None, float]  # its file, and the seconds that a message is tried for
     labels: dict[str, CausalLabel]
+    parameters: ProtocolParameters
 
 
 class Cluster:
@@ -99,7 +102,7 @@ class Cluster:
         )
         default = settings.channels[0].stream_parameters
         parameters = PeerParameters(session=SessionParameters(stream=default))
-        self.routes = Routes(home, runtime.clock)
+        self.routes = Routes(home, runtime.clock, settings.parameters.routing)
         self.peers = Peers(identity, settings.keys, runtime.clock, transport, self, parameters, self.routes.conduits)
         self.peers.relaying = self.routes.relaying
         self.remote = RemoteProcesses(
@@ -114,7 +117,8 @@ class Cluster:
         self.naming = Naming(
             runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
         )
-        self.broadcasting = Broadcasting(runtime, self.codec, self.remote, lambda: self._for_everybody)
+        chosen = settings.parameters.broadcast
+        self.broadcasting = Broadcasting(runtime, self.codec, self.remote, lambda: self._for_everybody, chosen)
         runtime.causal_labels = tuple(settings.labels)
         runtime.channels = {channel.name: channel.monotonic for channel in settings.channels}
         runtime.router = ClusterRouter(self.remote, spawning, self.naming, self.members, self.broadcasting)
@@ -148,7 +152,8 @@ class Cluster:
     def _make_service(self) -> PeerService:
         home, addresses = self._runtime.home, self._advertised
         own = Member(home.node, home.epoch, home.bits, addresses, bool(addresses), 1, Status.ALIVE)
-        return PeerService(own, self._settings.topology, find_topology)
+        parameters = PeerServiceParameters(membership=self._settings.parameters.view)
+        return PeerService(own, self._settings.topology, find_topology, parameters)
 
     def _addresses_to_dial(self) -> tuple[str, ...]:
         chosen = choose_advertised(self._settings.advertise, self.listening)
@@ -319,6 +324,14 @@ class Cluster:
         """Whether a process, or an outbox, needs the session."""
         return self.remote.keeps(session)
 
+    def resting(self, session: Session) -> None:
+        """What processes send to its node waits."""
+        self.remote.resting(session)
+
+    def resumed(self, session: Session) -> None:
+        """And goes on."""
+        self.remote.resumed(session)
+
     def received(self, session: Session, body: memoryview | bytes, outgoing: Outgoing) -> None:
         """Signals for processes go to them, the others to the machines."""
         try:
@@ -337,8 +350,9 @@ class Cluster:
         node, bits = session.node, session.peer.bits
         self.naming.session_ended(node)
         self._driver.session_ended(session, reason)
-        if reason != IDLE and self._is_member(node, bits):
-            # What was under way of the names is lost, and the node is not: begin anew with it.
+        if reason != IDLE and not session.rests and self._is_member(node, bits):
+            # What was under way of the names is lost, and the node is not: begin anew with it. Nothing was on one that
+            # rests: what is to go there waits for the next.
             self.naming.member_down(node, bits)
             self.naming.member_up(node, bits)
 
@@ -439,7 +453,7 @@ class Cluster:
     def _send_to_member(self, node: str, signal: Any) -> None:
         """Send to a member, with a session or when there is one."""
         session = self.peers.session(node)
-        if session is not None:
+        if session is not None and not session.rests:
             session.system.send(signal)
         elif not self.remote.opening.hold(
             None, Remote("names", node), len(signal), partial(self._sent_now, node, signal)
@@ -448,7 +462,7 @@ class Cluster:
 
     def _sent_now(self, node: str, signal: Any) -> None:
         session = self.peers.session(node)
-        if session is not None:
+        if session is not None and not session.rests:
             session.system.send(signal)
 
     def _life_of(self, node: str, bits: int) -> Life:

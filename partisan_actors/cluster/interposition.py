@@ -22,7 +22,7 @@ from partisan_actors.cluster.hooks import About, Hooks, Outcome
 from partisan_actors.cluster.ties import Ties
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.processes.identity import Pid
-from partisan_actors.processes.process import Process
+from partisan_actors.processes.process import Process, is_reason
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec, DecodeError
@@ -75,6 +75,7 @@ class Interposition:
         self._queue: deque[_Waiting] = deque()
         self._holding: dict[Ties, None] = {}  # whose senders were told to wait
         self._process: Process | None = None  # runs the hooks, while there is anything to do
+        self._begun = False  # it has made its first step
         self._delayed = 0
         self._late: dict[str, deque[_Late]] = {}  # by label: one that is delayed, and those behind it
 
@@ -113,19 +114,29 @@ class Interposition:
             self._holding[ties] = None
             ties.credit.hold(receiver_of(signal.to, signal.name))
         if self._process is None:
-            self._process = self._runtime.spawn(self._run, (), {})
+            self._start()
+
+    def _start(self) -> None:
+        self._begun = False
+        self._process = self._runtime.spawn(self._run, (), {})
+        self._process.add_watch(self)
 
     def _run(self) -> None:
-        try:
-            while self._queue:
-                self._pass(self._queue.popleft())
-                self._give_held()
-        finally:
-            self._process = None
+        self._begun = True
+        while self._queue:
+            self._pass(self._queue.popleft())
             self._give_held()
-            if self._queue and self._runtime.closed is None:
-                # Somebody killed it. What waits is not theirs to lose.
-                self._process = self._runtime.spawn(self._run, (), {})
+
+    def down(self, reason: Any) -> None:
+        """The process has ended, perhaps before its first step.
+
+        If somebody killed it, what waits is not theirs to lose. A node that stops tells everybody "shutdown", until
+        nobody is left: one that ends by that before it has begun has no other in its place until something comes.
+        """
+        self._process = None
+        self._give_held()
+        if self._queue and self._runtime.closed is None and (self._begun or not is_reason(reason, "shutdown")):
+            self._start()
 
     def _give_held(self) -> None:
         if self._holding and self.waiting <= LIMIT // 2:

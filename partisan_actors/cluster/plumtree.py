@@ -170,6 +170,7 @@ class Plumtree:
                 self._repair.member_up(node)
             case MemberDown(node, bits):
                 self._roots.member_down(node, bits, now)
+                self._repair.member_down(node)
             case NotSent(node, root, number):
                 kept = self._log.get(root, number)
                 if kept is not None and self._trees.is_neighbour(node):
@@ -238,9 +239,9 @@ class Plumtree:
         self._roots.changed(state.root)
         self.delivered += 1
         now = self._now
-        kept = self._log.add(
-            root, number, handler, payload, born=now - age / 1000, now=now, hop=hop, own=own, parent=sender
-        )
+        born = now - age / 1000
+        state.born(number, born if self._knows(age) else now)
+        kept = self._log.add(root, number, handler, payload, born=born, now=now, hop=hop, own=own, parent=sender)
         self._start(_SWEEP, self.parameters.retention / _SWEEPS)
         effects = self._effects
         effects.append(Deliver(root, number, handler, payload))
@@ -313,11 +314,21 @@ class Plumtree:
         state = self._state_for(gossip.root, gossip.number)
         if state is None:
             return "root"
-        if state.marks.add(gossip.number, self._now):
-            self._missing.forget(gossip.root, gossip.number)
+        if not state.marks.add(gossip.number, self._now):
+            return None
+        self._missing.forget(gossip.root, gossip.number)
+        born = self._now - gossip.age / 1000
+        if self._repair.is_for(born) or not self._knows(gossip.age):
             self._take(state, gossip, node, None)
-            self._repair.look_for_holes(state)
+        else:
+            state.born(gossip.number, born)
+            self._roots.changed(state.root)
+        self._repair.look_for_holes(state)
         return None
+
+    def _knows(self, age: int) -> bool:
+        """Whether that is an age. What a handler has kept may be younger than it says."""
+        return age < self.parameters.retention * 1000
 
     def _state_for(self, root: Root, number: int) -> RootState | None:
         if root == self.root and number > self._number:

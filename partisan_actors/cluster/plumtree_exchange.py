@@ -21,6 +21,7 @@ from partisan_actors.cluster.broadcast_events import (
     Effect,
     ExchangeBegun,
     Root,
+    SendBeyond,
     SendBroadcast,
 )
 from partisan_actors.cluster.broadcast_marks import Ranges
@@ -47,6 +48,11 @@ class Exchange:
     def begin(self, node: str, now: float, effects: list[Effect]) -> None:
         """Compare with `node`."""
         effects.append(SendBroadcast((node,), ("digest", self._roots.digest(now)), False))
+        effects.append(ExchangeBegun(node))
+
+    def begin_beyond(self, node: str, now: float, effects: list[Effect]) -> None:
+        """Compare with `node`, which is no neighbour."""
+        effects.append(SendBeyond(node, ("digest", self._roots.digest(now))))
         effects.append(ExchangeBegun(node))
 
     def digest(self, node: str, message: tuple[Any, ...], now: float, effects: list[Effect]) -> str | None:
@@ -126,7 +132,7 @@ class Exchange:
             state = self._roots.make(root, now) if root != self._own else None
             lacking = state.marks.lacking(high, missing) if state is not None else []
             if state is not None and lacking:
-                state.marks.learn(high, now)
+                state.learn(high, now)
                 self._roots.changed(root)
                 lacked.append((root, lacking))
         return lacked

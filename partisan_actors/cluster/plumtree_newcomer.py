@@ -1,22 +1,23 @@
 """How a new node learns what was broadcast before it came, so that it gets what is broadcast from then on, and no more.
 
-It asks its neighbours for their marks, with how long it has been a member, and takes what one of them has seen for seen
-by itself, but for what that one keeps and was broadcast since then, or `newcomer_overlap` before: the sender may have
-known this node already, though it knew of nobody yet. So it does not matter when the link came up, nor what the
-neighbour was passed before. An age says too little rather than too much, being without the time on the links: at worst
+It asks its neighbours for their marks, with how long it has been a member, and takes for seen what they say was
+broadcast before that, or rather `newcomer_overlap` before: the sender may have known this node already, though it knew
+of nobody yet. All else is missing, whoever has it, or nobody any more. So it does not matter when the link came up, nor
+what the neighbour was passed before, nor whether it came later itself: by when what was broadcast (`broadcast_births`)
+is passed on from node to node. That is not exact for what is kept no more, so what comes and is older than it should be
+is not delivered (`is_for`). An age says too little rather than too much, being without the time on the links: at worst
 a node gets something that was sent before it came.
 
-A neighbour that is new itself says so, and tells again when it knows better. The next one is believed in its place;
-where all are new, as when a cluster begins, all of them, when `synchronise_timeout` is over.
-
-A neighbour that came later than who asks says so, too: it took what was broadcast in between for seen, and has not got
-it. It is believed only when there has been no other for `synchronise_rounds` of the timeout; each asks again, over the
-links that there are by then.
+A neighbour that is new itself says so, and tells again when it knows better. The next one is believed in its place.
+Where `synchronise_timeout` has passed and all are new, a few members beyond the neighbours are asked, too. If these do
+not know either, as when a cluster begins, all those are believed who came no later; and when there have been none for
+`synchronise_rounds` of the timeout, the others. Each is asked again, over the links that there are by then.
 
 Until then the numbers below what comes are no holes: nothing is asked for, given up or compared. Pure.
 
     ("synchronise", age)                             tell me your marks; age in milliseconds
-    ("marks", synchronised, older, last, summaries)  these are they, in several frames
+    ("marks", synchronised, older, last, summaries)  these are they, in several frames: (node, bits, high, missing,
+                                                     births); `older`: I came no later than you
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from partisan_actors.cluster.broadcast_events import Effect, PlumtreeParameters, Root, SendBroadcast
+from partisan_actors.cluster.broadcast_events import Effect, PlumtreeParameters, Root, SendBeyond, SendBroadcast
 from partisan_actors.cluster.broadcast_log import BroadcastLog
 from partisan_actors.cluster.broadcast_marks import Ranges, without
-from partisan_actors.cluster.broadcast_roots import Roots
-from partisan_actors.cluster.broadcast_terms import read_age, read_summary
+from partisan_actors.cluster.broadcast_roots import Roots, RootState
+from partisan_actors.cluster.broadcast_terms import read_age, read_marks
+from partisan_actors.cluster.plumtree_beyond import Beyond
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
 
 __all__ = ["SYNCHRONISE", "Newcomer"]
@@ -37,6 +39,8 @@ SYNCHRONISE = ("synchronise", "")
 """The key of its timer."""
 
 _PER_FRAME = 500  # summaries
+
+_Told = tuple[Root, int, Ranges, tuple[tuple[int, int], ...]]
 
 
 class _Marks:
@@ -48,29 +52,37 @@ class _Marks:
         self.synchronised = synchronised
         self.older = older
         self.complete = False
-        self.summaries: list[tuple[Root, int, Ranges]] = []
+        self.summaries: list[_Told] = []
 
 
 class Newcomer:
     """Whether this node knows what was broadcast before it came, and what it does to know."""
 
-    def __init__(self, own: Root, parameters: PlumtreeParameters, roots: Roots, log: BroadcastLog) -> None:
+    def __init__(
+        self, own: Root, parameters: PlumtreeParameters, roots: Roots, log: BroadcastLog, beyond: Beyond
+    ) -> None:
         self.synchronised = False
         self._own = own
         self._parameters = parameters
         self._roots = roots
         self._log = log
+        self._beyond = beyond
         self._came: float | None = None  # when this node was no longer alone
         self._neighbours: dict[str, None] = {}  # in the order in which the links came up
-        self._told: dict[str, _Marks] = {}  # by neighbours
+        self._asked: dict[str, None] = {}  # members beyond them
+        self._told: dict[str, _Marks] = {}  # by all of these
         self._waiting: dict[str, float] = {}  # who wants to know what we do not know yet, and when they came
         self._timing = False
-        self._rounds = 0  # in which no neighbour was as old as this node
+        self._rounds = 0  # in which nobody knew
 
     def came(self, now: float) -> None:
         """There is another member, or a neighbour: what is broadcast from now on is for this node."""
         if self._came is None:
             self._came = now
+
+    def is_for(self, born: float) -> bool:
+        """Whether what was broadcast at that time is for this node."""
+        return self._came is None or born >= self._came - self._parameters.newcomer_overlap
 
     def neighbour_up(self, node: str, now: float, effects: list[Effect]) -> None:
         """A link is up."""
@@ -92,6 +104,7 @@ class Newcomer:
         self._came = None
         self._rounds = 0
         self._told.clear()
+        self._asked.clear()
         self._stop_timer(effects)
 
     def asked(self, node: str, message: tuple[Any, ...], now: float, effects: list[Effect]) -> str | None:
@@ -101,19 +114,19 @@ class Newcomer:
             return "synchronise"
         if not self.synchronised:
             self._waiting[node] = now - age
-        self._tell(node, now - age, effects)
+        self._tell(node, now - age, now, effects)
         return None
 
     def told(self, node: str, message: tuple[Any, ...], now: float, effects: list[Effect]) -> str | None:
         """`node` says what it knows; why that cannot be, if so."""
         match message:
             case (_, bool(synchronised), bool(older), bool(last), tuple(terms)) if len(terms) <= _PER_FRAME:
-                summaries = [read_summary(term) for term in terms]
+                summaries = [read_marks(term) for term in terms]
             case _:
                 return "marks"
         if None in summaries:
             return "marks"
-        if self.synchronised or node not in self._neighbours:
+        if self.synchronised or not (node in self._neighbours or node in self._asked):
             return None
         marks = self._told.get(node)
         if marks is None or marks.complete:
@@ -125,70 +138,91 @@ class Newcomer:
         return None
 
     def time_is_up(self, now: float, effects: list[Effect]) -> None:
-        """Believe what there is."""
+        """Believe what there is, or ask others."""
         if not self._timing:
             return  # it was stopped when this had fired
         self._timing = False
-        told = [self._told[node] for node in self._neighbours if node in self._told]
+        told = [self._told[node] for node in (*self._neighbours, *self._asked) if node in self._told]
         older = [marks for marks in told if marks.older]
         self._rounds += bool(told)
-        if older or self._rounds >= self._parameters.synchronise_rounds:
+        beyond = self._beyond.next(self._parameters.beyond, self._neighbours) if self._neighbours else []
+        if (older and (self._rounds > 1 or not beyond)) or self._rounds >= self._parameters.synchronise_rounds:
             self._believe(older or told, now, effects)
         elif self._neighbours:
             self._ask(tuple(self._neighbours), now, effects)
+            for node in beyond:
+                self._asked[node] = None
+                effects.append(SendBeyond(node, self._question(now)))
+
+    def _question(self, now: float) -> tuple[str, int]:
+        assert self._came is not None  # there are neighbours
+        return ("synchronise", math.ceil((now - self._came) * 1000))
 
     def _ask(self, nodes: tuple[str, ...], now: float, effects: list[Effect]) -> None:
-        assert self._came is not None  # there are neighbours
-        effects.append(SendBroadcast(nodes, ("synchronise", math.ceil((now - self._came) * 1000)), False))
+        effects.append(SendBroadcast(nodes, self._question(now), False))
         if not self._timing:
             self._timing = True
             effects.append(SetTimer(SYNCHRONISE, self._parameters.synchronise_timeout))
 
     def _decide(self, now: float, effects: list[Effect]) -> None:
-        """Believe the first neighbour that has told all and is not new itself."""
-        for node in self._neighbours if not self.synchronised else ():
+        """Believe the first one that has told all and is not new itself."""
+        for node in (*self._neighbours, *self._asked) if not self.synchronised else ():
             marks = self._told.get(node)
-            if marks is not None and marks.complete and marks.synchronised and marks.older:
+            if marks is not None and marks.complete and marks.synchronised:
                 self._believe([marks], now, effects)
                 return
 
     def _believe(self, believed: list[_Marks], now: float, effects: list[Effect]) -> None:
         for marks in believed:
-            for root, high, missing in marks.summaries:
+            for root, high, missing, births in marks.summaries:
                 state = self._roots.make(root, now) if root != self._own else None
                 if state is not None:
                     state.marks.take_over(high, missing, now)
+                    state.births.take_over(births, now)
+                    state.born(high, now)  # in case that they did not go so far
                     self._roots.changed(root)
         self._told.clear()
+        self._asked.clear()
+        self._rounds = 0
         self.synchronised = True
         self._stop_timer(effects)
         waiting, self._waiting = self._waiting, {}
         for node, came in waiting.items():
-            self._tell(node, came, effects)
+            self._tell(node, came, now, effects)
 
     def _stop_timer(self, effects: list[Effect]) -> None:
         if self._timing:
             self._timing = False
             effects.append(CancelTimer(SYNCHRONISE))
 
-    def _tell(self, node: str, came: float, effects: list[Effect]) -> None:
-        """Say what this node has seen of what was broadcast before `node` came."""
+    def _tell(self, node: str, came: float, now: float, effects: list[Effect]) -> None:
+        """Say what was broadcast before `node` came, as far as this node knows."""
         overlap = self._parameters.newcomer_overlap
+        since = came - overlap
         theirs: dict[Root, list[int]] = {}
-        for kept in self._log.born_since(came - overlap):
+        for kept in self._log.born_since(since):
             theirs.setdefault(kept.root, []).append(kept.number)
         # Half of it is left for the question's time on the link, by which `came` is too late.
         older = self._came is None or self._came - overlap / 2 <= came
         terms: list[tuple[Any, ...]] = []
         for state in self._roots:
-            marks = state.marks
-            missing = marks.missing
-            if state.root in theirs:
-                others = [(number, number) for number in sorted(theirs[state.root])]
-                seen = without(without([(1, marks.high)], missing), others)
-                missing = tuple(without([(1, marks.high)], seen))
-            terms.append((*state.root, marks.high, missing))
+            others = [(number, number) for number in sorted(theirs.get(state.root, ()))]
+            missing = self._missing(state, others, since) if self.synchronised else self._not_seen(state, others)
+            terms.append((*state.root, state.marks.high, missing, state.births.told(now)))
         frames = [tuple(terms[at : at + _PER_FRAME]) for at in range(0, len(terms), _PER_FRAME)] or [()]
         for frame in frames:
             message = ("marks", self.synchronised, older, frame is frames[-1], frame)
             effects.append(SendBroadcast((node,), message, False))
+
+    def _missing(self, state: RootState, theirs: Ranges, since: float) -> Ranges:
+        """The numbers of a root that were broadcast since then, by all that is known, seen here or not."""
+        high, before = state.marks.high, state.births.before(since)
+        if before >= high:
+            return ()
+        kept = [(number, number) for number in self._log.numbers(state.root)]
+        return tuple(without([(before + 1, high)], without(kept, theirs)))
+
+    def _not_seen(self, state: RootState, theirs: Ranges) -> Ranges:
+        """The numbers that this node, which is new, has not seen, or has and keeps for who asks."""
+        everything = [(1, state.marks.high)]
+        return tuple(without(everything, without(without(everything, state.marks.missing), theirs)))

@@ -1,8 +1,9 @@
 """Anti-entropy beneath the trees: what the other pieces of it are told, by whom, and when.
 
 A new node first learns what was before it (`plumtree_newcomer`). From then on neighbours compare what they have seen
-(`plumtree_exchange`), at a new link and in rounds, and pull what is missing (`plumtree_pulls`). What was found missing
-and has not come within a retention is a gap: by its age nobody keeps it any more. Pure.
+(`plumtree_exchange`), at a new link and in rounds, and pull what is missing (`plumtree_pulls`). Where that goes on, the
+neighbours lack it, too: they may have come later. So it is compared with a few members beyond them. What was found
+missing and has not come within a retention is a gap: by its age nobody keeps it any more. Pure.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from partisan_actors.cluster.broadcast_events import Effect, Gap, PlumtreeParameters, Root
 from partisan_actors.cluster.broadcast_log import BroadcastLog
 from partisan_actors.cluster.broadcast_roots import Roots, RootState
+from partisan_actors.cluster.plumtree_beyond import Beyond
 from partisan_actors.cluster.plumtree_exchange import Exchange
 from partisan_actors.cluster.plumtree_newcomer import Newcomer
 from partisan_actors.cluster.plumtree_pulls import Pulls
@@ -24,6 +26,10 @@ __all__ = ["EXCHANGE", "AntiEntropy"]
 
 EXCHANGE = ("exchange", "")
 """The key of the timer of the rounds."""
+
+_BEYOND = ("beyond", "")
+_SOON = 5  # meeting delays, from when it is known what is missing: the neighbours have had the time to give it
+_MOST_TURNS = 6  # in which members beyond the neighbours are asked for what is missing: after that nobody has it
 
 
 class AntiEntropy:
@@ -37,7 +43,9 @@ class AntiEntropy:
         self._parameters = parameters
         self._roots = roots
         self._trees = trees
-        self._newcomer = Newcomer(own, parameters, roots, log)
+        self._beyond = Beyond(own.node)
+        self._turns = 0  # in which it was asked for beyond the neighbours, since nothing was missing
+        self._newcomer = Newcomer(own, parameters, roots, log, self._beyond)
         self._exchange = Exchange(own, roots)
         self._pulls = Pulls(parameters, roots, log)
         self._now = 0.0
@@ -67,8 +75,19 @@ class AntiEntropy:
 
     def member_up(self, node: str) -> None:
         """`node` is a member."""
+        self._beyond.member_up(node)
         if node != self._own.node:
             self._newcomer.came(self._now)
+
+    def member_down(self, node: str) -> None:
+        """It is not any more."""
+        self._beyond.member_down(node)
+        if not self._trees.is_neighbour(node):
+            self._pulls.drop(node, self._effects)
+
+    def is_for(self, born: float) -> bool:
+        """Whether what was broadcast at that time is for this node."""
+        return self._newcomer.is_for(born)
 
     def neighbour_up(self, node: str) -> None:
         """A link is up."""
@@ -89,8 +108,21 @@ class AntiEntropy:
 
     def round(self) -> None:
         """Compare with one neighbour."""
-        if self.synchronised:
-            self._exchange.begin(self._random.choice(self._trees.neighbours), self._now, self._effects)
+        if not self.synchronised:
+            return
+        self._exchange.begin(self._random.choice(self._trees.neighbours), self._now, self._effects)
+        before = self._now - self._parameters.exchange_interval
+        states = (self._roots.get(root) for root in self.holes)
+        times = (state.marks.missing_since for state in states if state is not None)
+        if any(since is not None and since <= before for since in times):
+            self._ask_beyond()
+
+    def _ask_beyond(self) -> None:
+        """What is missing stays so: compare with members that are no neighbours."""
+        if self._turns < _MOST_TURNS and self._trees.neighbours:
+            self._turns += 1
+            for node in self._beyond.next(self._parameters.beyond, self._trees.neighbours):
+                self._exchange.begin_beyond(node, self._now, self._effects)
 
     def timer_fired(self, kind: str, node: str) -> None:
         """A timer that one of the pieces has set."""
@@ -99,6 +131,8 @@ class AntiEntropy:
                 self._exchange.begin(node, self._now, self._effects)
             case "pull":
                 self._pulls.due(node, self._effects)
+            case "beyond" if self.synchronised and self.holes:
+                self._ask_beyond()
             case "synchronise" if not self.synchronised:
                 self._newcomer.time_is_up(self._now, self._effects)
                 self._look(False)
@@ -114,6 +148,9 @@ class AntiEntropy:
             self.look_for_holes(state)
         for node in self._trees.neighbours:
             self._meet(node)
+        if self.holes:
+            self._turns = 0
+            self._effects.append(SetTimer(_BEYOND, _SOON * self._parameters.meeting_delay))
 
     # Holes
 
@@ -138,6 +175,8 @@ class AntiEntropy:
                     self._effects.append(Gap(root, first, last))
             if state is None or not state.marks.holes:
                 del self.holes[root]
+        if not self.holes:
+            self._turns = 0
 
     # What neighbours say
 
@@ -166,7 +205,7 @@ class AntiEntropy:
             state = self._roots.get(root)
             if state is not None:
                 self.look_for_holes(state)
-        if lacked and self._trees.is_neighbour(node):
+        if lacked and (self._trees.is_neighbour(node) or node in self._beyond):
             self._pulls.want(node, lacked, self._parameters.meeting_delay, self._effects)
         return None
 

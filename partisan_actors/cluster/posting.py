@@ -14,6 +14,7 @@ import structlog
 from partisan_actors.cluster.acknowledging import Letter
 from partisan_actors.cluster.causality import EVERYONE, check_somebody
 from partisan_actors.cluster.credit import receiver_of
+from partisan_actors.cluster.delaying import wait_until
 from partisan_actors.cluster.ties import Ties
 from partisan_actors.cluster.ways import Way, address_of, way_of
 from partisan_actors.errors import ActorError
@@ -126,7 +127,8 @@ class Posting:
         """What the hooks make of a message: one, after a delay, or none. Its sender waits: it keeps its place."""
         message, delay, dropped = self._remote.interpose("send", sender, target, message)
         if delay and not dropped:
-            self._remote.wait_until(sender, self._remote.runtime.clock.now() + delay)
+            clock = self._remote.runtime.clock
+            wait_until(sender, clock, clock.now() + delay)
         return [] if dropped else [message]
 
     def _target(self, dest: Any) -> Pid | Remote:

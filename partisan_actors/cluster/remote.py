@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from partisan_actors.cluster.acknowledging import Acknowledging
 from partisan_actors.cluster.causality import Causality, check_somebody
 from partisan_actors.cluster.credit import receiver_of
+from partisan_actors.cluster.delaying import Delaying
 from partisan_actors.cluster.hooks import About, Hooks, Outcome
 from partisan_actors.cluster.incoming import Incoming
 from partisan_actors.cluster.opening import Opening, OpeningParameters
@@ -47,9 +48,6 @@ __all__ = ["RemoteProcesses"]
 
 Payload: TypeAlias = bytes | tuple[bytes, bytes]
 
-MOST_DELAYED = 1 << 20
-"""Bytes that hooks may delay at once; from there on the sender waits."""
-
 KEPT_KEYS = 4096
 """Partition keys of which the flow is remembered."""
 
@@ -69,7 +67,8 @@ class RemoteProcesses:
         self.runtime = runtime
         self.codec = codec
         self._channels = {channel.name: channel for channel in channels}
-        self._delayed = 0  # bytes that hooks delay
+        self.delaying = Delaying(runtime.clock)
+        self._send = self.delaying.send
         self.full_ignored = 0  # of sessions that ended, as `Credit.ignored`
         self._key_flows: dict[Any, int] = {}  # partition keys used lately, and their flows
         self._ties: dict[Session, Ties] = {}
@@ -143,6 +142,23 @@ class RemoteProcesses:
     def _has_open(self, node: str) -> bool:
         return self.acknowledging.has_open(node) or self.causality.post.has_open(node)
 
+    def resting(self, session: Session) -> None:
+        """Nothing is to be sent on it: what is to go there waits, as if there were none. Nothing hangs on it."""
+        ties = self._ties.get(session)
+        if ties is not None and self._ties_by_node.get(session.node) is ties:
+            del self._ties_by_node[session.node]
+            self.acknowledging.resting(ties)
+            self.causality.post.resting(ties)
+
+    def resumed(self, session: Session) -> None:
+        """It takes what is sent, and first of all what has waited."""
+        ties = self._ties.get(session)
+        if ties is not None:
+            self._ties_by_node[session.node] = ties
+            self.acknowledging.resumed(ties)
+            self.causality.post.resumed(ties)
+            self.opening.decided(session.node)
+
     def session_ended(self, session: Session) -> None:
         """Everything over it is `"noconnection"`."""
         ties = self._ties.pop(session, None)
@@ -161,7 +177,8 @@ class RemoteProcesses:
         ties = self._ties.get(session)
         if ties is None:
             return False
-        return ties.hold or self._has_open(session.node)
+        # What a hook delays may be for any of them, and has its way already.
+        return ties.hold or bool(self.delaying.size) or self._has_open(session.node)
 
     def sessions(self) -> list[Session]:
         """Those that ties can hang on."""
@@ -253,29 +270,6 @@ class RemoteProcesses:
         self._send(way, encode_signal(kind, to, sender.pid.serial, 0, payload, name), delay)
         if self.hooks.after:
             self.show("send" if kind == signals.SEND else "cast", sender, dest, message)
-
-    def _send(self, way: Way, signal: bytes | tuple[bytes, bytes], delay: float) -> None:
-        if not delay:
-            way.send(signal)
-            return
-        size = size_of(signal)
-        sender = process_of_greenlet()
-        if self._delayed + size > MOST_DELAYED and sender is not None and sender.status == RUNNING:
-            # What waits for its time is bounded, as what waits for a connection is.
-            self.wait_until(sender, self.runtime.clock.now() + delay)
-            way.send(signal)
-            return
-        self._delayed += size
-        self.runtime.clock.call_later(delay, self._send_delayed, way, signal, size)
-
-    def _send_delayed(self, way: Way, signal: bytes | tuple[bytes, bytes], size: int) -> None:
-        self._delayed -= size
-        way.send(signal)
-
-    def wait_until(self, sender: Process, until: float) -> None:
-        """Let time pass for a process."""
-        while self.runtime.clock.now() < until:
-            sender.wait(until)
 
     def interpose(self, kind: str, sender: Process, dest: Pid | Remote, message: Any) -> Outcome:
         """Let the send hooks see a message."""

@@ -123,6 +123,12 @@ class Link:
         """What the peer says of itself; proven only once the link is established."""
         return self._handshake.peer
 
+    def goes_to(self, node: str) -> bool:
+        """Whether it is with `node`, as far as is known: by what the peer says, or whom we dialled."""
+        if self.peer is not None:
+            return self.peer.node == node
+        return self.attempt is not None and self.attempt.expected == node
+
     @property
     def untouched(self) -> bool:
         """Whether the peer has said nothing at all so far."""

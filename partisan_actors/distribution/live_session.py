@@ -22,6 +22,8 @@ from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.session import (
     Disconnect,
     Ended,
+    EndOffered,
+    Needed,
     OpenStream,
     Pass,
     SessionMachine,
@@ -66,6 +68,12 @@ class SessionOwner(StreamConnectionsOwner, Protocol):
     def session_unlinked(self, session: Session, reason: str) -> None:
         """Its link was given up on purpose; it goes on."""
 
+    def session_end_offered(self, session: Session) -> None:
+        """Its peer does not need it: end it, or `refuse_end`."""
+
+    def session_needed(self, session: Session) -> None:
+        """It rests, and its peer has something to say on it, or says that it needs it."""
+
     def session_broken_envelope(self, session: Session, reason: str) -> None:
         """Its peer sent what no peer sends; the connection is being closed."""
 
@@ -92,6 +100,7 @@ class Session:
         "hello",
         "linked",
         "machine",
+        "rests",
         "send",
         "system",
     )
@@ -116,6 +125,7 @@ class Session:
         self.hello = hello  # what the peer said of itself when it last proved itself
         self.ended: str | None = None  # the reason, once it has
         self.linked = False  # it has a link, or one that was there is being made anew; the parts above know
+        self.rests = False  # nothing is to be sent: whether the peer still has it is not known. `reaching` says so
         self.channels = channels
         self._left_behind = 0  # the last frame of the system's stream that a link took with it
         self._owner = owner
@@ -193,6 +203,11 @@ class Session:
             self._left_behind = self.system.stream.sending.sent
 
     @property
+    def unacknowledged_at_all(self) -> bool:
+        """Whether anything is queued, or not acknowledged, worth a connection or not."""
+        return any(stream.sending.buffered for stream in self.machine.streams)
+
+    @property
     def last_active(self) -> float:
         """When bytes last went over its first connection, or came, on the clock of the node."""
         carrier = self.first.carrier
@@ -248,6 +263,20 @@ class Session:
             self.perform(self.machine.unlink())
         else:
             self._owner.session_unlinked(self, FORGOTTEN)
+
+    def offer_end(self) -> None:
+        """Ask the peer, over the connection that is there, whether it needs the session. For `reaching`."""
+        self.perform(self.machine.offer_end())
+        self.first.flush()
+
+    def refuse_end(self) -> None:
+        """Tell the peer that it is needed. For `reaching`."""
+        self.perform(self.machine.refuse_end())
+        self.first.flush()
+
+    def drop(self, reason: str) -> None:
+        """Give up the connection that it has; it goes on over the next. For `reaching`."""
+        self._drop_link(Disconnect(reason))
 
     def ask(self) -> None:
         """See whether its route still carries anything; if not, the connection is lost soon."""
@@ -335,6 +364,8 @@ class Session:
     def deliver(self, frame: Frame) -> None:
         """Hand the body of a frame up, whatever connection brought it."""
         # hot path: once per joined write of the peer.
+        if self.rests:
+            self._owner.session_needed(self)
         header, default = frame.header, self.default
         stream = (header.channel, header.stream)
         outgoing = default if stream == default.stream.id else self.outgoing(stream)
@@ -344,6 +375,8 @@ class Session:
 
     def deliver_body(self, stream: StreamId, body: bytes | memoryview) -> None:
         """Hand up what came on a stream in more than one frame, or compressed."""
+        if self.rests:
+            self._owner.session_needed(self)
         self._owner.session_received(self, body, self.outgoing(stream))
         if self.machine.closing:
             self.perform(self.machine.look_at_end())
@@ -376,6 +409,10 @@ class Session:
                 self._silent()
             elif kind is Unlinked:
                 self._unlinked(effect)
+            elif kind is EndOffered:
+                self._owner.session_end_offered(self)
+            elif kind is Needed:
+                self._owner.session_needed(self)
             else:
                 assert type(effect) is Ended
                 self._over(effect.reason)

@@ -103,6 +103,7 @@ class Peers:
         self._greeter = Greeter(self)
         self.greet, self.greeted, self.admit = self._greeter.greet, self._greeter.greeted, self._greeter.admit
         self._reaching = Reaching(self, events)
+        self.session_end_offered, self.session_needed = self._reaching.end_offered, self._reaching.needed
         self._conduits = conduits
         if conduits is not None:
             conduits.accepted = self._accepted
@@ -161,8 +162,8 @@ class Peers:
     def open(self, node: str) -> None:
         """See that there is a session with `node`: over a link if there is one or one is coming, else by a route.
 
-        Later, `session_started` or `unreachable` tells. Neither where there is a session already: it gets a connection
-        if it has none, now or later.
+        Later, `session_started` or `unreachable` tells; or `resumed`, where there is a session that rests. None of them
+        where there is one that does not: it gets a connection if it has none, now or later.
         """
         if node != self.identity.life.node and not self._closed:
             self._reaching.open(node)
@@ -176,8 +177,7 @@ class Peers:
         session = self._sessions.get(node)
         if session is not None:
             session.end(reason)
-        else:
-            self._reaching.down(node, reason)
+        self._reaching.down(node, reason)
 
     def session(self, node: str) -> Session | None:
         """The live session with `node`, connected or not."""
@@ -313,6 +313,10 @@ class Peers:
             name = getattr(method, "__name__", "callback")
             _log.error("peer_event_failed", node=self.identity.life.node, event_name=name, exc_info=error)
             return None
+
+    def is_greeting(self, node: str) -> bool:
+        """Whether a connection is in its handshake with `node`, or with who says to be it."""
+        return any(not link.established_turn and link.goes_to(node) for link in self._links)
 
     # For the greeter
 

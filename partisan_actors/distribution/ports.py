@@ -78,6 +78,16 @@ class PeerEvents(Protocol):
     def keeps(self, session: Session) -> bool:
         """Whether anything hangs on a session (a link, a monitor, a call, an outbox), so that it is not to end idle."""
 
+    def resting(self, session: Session) -> None:
+        """Nobody needs it, at this end, and it may end at any time: nothing is to be sent on it until `resumed`.
+
+        Who has something to send calls `Peers.open`, and waits: for `resumed`, or for `session_started` of the next
+        one, or for `unreachable`.
+        """
+
+    def resumed(self, session: Session) -> None:
+        """The peer still has it: it takes what is sent, as before it rested."""
+
     def received(self, session: Session, body: memoryview | bytes, outgoing: Outgoing) -> None:
         """The body of one DATA frame, a run of signals: exactly once, in order.
 

@@ -6,8 +6,9 @@ Promised:
   one side gives the link up; the two alternate. A session that ends while it is linked says no `unlinked`: its end is
   the link's end, and `Session.linked` still tells that there was one. No verdict ends a session;
 - a session without a link goes on by a route as soon as it has something to carry or something hangs on it. Else it
-  stays without a connection, and costs nothing but its memory, until there is something; after `idle` seconds without
-  anything it ends, silently, where no link is wanted;
+  stays without a connection, rests, and costs nothing but its memory, until there is something. After `idle` seconds
+  without anything, where no link is wanted, it ends, silently, if the peer agrees, and rests until the peer has said
+  so; one without a connection ends `LATER` by itself, as a peer that takes it that there is one rests by then;
 - where there is a link, and a route too, the link carries everything;
 - a session that has something to carry, or something hangs on it, and that gets no connection, by whatever way, is told
   of as `unreachable` after `NO_WAY_AFTER` seconds, and ends after as many more: nothing waits for ever;
@@ -56,6 +57,12 @@ ASK_AFTER = 30.0
 """Seconds without a frame after which a session that goes by a route asks whether it still does, if something hangs on
 it. A monitor on each of 1,000 members costs 33 small frames a second so."""
 
+LATER = 60.0
+"""Seconds, and more than what two ends differ by in when anything last moved: one finds first that a route broke."""
+
+ANSWER_WITHIN = 15.0
+"""Seconds that a peer has to say whether it needs a session; a route that carries nothing is found out before."""
+
 STOPPED = 2.0
 """A timer so late says that we were stopped, and nobody had the time that it speaks of."""
 
@@ -78,6 +85,9 @@ class ReachingOwner(DiallerOwner, Protocol):
     def tell(self, method: Callable[..., Any], *arguments: object) -> Any:
         """Tell the parts above."""
 
+    def is_greeting(self, node: str) -> bool:
+        """Whether a connection is being made with `node`, in whose handshake the session may have been spoken of."""
+
 
 class Reaching:
     """The ways to all peers."""
@@ -87,7 +97,8 @@ class Reaching:
         self._events = events
         self.diallers: dict[str, Dialler] = {}  # of links, by name: each that is wanted or has a session
         self.routes: dict[str, RouteDialler] = {}  # of routes, by name: those that are at work
-        # Names that a session was asked for with, and why the link that was wanted could not be made, if so.
+        # Names that a session was asked for with, where there is none or it rests, and why the link that was wanted
+        # could not be made, if so.
         self._opening: dict[str, str | None] = {}
         self._timers = KeyedTimers(owner.clock, self._idle_for_long)  # of sessions without a link, by name
         self._without = KeyedTimers(owner.clock, self._without_way)  # sessions that need a connection, by name
@@ -114,14 +125,12 @@ class Reaching:
     def open(self, node: str) -> None:
         """See that there is a session, and a connection of it."""
         session = self._owner.session(node)
-        if session is not None and (session.connected or session.machine.closing):
-            return
-        if session is None:
+        if session is None or session.rests:
             if node in self._opening:
                 return
             self._opening[node] = None
-        dialler = self.diallers.get(node)
-        self._need_route(node, dialler is not None and dialler.deciding)
+        if session is None or not (session.connected or session.machine.closing):
+            self._need_route_or_link(node)
 
     def is_opening(self, node: str) -> bool:
         """Whether `open` has not come to anything yet."""
@@ -178,6 +187,7 @@ class Reaching:
     def started(self, session: Session) -> None:
         """It was told of, if it is new: now comes what follows from it."""
         waited = self._opening.pop(session.node, None)
+        self._resume(session)
         if session.direct and not session.linked:
             session.linked = True
             self._owner.tell(self._events.linked, session)
@@ -207,15 +217,37 @@ class Reaching:
         """See whether a session without a connection needs one."""
         if session.ended is not None or session.connected or session.machine.closing:
             return
-        dialler = self.diallers.get(session.node)
         if not self._owner.routes:
             return
         if self._needs_way(session):
             if session.node not in self._without_until:
                 self._wait_for_way(session.node, told=False)
-            self._need_route(session.node, dialler is not None and dialler.deciding)
+            self._need_route_or_link(session.node)
         else:
             session.first.doze()
+            if not session.linked:
+                self._rest(session)
+
+    def end_offered(self, session: Session) -> None:
+        """Its peer does not need it, and says nothing on it until we have answered."""
+        dialler = self.diallers.get(session.node)
+        link = session.linked or (dialler is not None and dialler.wanted)
+        if link or session.unacknowledged_at_all or self._owner.tell(self._events.keeps, session):
+            session.refuse_end()
+        elif self._owner.is_greeting(session.node):
+            # The peer may go on with it there, by what we have said in the handshake.
+            session.refuse_end()
+        else:
+            session.end(IDLE)
+
+    def needed(self, session: Session) -> None:
+        """It rests, and its peer needs it."""
+        if session.rests:
+            self._watch_idle(session)
+            waited = self._opening.pop(session.node, None)
+            self._resume(session)
+            if waited is not None:
+                self._owner.tell(self._events.unreachable, session.node, waited)
 
     def over(self, session: Session) -> None:
         """It has ended, and that was not told yet."""
@@ -232,6 +264,9 @@ class Reaching:
         dialler = self.diallers.get(node)
         if dialler is not None:
             dialler.feed(SessionOver())
+        if node in self._opening:
+            # It rested, and somebody waits for it, or now for the next one; which may be there in a moment.
+            self._owner.clock.call_soon(self._open_next, node)
 
     # Of diallers
 
@@ -242,9 +277,10 @@ class Reaching:
         if session is not None and session.linked:
             self._tell_unlinked(session, reason)
             return
-        if session is None and node in self._opening:
+        if node in self._opening:
             self._opening[node] = reason
-            self._need_route(node, False)
+            if session is None or not session.connected:
+                self._need_route(node, False)
             return
         _log.info("peer_unreachable", node=self._owner.identity.life.node, peer=node, reason=reason)
         self._owner.tell(self._events.unreachable, node, reason)
@@ -303,6 +339,14 @@ class Reaching:
         _log.info("peer_unreachable", node=self._owner.identity.life.node, peer=node, reason=reason)
         self._owner.tell(self._events.unreachable, node, reason)
 
+    def _open_next(self, node: str) -> None:
+        if node in self._opening and self._owner.session(node) is None:
+            self._need_route_or_link(node)
+
+    def _need_route_or_link(self, node: str) -> None:
+        dialler = self.diallers.get(node)
+        self._need_route(node, dialler is not None and dialler.deciding)
+
     def _need_route(self, node: str, link_is_coming: bool) -> None:
         opening = node in self._opening
         if not self._owner.routes:
@@ -323,7 +367,7 @@ class Reaching:
     # Of sessions without a way
 
     def _needs_way(self, session: Session) -> bool:
-        return session.carries or bool(self._owner.tell(self._events.keeps, session))
+        return session.carries or session.node in self._opening or bool(self._owner.tell(self._events.keeps, session))
 
     def _wait_for_way(self, node: str, *, told: bool) -> None:
         self._without_until[node] = (self._owner.clock.now() + NO_WAY_AFTER, told)
@@ -349,6 +393,18 @@ class Reaching:
             _log.info("peer_unreachable", node=self._owner.identity.life.node, peer=node, reason=UNREACHABLE)
             self._owner.tell(self._events.unreachable, node, UNREACHABLE)
 
+    # Of sessions that nobody needs
+
+    def _rest(self, session: Session) -> None:
+        if not session.rests:
+            session.rests = True
+            self._owner.tell(self._events.resting, session)
+
+    def _resume(self, session: Session) -> None:
+        if session.rests:
+            session.rests = False
+            self._owner.tell(self._events.resumed, session)
+
     def _ask(self, event: TimerFired) -> None:
         """See that a route which something hangs on, and over which nothing goes, is there."""
         node = str(event.key)
@@ -368,13 +424,21 @@ class Reaching:
         session = self._owner.session(node)
         if session is None or session.direct:
             return
+        if session.rests and session.connected:
+            session.drop("no answer")
+            self._watch_idle(session)
+            return
         idle = self._owner.parameters.session.idle
         dialler = self.diallers.get(node)
         link_is_wanted = session.linked or (dialler is not None and dialler.wanted)
-        left = session.last_active + idle - self._owner.clock.now()
+        left = session.last_active + (idle if session.connected else idle + LATER) - self._owner.clock.now()
         if link_is_wanted or session.carries or self._owner.tell(self._events.keeps, session):
             left = idle
         if left > 0:
             self._timers.set(node, left)
+        elif session.connected and not session.machine.closing:
+            self._timers.set(node, ANSWER_WITHIN)
+            self._rest(session)
+            session.offer_end()
         else:
             session.end(IDLE)

@@ -21,9 +21,14 @@ up long ago, is ignored). They are of links alone: a first connection by a route
 A link that is given up while the session goes on is UNLINKed: who gives it up writes that last, the other end writes
 what it has and answers, and both close. What was not acknowledged then is written again over what comes next.
 
+One that nobody needs ends by agreement: one end asks by IDLE and rests, that is, it sends nothing more; the other one
+ends it, or says that it is needed. So no end is lost that something was sent before; what either side has to say
+meanwhile waits above, for this session to go on or for the next one.
+
 Races absorbed here are told where they are. Not known: addresses, dialling, sockets, what signals are. Pure.
 
-Effects: `Deliver`, `Pass`, `Write`, `Room`, `Silent`, `Disconnect`, `Unlinked`, `Ended`, `SetTimer`, `CancelTimer`.
+Effects: `Deliver`, `Pass`, `Write`, `Room`, `Silent`, `Disconnect`, `Unlinked`, `EndOffered`, `Needed`, `Ended`,
+`SetTimer`, `CancelTimer`.
 """
 
 from __future__ import annotations
@@ -32,10 +37,20 @@ import enum
 from collections.abc import Sequence
 from random import Random
 from struct import Struct
-from typing import NamedTuple
 
-from partisan_actors.distribution.carrier import ACKNOWLEDGE, DELIVER, Carrier, Deliver, DeliverWhole, Room, Write
+from partisan_actors.distribution.carrier import ACKNOWLEDGE, DELIVER, Carrier, Deliver, Room, Write
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.distribution.session_events import (
+    Disconnect,
+    Effect,
+    Ended,
+    EndOffered,
+    Needed,
+    OpenStream,
+    Pass,
+    Silent,
+    Unlinked,
+)
 from partisan_actors.distribution.session_parameters import SessionParameters
 from partisan_actors.distribution.stream import (
     BadAcknowledgement,
@@ -51,7 +66,9 @@ from partisan_actors.wire.frames import (
     DATA,
     HEARTBEAT,
     HEARTBEAT_REPLY,
+    IDLE,
     LAST_FRAMES,
+    NEEDED,
     OPEN_STREAM,
     OPTIONAL,
     REFUSAL,
@@ -72,7 +89,9 @@ __all__ = [
     "Deliver",
     "Disconnect",
     "Effect",
+    "EndOffered",
     "Ended",
+    "Needed",
     "OpenStream",
     "Pass",
     "Phase",
@@ -102,62 +121,6 @@ _ROUND_TRIP_GAIN = 1 / 8
 # So many times as long as our timers are late, a silent peer is given beyond what silent ones are given.
 _EXCUSE = 4
 
-
-class Pass(NamedTuple):
-    """Hand the frame that was just taken to what relays: it is of no stream of this session."""
-
-
-class Silent(NamedTuple):
-    """Nothing came from the peer for too long."""
-
-
-class Disconnect(NamedTuple):
-    """Close the present connection; the session goes on over the next.
-
-    `broken`: the peer sent what no peer sends.
-    """
-
-    reason: str
-    broken: bool = False
-
-
-class Unlinked(NamedTuple):
-    """One of the two sides has given the present connection up, and the session goes on without.
-
-    `answer`: write what is queued and owed, and say that this was all.
-    `close`: close it then. When both sides give it up at once, each answers, and waits for the other's answer.
-    """
-
-    answer: bool
-    close: bool
-
-
-class OpenStream(NamedTuple):
-    """The peer cannot dial and asks us to: that stream is to get a connection of its own."""
-
-    stream: StreamId
-
-
-class Ended(NamedTuple):
-    """The session is over. Close its connection, if there is one, once what was written is out."""
-
-    reason: str
-
-
-Effect = (
-    Deliver
-    | DeliverWhole
-    | Pass
-    | Write
-    | Room
-    | Silent
-    | Disconnect
-    | Unlinked
-    | OpenStream
-    | Ended
-    | SetTimer
-    | CancelTimer
-)
 
 _NOTHING: Sequence[Effect] = ()
 _PASS: Sequence[Effect] = (Pass(),)
@@ -330,6 +293,22 @@ class SessionMachine:
         frame = Write(encode_frame(UNLINK, flags=OPTIONAL))
         return [*self.carrier.pay(), frame, SetTimer(_UNLINK, self._parameters.last_words)]
 
+    def offer_end(self) -> Sequence[Effect]:
+        """Ask the peer whether it needs the session; until it has answered, or the connection is gone, send nothing.
+
+        `Needed` or `Ended` follows. What was received is acknowledged first: so what the peer has sent that we had not
+        when we asked is unacknowledged when it is asked, and it does not agree.
+        """
+        if self.phase is not Phase.CONNECTED:
+            return _NOTHING
+        return [*self.carrier.pay(), Write(encode_frame(IDLE, flags=OPTIONAL))]
+
+    def refuse_end(self) -> Sequence[Effect]:
+        """Answer `EndOffered`: the session is needed."""
+        if self.phase is not Phase.CONNECTED:
+            return _NOTHING
+        return (Write(encode_frame(IDLE, flags=OPTIONAL, body_buffers=(NEEDED,))),)
+
     def _stop_timers(self) -> list[Effect]:
         self.carrier.disconnected()
         effects: list[Effect] = [CancelTimer(_HEARTBEAT), CancelTimer(ACKNOWLEDGE), CancelTimer(_CLOSING)]
@@ -369,6 +348,8 @@ class SessionMachine:
         if kind == UNLINK:
             answered = bool(body)
             return (Unlinked(answer=not answered, close=answered or not self.unlinking),)
+        if kind == IDLE:
+            return (Needed(),) if body else (EndOffered(),)
         if kind == OPEN_STREAM:
             return self._open_stream(frame.header.channel, frame.header.stream)
         if kind == REFUSAL:

@@ -11,6 +11,8 @@ The format, big-endian, stable for ever:
   make a connection for that channel and stream. HELLO, PROOF and REFUSAL: see `wire.handshake`.
 - UNLINK, optional, without a body: the session is to go on without this connection; with the body UNLINKED: the answer,
   and the last frame on it.
+- IDLE, optional, without a body: nobody needs the session at this end, which sends nothing on it until it is answered;
+  CLOSE is the one answer, and IDLE with the body NEEDED the other.
 - RELAY and ROUTE, optional: what goes to nodes that no connection leads to, and how the way there is found; see
   `wire.relays`. `number` is the source's of that RELAY.
 - The flag FRAGMENT, of DATA: the body is a piece of a signal that is too large for a joined write. Extension type 3
@@ -45,10 +47,12 @@ __all__ = [
     "HEARTBEAT",
     "HEARTBEAT_REPLY",
     "HELLO",
+    "IDLE",
     "KINDS",
     "LAST_FRAMES",
     "MAX_BODY",
     "MAX_FRAME",
+    "NEEDED",
     "OPEN_STREAM",
     "OPTIONAL",
     "PROOF",
@@ -82,12 +86,14 @@ OPEN_STREAM = 6
 RELAY = 7
 ROUTE = 8
 UNLINK = 9
+IDLE = 10
 HELLO = 16
 PROOF = 17
 REFUSAL = 18
-KINDS = frozenset({*range(DATA, UNLINK + 1), HELLO, PROOF, REFUSAL})
+KINDS = frozenset({*range(DATA, IDLE + 1), HELLO, PROOF, REFUSAL})
 
 UNLINKED = b"\x01"
+NEEDED = b"\x01"
 
 OPTIONAL = 0x01
 FRAGMENT = 0x02

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from partisan_actors.cluster.broadcast_events import (
+    BEYOND_KINDS,
     Broadcast,
     BroadcastReceived,
     Deliver,
@@ -22,6 +23,7 @@ from partisan_actors.cluster.broadcast_events import (
     PlumtreeParameters,
     Refused,
     Root,
+    SendBeyond,
     SendBroadcast,
     Unavailable,
 )
@@ -92,6 +94,7 @@ class World:
         self._arrivals: dict[tuple[str, str, bool], float] = {}
         self._lives = itertools.count(1)
         self._generations: dict[tuple[str, str], int] = {}
+        self._sessions: set[tuple[str, str]] = set()  # pairs that have spoken beyond their links
 
     # Who is there
 
@@ -156,6 +159,15 @@ class World:
         """Those that there is a link to."""
         return [link[link[0] == name] for link in sorted(self.links) if name in link]
 
+    def joined(self, one: str, other: str) -> bool:
+        """Whether links lead from one to the other."""
+        reached, look = {one}, [one]
+        for name in look:
+            more = [peer for peer in self.neighbours(name) if peer not in reached]
+            reached.update(more)
+            look += more
+        return other in reached
+
     # What they do
 
     def broadcast(self, name: str, payload: bytes = b"x", handler: str = "h") -> tuple[Root, int]:
@@ -204,6 +216,9 @@ class World:
                 case SendBroadcast(targets, message, bulky):
                     for target in targets:
                         self._send(name, target, message, bulky)
+                case SendBeyond(target, message):
+                    self._sessions.add((min(name, target), max(name, target)))
+                    self._send(name, target, message, False)
                 case SetTimer(key, seconds):
                     number = self._timers[name, key] = next(self._order)
                     self._push(seconds, self._fire, name, node, key, number)
@@ -226,6 +241,8 @@ class World:
             self.ihaves += len(message[1])
         pair = (min(sender, target), max(sender, target))
         if pair not in self.links:
+            if pair in self._sessions and kind in BEYOND_KINDS and self.joined(sender, target):
+                self._push(3 * self._latency, self._step, target, BroadcastReceived(sender, message))
             return
         delay = self._latency + (self.random.uniform(0, self._jitter) if self._jitter else 0.0)
         # In order, on each of the two channels.

@@ -151,6 +151,14 @@ class PartialNode:
         """Note it."""
         self.log.append(("unlinked", node, reason))
 
+    def resting(self, session: Session) -> None:
+        """What is sent to it waits."""
+        self.remote.resting(session)
+
+    def resumed(self, session: Session) -> None:
+        """And goes on."""
+        self.remote.resumed(session)
+
     def keeps(self, session: Session) -> bool:
         """As ties and outboxes say."""
         return self.remote.keeps(session)

@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 
 from partisan_actors import Node
 from partisan_actors.broadcast import BroadcastHandler, broadcast, register_handler
-from partisan_actors.testing import Simulation
-from partisan_actors.topologies import HyParView, Scamp
+from partisan_actors.testing import Network, Simulation
+from partisan_actors.testing.network import ConstantLatency, Cut
+from partisan_actors.topologies import HyParView, Scamp, Static
 
 
 class Heard(BroadcastHandler):
@@ -84,3 +85,49 @@ def test_d27_whoever_the_sender_knows_or_has_joined_gets_it_once(seed, topology,
             assert members - {node.name for node, heard in nodes if heard.got[number]} == set()
         assert all(times == 1 for _, heard in nodes for times in heard.got.values())
         assert not any(heard.gaps for _, heard in nodes)
+
+
+def _cut_off(simulation: Simulation) -> tuple[Node, Node, Heard, Heard, Cut]:
+    """A member of a static overlay, and one that joined it and was cut off before it was told what was before."""
+    a, heard = started(simulation, 0, Static())
+    b, _ = started(simulation, 1, Static())
+    simulation.join(b, a)
+    a.run(broadcast, "old", heard)
+    simulation.run(20.0)
+    x, heard_too = started(simulation, 2, Static())
+    machine = x._clustered().broadcasting.machine
+    x.spawn(x.join, a.address)
+    while not (machine.sizes()["neighbours"] and x.name in a.members()):
+        simulation.run(0.001)
+    assert not machine.synchronised
+    return a, x, heard, heard_too, simulation.partition([x], [a, b])
+
+
+def test_a_newcomer_gets_from_beyond_its_neighbours_what_they_came_too_late_for():
+    with capture_logs(), Simulation(1, network=Network(ConstantLatency(0.01))) as simulation:
+        a, x, heard, lacks, _ = _cut_off(simulation)
+        simulation.run_until(lambda: x.name not in a.neighbours())
+        a.run(broadcast, "while it had no link", heard)
+        simulation.run(1.1)
+        y, came_later = started(simulation, 3, Static())
+        simulation.join(y, a)
+        simulation.join(y, x)
+        simulation.run(20.0)
+        assert sorted(x.neighbours()) == [y.name] and len(x.members()) == 4
+        assert lacks.got == Counter(["while it had no link"]) and came_later.got == Counter()
+        simulation.run(150.0)
+        assert not lacks.gaps and not came_later.gaps
+
+
+def test_a_newcomer_that_was_apart_for_longer_than_messages_are_kept_is_told_of_a_gap():
+    with capture_logs(), Simulation(1, network=Network(ConstantLatency(0.01))) as simulation:
+        a, _, heard, lacks, cut = _cut_off(simulation)
+        for message in range(3):
+            a.run(broadcast, message, heard)
+        simulation.run(200.0)
+        a.run(broadcast, "late", heard)
+        simulation.heal(cut)
+        simulation.run(20.0)
+        assert lacks.got == Counter(["late"]) and not lacks.gaps
+        simulation.run(150.0)
+        assert lacks.gaps == [(2, 4)] and not heard.gaps

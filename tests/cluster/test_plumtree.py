@@ -406,12 +406,13 @@ def test_a_newcomer_is_told_what_was_seen_but_for_what_was_broadcast_since_it_ca
     node.receive("a", ("gossip", *R, 5, 1, False, 2500, "h", b"p"))  # it was under way since 100.5
     node.now = 104.0
     node.gossip("a", 4)
-    for age, missing in ((0, ((2, 4),)), (2400, ((2, 4),)), (2600, ((2, 5),)), (3000, ((1, 5),))):
+    # 2 to 4 were broadcast before 5 was, whenever they come.
+    for age, missing in ((0, ()), (2400, ()), (2600, ((2, 5),)), (3000, ((1, 5),))):
         told = sent(node.receive("new", ("synchronise", age)))
-        assert [message[4] for _, message in told] == [(("r", 7, 5, missing),)], age
+        assert [message[4] for _, message in told] == [(("r", 7, 5, missing, ((5, 3500),)),)], age
     new = Node()
     new.step(NeighbourUp("me"))
-    new.receive("me", ("marks", True, True, True, (("r", 7, 4, ((2, 2), (4, 4))),)))
+    new.receive("me", ("marks", True, True, True, (("r", 7, 4, ((2, 2), (4, 4)), ()),)))
     assert [new.machine.seen(R, number) for number in (1, 2, 3, 4)] == [True, False, True, False]
 
 
@@ -435,10 +436,18 @@ def test_one_that_came_later_says_so():
     assert told == [("marks", True, True)] * 3 + [("marks", True, False)]
 
 
-def test_one_that_came_later_is_believed_when_there_has_been_no_other_for_long():
+def test_one_that_came_later_is_believed_as_it_knows_what_was_before():
+    new = new_node("later")
+    new.receive("later", ("marks", True, False, True, (("r", 7, 9, ((5, 9),), ((4, 50_000),)),)))
+    assert new.machine.synchronised and new.machine.seen(R, 4) and not new.machine.seen(R, 5)
+    told = sent(new.receive("x", ("synchronise", 3000)))[0][1]
+    assert told == ("marks", True, False, True, (("r", 7, 9, ((5, 9),), ((4, 50_000), (9, 0))),))
+
+
+def test_a_new_one_that_came_later_is_believed_when_there_has_been_no_other_for_long():
     for other in (False, True):
         new = new_node("later", "other")
-        new.receive("later", ("marks", True, False, True, (("r", 7, 9, ()),)))
+        new.receive("later", ("marks", False, False, True, (("r", 7, 9, (), ()),)))
         for turn in range(1, 10):
             assert sent(new.fire("synchronise", after=2.0)) == [(("later", "other"), ("synchronise", 2000 * turn))]
             assert not new.machine.synchronised
@@ -485,7 +494,7 @@ def new_node(*neighbours):
 
 
 def marks(high, synchronised=True):
-    return ("marks", synchronised, True, True, (("r", 7, high, ()),))
+    return ("marks", synchronised, True, True, (("r", 7, high, (), ((high, 0),)),))
 
 
 def test_the_first_that_knows_is_believed():
@@ -503,7 +512,7 @@ def test_the_next_one_is_believed_when_the_first_is_new_itself_or_gone():
     new.receive("second", marks(5))
     assert new.machine.synchronised and [new.machine.seen(R, number) for number in (5, 9)] == [True, False]
     new = new_node("first", "second")
-    new.receive("first", ("marks", True, True, False, (("r", 7, 9, ()),)))
+    new.receive("first", ("marks", True, True, False, (("r", 7, 9, (), ()),)))
     new.step(NeighbourDown("first"))
     assert not new.machine.synchronised
     new.receive("second", marks(5))
@@ -523,7 +532,7 @@ def test_a_neighbour_that_is_new_itself_is_believed_only_when_time_is_up():
         SendBroadcast(("a",), ("synchronise", 0), False),
         SetTimer(("synchronise", ""), 2.0),
     ]
-    new.receive("a", ("marks", False, True, True, (("r", 7, 2, ()),)))
+    new.receive("a", ("marks", False, True, True, (("r", 7, 2, (), ()),)))
     assert not new.machine.synchronised
     assert sent(new.receive("a", ("digest", 5))) == []
     assert sent(new.receive("a", ("synchronise", 0))) == [(("a",), ("marks", False, True, True, ()))]
@@ -636,7 +645,10 @@ MALFORMED = [
     ("synchronise",),
     ("synchronise", -1),
     ("synchronise", True),
-    ("marks", True, True, True, (("r", 7, 1),)),
+    ("marks", True, True, True, (("r", 7, 1, ()),)),
+    ("marks", True, True, True, (("r", 7, 1, (), ((2, 0),)),)),
+    ("marks", True, True, True, (("r", 7, 3, (), ((2, 0), (2, 0))),)),
+    ("marks", True, True, True, (("r", 7, 3, (), ((2, -1),)),)),
     ("marks", True, True, True, ((),) * 501),
 ]
 

@@ -7,10 +7,12 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from partisan_actors.cluster.broadcast_births import MOST_BIRTHS, Births
 from partisan_actors.cluster.broadcast_events import PlumtreeParameters, Root
 from partisan_actors.cluster.broadcast_log import BroadcastLog
 from partisan_actors.cluster.broadcast_marks import Marks, common, count, without
 from partisan_actors.cluster.broadcast_roots import BRANCHES, LEAVES, Roots
+from partisan_actors.cluster.plumtree_beyond import Beyond
 from partisan_actors.cluster.plumtree_missing import Missing
 from partisan_actors.cluster.plumtree_trees import Trees
 
@@ -209,3 +211,60 @@ def test_lazy_neighbours_are_neighbours_and_no_tree_is_left_without_an_eager_one
                 trees.used(None).discard(node)
         assert trees.lazy(None) <= set(trees.neighbours)
         assert trees.neighbours == sorted(set(trees.neighbours))
+
+
+def test_by_when_numbers_were_broadcast_is_known_for_long_in_a_few_whiles():
+    births = Births()
+    for number in range(1, 1001):
+        births.note(number, float(number), grain=10.0)
+    assert len(births.told(1000.0)) <= MOST_BIRTHS
+    for time in range(1, 1100):
+        before = births.before(float(time))
+        assert before < time
+        assert before >= min(time - 1, 1000) - max(20, (1000 - time) // 2)
+    assert births.before(1000.5) == 1000
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.floats(0.0, 20.0), st.floats(0.0, 9.0)), max_size=60), st.randoms())
+def test_since_a_time_more_than_was_may_be_taken_for_it_but_never_less_nor_something_for_nothing(steps, random):
+    truth: dict[int, float] = {}
+    births, heir, now, number = Births(), Births(), 0.0, 0
+    for numbers, pause, late in steps:
+        for _ in range(numbers):
+            number += 1
+            truth[number] = now
+            if random.random() < 0.8:  # or it has not come
+                births.note(number, now + late * random.random(), grain=15.0)
+        now += pause
+    births.note(number, now, grain=15.0)
+    heir.take_over(births.told(now), now)
+    for known, error in ((births, 0.0), (heir, 0.002)):
+        for time in [random.uniform(0.0, now + 1.0) for _ in range(20)]:
+            before = known.before(time)
+            assert all(truth[one] < time for one in range(1, before + 1))
+            if all(born < time - 9.0 - error for born in truth.values()) and now < time:
+                assert before == number
+
+
+def test_members_beyond_the_neighbours_are_asked_in_the_order_in_which_they_became_known():
+    beyond = Beyond("me")
+    for name in ("c", "a", "me", "b", "d"):
+        beyond.member_up(name)
+    assert beyond.next(2, ["a"]) == ["c", "b"]
+    beyond.member_down("c")
+    assert "c" not in beyond and "d" in beyond and "me" not in beyond
+    beyond.member_up("c")
+    assert beyond.next(2, ["a"]) == ["c", "d"]
+    assert beyond.next(3, []) == ["a"]
+    assert beyond.next(3, []) == ["c", "a", "b"]
+    assert Beyond("me").next(3, []) == []
+
+
+def test_those_that_are_gone_keep_their_places_but_not_too_many_of_them():
+    beyond = Beyond("me")
+    for index in range(3000):
+        beyond.member_up(f"n{index}")
+        beyond.member_down(f"n{index}")
+    beyond.member_up("n2999")
+    assert beyond.next(9, []) == ["n2999"]
+    assert len(beyond._members) <= 1001

@@ -55,6 +55,7 @@ class Node:
         self.life = Life(name, epoch, bits if bits is not None else next(_bits))
         self.name = name
         self.log: list[tuple[str, object, object]] = []  # everything, in order
+        self.rests: list[tuple[str, bool]] = []  # whose sessions rested, and went on
         self.bodies: list[bytes] = []
         self.by_stream: dict[tuple[int, int], list[bytes]] = {}  # the same, by stream
         self.refused_by_us: dict[str, str] = {}
@@ -111,6 +112,14 @@ class Node:
             self.log.append(("unlinked", node, reason))
         else:
             self.peers.down(node, reason)
+
+    def resting(self, session: Session) -> None:
+        """Note it."""
+        self.rests.append((session.node, True))
+
+    def resumed(self, session: Session) -> None:
+        """Note it."""
+        self.rests.append((session.node, False))
 
     def keeps(self, session: Session) -> bool:
         """Whether a test says that it is needed."""

@@ -244,7 +244,8 @@ def test_a_session_without_any_connection_ends_idle_too():
     world = RoutedWorld("abc", links=("ab", "bc", "ac"))
     a, c = world["a"], world["c"]
     world.unlink("a", "c")
-    world.clock.run(59.0)
+    # A minute later than with one: its peer may take it that there is one.
+    world.clock.run(119.0)
     assert a.told("ended") == []
     world.clock.run(3.0)
     assert a.told("ended") == c.told("ended") == ["idle"]
@@ -261,6 +262,72 @@ def test_one_that_something_hangs_on_does_not_end(line: RoutedWorld):
     c.kept.clear()
     line.clock.run(121.0)
     assert a.told("ended") == c.told("ended") == ["idle"]
+
+
+def test_one_that_the_peer_needs_goes_on_after_it_was_asked(line: RoutedWorld):
+    line.open("a", "c")
+    a, c = line["a"], line["c"]
+    line.clock.run(59.0)
+    c.kept.add("a")
+    line.clock.run(2.0)
+    assert a.rests == [("c", True), ("c", False)]
+    assert a.told("ended") == c.told("ended") == []
+
+
+def test_what_was_on_its_way_when_the_end_was_offered_is_taken_in(line: RoutedWorld):
+    line.open("a", "c")
+    a, c = line["a"], line["c"]
+    line.clock.run(1.0)
+    c.session(a).send(b"on its way")
+    c.peers.flush()
+    a.peers._reaching._rest(a.session(c))
+    a.session(c).offer_end()
+    line.clock.run(1.0)
+    assert a.bodies == [b"on its way"]
+    assert not a.session(c).rests
+    a.session(c).send(b"answer")
+    line.clock.run(1.0)
+    assert c.bodies == [b"answer"] and a.told("ended") == []
+
+
+def test_a_session_that_was_spoken_of_in_a_handshake_is_not_ended_by_agreement(line: RoutedWorld):
+    # Who dials by it would go on with what the other end has ended.
+    line.open("a", "c")
+    a, c = line["a"], line["c"]
+    line.clock.run(1.0)
+    a.peers._reaching._rest(a.session(c))
+    a.session(c).offer_end()
+    line.want(a, c)
+    line.clock.until(lambda: linked(a, c), 5.0)
+    assert not a.session(c).rests and a.told("ended") == c.told("ended") == []
+    a.session(c).send(b"over the link")
+    line.clock.run(1.0)
+    assert c.bodies == [b"over the link"]
+
+
+def test_who_waits_for_a_session_that_rests_is_told_of_the_next_one(line: RoutedWorld):
+    line.open("a", "c")
+    a, c = line["a"], line["c"]
+    line.clock.run(1.0)
+    a.peers._reaching._rest(a.session(c))
+    a.session(c).offer_end()
+    a.peers.open("c")
+    assert a.peers.is_opening("c")
+    line.clock.until(lambda: not a.peers.is_opening("c"), 5.0)
+    assert a.told("ended") == ["idle"] and a.told("started")[-1] == 2
+    assert not a.session(c).rests
+
+
+def test_a_peer_that_does_not_answer_is_asked_over_another_connection(line: RoutedWorld):
+    line.open("a", "c")
+    a, c = line["a"], line["c"]
+    line.clock.run(50.0)
+    c.kept.add("a")
+    c.peers.session_end_offered = lambda session: None  # type: ignore[method-assign, misc]
+    line.clock.until(lambda: ("c", True) in a.rests, 70.0)
+    a.peers.open("c")
+    line.clock.until(lambda: not a.session(c).rests, 30.0)
+    assert a.told("ended") == c.told("ended") == []
 
 
 def test_one_whose_link_is_wanted_does_not_end():

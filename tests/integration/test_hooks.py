@@ -114,6 +114,27 @@ def test_a_down_does_not_overtake_messages_that_wait_for_a_hook(pair: list[Node]
     assert [receive(timeout=5.0) for _ in range(6)] == [0, 1, 2, 3, 4, Down(ref, pid, "normal")]
 
 
+def test_who_kills_the_process_of_hooks_before_its_first_step_loses_nothing(pair: list[Node]):
+    _, there = pair
+    echo = start_echo(there)
+    there.hooks.add("see", receive=lambda message, about: ("hooked", message))
+    waiting = cluster_of(there).remote.incoming.interposition
+    start, killed = waiting._start, []
+
+    def started() -> None:
+        start()
+        if len(killed) < 3:
+            killed.append(waiting._process)
+            assert waiting._process is not None
+            waiting._process.kill()
+
+    waiting._start = started  # type: ignore[method-assign]
+    cast(echo, 1)
+    cast(echo, 2)
+    wait_until(lambda: there.run(call, echo, "notes") == (("hooked", 1), ("hooked", 2)))
+    assert len(killed) == 3 and not waiting.busy
+
+
 @pytest.mark.parametrize("where", ["send", "receive"])
 def test_what_is_dropped_goes_no_further_and_a_call_ends_in_time(pair: list[Node], where: str):
     here, there = pair
