@@ -11,7 +11,7 @@ told when what processes send can reach the node.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ import structlog
 
 from partisan_actors.cluster import peer_service as service
 from partisan_actors.cluster import view_events as view
+from partisan_actors.cluster.advice import advice_on
 from partisan_actors.cluster.broadcasting import Broadcasting
 from partisan_actors.cluster.driver import VIEW_FEATURE, PeerServiceDriver
 from partisan_actors.cluster.global_names import GlobalNames
@@ -32,6 +33,7 @@ from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.router import ClusterRouter
 from partisan_actors.cluster.spawning import Spawning
 from partisan_actors.cluster.topology_fact import fact_from_terms
+from partisan_actors.distribution.bad_input import BadInputLog
 from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.channels import STREAMS_FEATURE, Channel
 from partisan_actors.distribution.contact import JoinFailure
@@ -90,6 +92,7 @@ class Cluster:
         self._advertised: tuple[str, ...] = ()
         self.codec = Codec(home)
         self.codec.register_extension(Caller, CALLER_EXTENSION, self._caller_term, self._caller_of)
+        self._bad_input = BadInputLog(home.node, runtime.clock)
         identity = LocalIdentity(
             home,
             settings.topology.name,
@@ -234,6 +237,12 @@ class Cluster:
         running = self._driver.service
         return running is not None and running.view.table.alive(node, bits) and node != self._runtime.home.node
 
+    def _is_of_member(self, life: Life) -> bool:
+        """Whether the view knows this life, and no later one; it may be down, which it will take back."""
+        running = self._driver.service
+        record = running.view.table.records.get(life.node) if running is not None else None
+        return record is not None and record.bits == life.bits
+
     def _has_left(self, life: Life) -> bool:
         running = self._driver.service
         record = running.view.table.records.get(life.node) if running is not None else None
@@ -351,7 +360,7 @@ class Cluster:
         if self._driver.is_parting(session.node):
             return
         if signal.kind in (signals.BROADCAST, signals.BROADCAST_CONTROL):
-            self.broadcasting.received(session.node, signal)
+            self.broadcasting.received(session.node, signal, self._is_of_member(session.peer))
             return
         payload = self.codec.decode(signal.payload)
         if signal.kind == signals.MEMBERSHIP:
@@ -383,11 +392,17 @@ class Cluster:
                 reason = "another life has our name"
                 _log.error("name_conflict", node=me, reason=reason, epoch=record.epoch)
             case view.Refused(node, reason, count):
-                level = _log.debug if reason == view.NO_LINK else _log.warning
-                level("records_refused", node=me, peer=node, reason=reason, count=count)
+                late = reason == view.NO_LINK
+                self._refused("records_refused", node, reason, late, {"count": count})
+            case service.OverlayRefused(node, reason, late):
+                self._refused("overlay_message_refused", node, reason, late, {})
             case service.Switched(name, version):
                 self.peers.identity = replace(self.peers.identity, topology=name, topology_version=version)
                 _log.info("topology_switched", node=me, topology=name, version=version)
+
+    def _refused(self, event: str, node: str, reason: str, late: bool, about: Mapping[str, object]) -> None:
+        advice = advice_on(event, reason, late=late)
+        self._bad_input.tell(event, node, reason, advice=advice, level="debug" if late else "warning", about=about)
 
     def _member_up(self, life: Life) -> None:
         self._ups += 1

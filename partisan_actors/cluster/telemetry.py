@@ -37,6 +37,7 @@ def snapshot(cluster: Cluster) -> dict[str, Any]:
         "acknowledged": _outboxes(remote.acknowledging) | _log(remote.acknowledging),
         "broadcast": cluster.broadcasting.statistics(),
         "overlay": cluster.view_refusals(),
+        "names": {"refused": cluster.naming.refused},
         "routing": _routing(cluster.routes),
         "conduits": cluster.routes.conduits.counted(),
         "opening": remote.opening.counted(),
