@@ -36,7 +36,7 @@ from partisan_actors.processes.runtime import Runtime
 from partisan_actors.wire.codec import Codec, DecodeError
 from partisan_actors.wire.signals import BROADCAST, BROADCAST_CONTROL, LARGE, OPTIONAL, Signal, encode_signal
 
-__all__ = ["Broadcasting"]
+__all__ = ["Broadcasting", "read_message"]
 
 _LENGTH = 4
 _STRANGER = "of a stranger"
@@ -176,16 +176,7 @@ class Broadcasting:
             self.strangers += 1
             self._refused(node, _STRANGER)
             return
-        payload = signal.payload
-        if signal.kind == BROADCAST_CONTROL:
-            message = self._codec.decode(payload)
-        else:
-            end = _LENGTH + int.from_bytes(payload[:_LENGTH], "big")
-            if len(payload) < end:
-                raise DecodeError("truncated")
-            head = self._codec.decode(payload[_LENGTH:end])
-            message = (*head, bytes(payload[end:])) if type(head) is tuple else head
-        self._step(events.BroadcastReceived(node, message))
+        self._step(events.BroadcastReceived(node, read_message(self._codec, signal)))
 
     def close(self) -> None:
         """Stop all timers."""
@@ -298,6 +289,18 @@ class Broadcasting:
         event = "broadcast_refused"
         level: Level = "debug" if reason == _STRANGER else "warning"  # its session is about to end
         self._bad_input.tell(event, node, reason, advice=advice_on(event, reason), level=level)
+
+
+def read_message(codec: Codec, signal: Signal) -> Any:
+    """The machine's message in a BROADCAST or BROADCAST_CONTROL signal. Raises DecodeError."""
+    payload = signal.payload
+    if signal.kind == BROADCAST_CONTROL:
+        return codec.decode(payload)
+    end = _LENGTH + int.from_bytes(payload[:_LENGTH], "big")
+    if len(payload) < end:
+        raise DecodeError("truncated")
+    head = codec.decode(payload[_LENGTH:end])
+    return (*head, bytes(payload[end:])) if type(head) is tuple else head
 
 
 def _log() -> Any:
