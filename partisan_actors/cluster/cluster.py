@@ -43,6 +43,7 @@ from partisan_actors.distribution.peers import LocalIdentity, PeerParameters, Pe
 from partisan_actors.distribution.reaching import IDLE
 from partisan_actors.distribution.routes import Routes
 from partisan_actors.distribution.session_parameters import SessionParameters
+from partisan_actors.errors import JoinError
 from partisan_actors.processes.identity import Life, Pid, Remote
 from partisan_actors.processes.messages import NodeDown, NodeUp
 from partisan_actors.processes.requests import Caller, RemoteCaller, Request
@@ -114,6 +115,7 @@ class Cluster:
         self._for_everybody: tuple[str, ...] = ()  # the neighbours that what is for everybody goes to
         self._synchronised: set[str] = set()  # nodes whose view came over the session that they have now
         self._joins: list[JoinAttempt] = []
+        self.joins_failed: dict[str, int] = {}  # by the reason of their JoinError
         self.naming = Naming(
             runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
         )
@@ -202,7 +204,13 @@ class Cluster:
         """Join through the node at `address`; `done(None, error)` is called once. Raises ValueError for no address."""
         parse_address(address)
         self._driver.step(view.Join())
-        attempt = JoinAttempt(self._runtime.home.node, address, done, self._joins.remove)
+
+        def over(result: Any, error: BaseException | None) -> None:
+            if isinstance(error, JoinError):
+                self.joins_failed[error.reason] = self.joins_failed.get(error.reason, 0) + 1
+            done(result, error)
+
+        attempt = JoinAttempt(self._runtime.home.node, address, over, self._joins.remove)
         self._joins.append(attempt)
 
         def contacted(result: Session | JoinFailure) -> None:

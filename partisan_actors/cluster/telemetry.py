@@ -27,6 +27,7 @@ def snapshot(cluster: Cluster) -> dict[str, Any]:
     peers, remote = cluster.peers, cluster.remote
     return {
         "membership": {"members": len(cluster.members()), **cluster.view_changes()},
+        "joins": {"failed": dict(cluster.joins_failed)},
         "connections": {"open": peers.open_connections, "unproven": peers.unproven},
         "sessions": {"live": len(peers.sessions()), "most": peers.parameters.sessions},
         "ties": _ties(remote),
