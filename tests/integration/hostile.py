@@ -101,12 +101,18 @@ class Hostile:
         return {
             "members": self.here.members(),
             "neighbours": self.here.neighbours(),
-            "records": sorted(service.view.table.records.all()),
+            "records": self.records(),
             "topology": service.topology,
             "wanted": service.wanted(),
             "views": [sorted(getattr(view, "names", view)) for view in self._views(run.overlay)],
             "topologies": [cluster_of(node).topology for node in self.all],
         }
+
+    def records(self) -> list[Member]:
+        """What `here` knows of each member, those that are gone included."""
+        service = cluster_of(self.here)._driver.service
+        assert service is not None
+        return sorted(service.view.table.records.all())
 
     def _views(self, overlay: Any) -> list[Any]:
         return [getattr(overlay, name, ()) for name in ("active", "passive", "partial_view", "in_view")]

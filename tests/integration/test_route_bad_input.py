@@ -158,14 +158,14 @@ def test_ways_to_names_that_nobody_has_lead_nowhere(nodes: Nodes, kind: int, ttl
     """Such messages cannot be told from those about nodes that one has not heard of yet; they cost a bounded table."""
     world = Hostile(nodes, Static)
     state, before = world.state(), world.here.telemetry()["counters"]["frames_received"]
+    routes = world.far.telemetry()["routing"]["routes"]
     for number in range(TIMES):
         origin, destination = f"ghost-{number}@h", f"ghost-{number}@h" if kind == ANNOUNCE else "other@h"
         route(world, kind, origin, destination, number=number, hops=250, ttl=ttl, cost=(1 << 32) - 1)
     wait_until(lambda: world.here.telemetry()["counters"]["frames_received"] >= before + TIMES)
     world.all_answer()
     assert world.state() == state
-    sent = world.here.telemetry()["routing"]["route_messages"]
-    assert sent < 100, "250 links away is farther than anything goes"
+    assert world.far.telemetry()["routing"]["routes"] == routes, "250 links away is farther than anything goes"
 
 
 @pytest.mark.parametrize("kind", [RELAY, ROUTE])
@@ -276,6 +276,22 @@ def test_who_may_not_come_in_is_told_why(
     assert 1 <= len(lines) <= 5 and all(line["log_level"] == "warning" and line["detail"] for line in lines)
     assert world.state() == state and world.sessions() == sessions
     world.all_answer()
+
+
+def test_an_earlier_life_of_one_that_is_gone_does_not_come_back(nodes: Nodes, logs: list[Any], cookie: str):
+    world = Hostile(nodes, Static)
+    gone = world.bad.life
+    world.bad.stop(timeout=1.0)
+    wait_until(lambda: world.here.members() == sorted([world.here.name, world.far.name]), 10.0)
+    records = world.records()
+    for epoch in (gone.epoch - 1, gone.epoch):
+        peer = knock(world, Life(gone.node, epoch, 7), cookie)
+        assert peer.refusal is not None and peer.established is None
+    assert count_of(world.here, ("counters", "refusals", "name")) == 2
+    told = [line["detail"] for line in lines_about(logs, world.here, "connection_refused") if line["reason"] == "name"]
+    assert told and all(f"of epoch {gone.epoch}" in detail for detail in told)
+    assert world.records() == records
+    assert world.far.run(call, Remote("echo", world.here.name), ("echo", 1), 20.0) == 1
 
 
 def test_a_stranger_who_says_something_before_it_has_proved_itself(nodes: Nodes, logs: list[Any]):
