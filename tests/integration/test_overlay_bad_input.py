@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import pytest
@@ -286,4 +287,51 @@ def test_what_comes_from_a_node_without_a_link_is_of_a_stranger(
     (line,) = lines_about(logs, world.far, event)
     assert (line["log_level"], line["peer"], line["reason"]) == ("debug", world.bad.name, counter[-1])
     assert world.far.neighbours() == [world.here.name]
+    world.all_answer()
+
+
+POOL: tuple[Any, ...] = (
+    *(None, True, -1, 0, 1, 7, 1 << 40, (1 << 64) - 1, 0.5, float("nan"), "", "n@h", "x" * 300, b"", b"\xff" * 20),
+    *(
+        (),
+        ("n@h",),
+        ("n@h", "n@h"),
+        (0,) * 16,
+        ((1, 2),),
+        (("r@h", 7, 1, False, 1),),
+        (("r@h", 7, 1, ()),),
+        [],
+        {},
+        {"a": ()},
+    ),
+)
+SAID = {
+    signals.MEMBERSHIP: ("hello", "view", "news", "branches", "leaves", "records", "topology"),
+    signals.NAMES: ("claim", "granted", "refused", "store", "stored", "names", "released", "unregister", "ask", "told"),
+    signals.BROADCAST_CONTROL: (
+        *("ihave", "graft", "prune", "digest", "branches", "leaves", "summary", "pull", "synchronise", "marks"),
+    ),
+    signals.OVERLAY: (
+        *("join", "forward_join", "neighbor", "accepted", "rejected", "shuffle", "shuffle_reply"),
+        *("xbot_optimize", "xbot_replace", "xbot_switch", "xbot_commit"),
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_a_member_says_the_others_go_on(nodes: Nodes, logs: list[Any], seed: int):
+    world, random = Hostile(nodes, XBot), Random(seed)
+    world.compare_broadcasts()
+    members, sessions = world.here.members(), world.sessions()
+    for _ in range(1500):
+        kind = random.choice(list(SAID))
+        payload = (random.choice(SAID[kind]), *random.choices(POOL, k=random.randrange(6)))
+        world.say(kind, (0, payload) if kind == signals.OVERLAY else payload)
+    world.gossip("gossip")
+    wait_until(lambda: count_of(world.here, (*BROADCAST, "gossip")) == 1, 20.0, what="the last of it")
+    assert world.here.members() == members and world.sessions() == sessions
+    failed = {line["event"] for line in logs if line["event"].endswith("_failed")}
+    assert failed == set(), "no part has raised"
+    told = [line for line in logs if line["node"] == world.here.name and line["log_level"] == "warning"]
+    assert len(told) == len({(line["event"], line["reason"]) for line in told}) < 60
     world.all_answer()
