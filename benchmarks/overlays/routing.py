@@ -31,6 +31,7 @@ from partisan_actors.distribution.routing import Routing, RoutingParameters
 from partisan_actors.distribution.routing_events import (
     Arrived,
     Forward,
+    Ignored,
     LinkDown,
     LinkUp,
     Measured,
@@ -228,7 +229,7 @@ class RoutedOverlay:
                 self._timers[node, effect.key] = self._at(effect.seconds, node, TimerFired(effect.key))
             elif kind is Undeliverable:
                 self.round.undeliverable += 1
-            else:
+            elif kind is not Ignored:
                 self._timers.pop((node, effect.key), None)
 
     def _arrived(self, node: int, effect: Arrived) -> None:
