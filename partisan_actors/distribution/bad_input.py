@@ -1,9 +1,9 @@
 """Lines about what other nodes sent and was not taken in: the first of each kind at once, and few after it.
 
 Promised: of one node, about one event and reason, one line in `seconds`, whatever comes, and the next one says in
-`times` for how many it stands; of one node and event, `reasons` of those at most. A reason with other numbers in it is
-the same one. So no peer can fill a disk. What is left out is in the counters of whoever tells of it here: this counts
-nothing.
+`times` for how many it stands; of one node and event, `reasons` of those at most, and of one event `lines` in all, as
+a node's name may be made up. A reason with other numbers in it is the same one. So no peer can fill a disk. What is
+left out is in the counters of whoever tells of it here: this counts nothing.
 
 A warning is what somebody has to look at. What comes too late, as it does where links come and go, is nobody's fault,
 and is written for debugging only.
@@ -30,6 +30,9 @@ SECONDS = 60.0
 REASONS = 20
 """That are told apart, of one node and event; all others are one."""
 
+LINES = 100
+"""About one event, whoever it is of, in that time."""
+
 LONGEST = 200
 """Characters of a reason, which others may have written."""
 
@@ -48,10 +51,11 @@ class BadInputLog:
         node: this node's name.
         seconds: from one line to the next about the same.
         reasons: told apart, of one node and event.
+        lines: about one event, whoever it is of, in that time.
         remembered: pairs of a node and an event, the one least recently told of forgotten first.
     """
 
-    __slots__ = ("_clock", "_node", "_reasons", "_remembered", "_seconds", "_told")
+    __slots__ = ("_clock", "_lines", "_most", "_node", "_reasons", "_remembered", "_seconds", "_told")
 
     def __init__(
         self,
@@ -60,13 +64,16 @@ class BadInputLog:
         *,
         seconds: float = SECONDS,
         reasons: int = REASONS,
+        lines: int = LINES,
         remembered: int = REMEMBERED,
     ) -> None:
         self._node = node
         self._clock = clock
         self._seconds = seconds
         self._reasons = reasons
+        self._most = lines
         self._remembered = remembered
+        self._lines: dict[str, tuple[float, int]] = {}  # by event: since when, and how many
         # By event and peer, and then by reason: when the last line was written, and how many had none since.
         self._told: OrderedDict[tuple[str, str], dict[str, tuple[float, int]]] = OrderedDict()
 
@@ -109,6 +116,14 @@ class BadInputLog:
                 del reasons[old]
             reason = reason if len(reasons) < self._reasons else "others"
         when, left_out = reasons.get(reason, (now - self._seconds, 0))
-        due = now - when >= self._seconds
+        due = now - when >= self._seconds and self._has_room(event, now)
         reasons[reason] = (now, 0) if due else (when, left_out + 1)
         return left_out + 1 if due else 0
+
+    def _has_room(self, event: str, now: float) -> bool:
+        """Whether there may be one more line about it, which then is counted."""
+        since, lines = self._lines.get(event, (now, 0))
+        if now - since >= self._seconds:
+            since, lines = now, 0
+        self._lines[event] = (since, min(lines + 1, self._most))
+        return lines < self._most

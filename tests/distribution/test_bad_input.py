@@ -81,6 +81,18 @@ def test_a_peer_that_makes_up_reasons_fills_nothing(clock: VirtualClock, logs: l
     assert logs[-1]["reason"] == "k", "there is room again for one of its own"
 
 
+def test_a_peer_that_makes_up_names_fills_nothing(clock: VirtualClock, logs: list[Any]):
+    log = BadInputLog("a@h", clock, lines=5)
+    for number in range(20):
+        tell(log, f"ghost-{number}@h")
+    log.tell("names_refused", "b@h", "shape", advice="mend it")
+    assert [line["event"] for line in logs] == ["records_refused"] * 5 + ["names_refused"]
+    clock.run(60.0)
+    for number in range(20):
+        tell(log, f"ghost-{number}@h")
+    assert len(logs) == 11
+
+
 def test_peers_are_forgotten(clock: VirtualClock, logs: list[Any]):
     log = BadInputLog("a@h", clock, remembered=2)
     for peer in ("b@h", "c@h", "d@h", "b@h"):
