@@ -28,7 +28,7 @@ from partisan_actors.cluster.telemetry import snapshot
 from partisan_actors.distribution.causal_label import CausalLabel, check_causal_labels
 from partisan_actors.distribution.channels import Channel, declare_channels
 from partisan_actors.distribution.cookie import find_cookies
-from partisan_actors.errors import ActorError, JoinError, NotAProcess
+from partisan_actors.errors import ActorError, NotAProcess
 from partisan_actors.options import (
     check_name,
     check_options,
@@ -388,7 +388,7 @@ class Node:
         attempt = cluster.join(address, timeout, outcome.set)
         try:
             if not outcome.wait_in(self._own_process(), timeout):
-                raise JoinError("unreachable", f"{self.name} could not join through {address} within {timeout} s")
+                attempt.fail("unreachable", f"not within {timeout} s")
         finally:
             attempt.cancel()
         outcome.get()

@@ -34,6 +34,7 @@ from partisan_actors.topologies.overlay import (
     MemberDown,
     MemberUp,
     Message,
+    Refuse,
     Send,
     SetTimer,
     TimerFired,
@@ -127,7 +128,7 @@ class ClientServerOverlay:
     """One node, a server or a client; see the module."""
 
     def __init__(self, node: str, topology: ClientServer) -> None:
-        self.refused = 0  # messages that make no sense
+        self.refused: dict[str, int] = {}  # what others sent and was not taken in, by reason
         self._node = node
         self._topology = topology
         self._named = frozenset(topology.servers)
@@ -267,12 +268,20 @@ class ClientServerOverlay:
                 self._try_others()
 
     def _received(self, node: str, payload: object) -> None:
-        if not self._serves or self._roles.get(node) != _CLIENT or payload not in (_ATTACH, _DETACH):
-            self.refused += 1
+        if payload not in (_ATTACH, _DETACH):
+            self._refuse(node, "payload")
+        elif node not in self._roles:
+            self._refuse(node, "no member", late=True)
+        elif not self._serves or self._roles[node] != _CLIENT:
+            self._refuse(node, "role")
         elif payload == _ATTACH:
             self._want(node)
         elif node in self._wanted:
             self._drop(node)
+
+    def _refuse(self, node: str, reason: str, *, late: bool = False) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+        self._effects.append(Refuse(node, reason, late))
 
     # A client's choice
 

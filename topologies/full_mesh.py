@@ -14,7 +14,16 @@ from random import Random
 from typing import Any
 
 from partisan_actors.topologies.chordal_ring import chordal_ring
-from partisan_actors.topologies.overlay import Connect, Disconnect, Effect, Event, MemberDown, MemberUp
+from partisan_actors.topologies.overlay import (
+    Connect,
+    Disconnect,
+    Effect,
+    Event,
+    MemberDown,
+    MemberUp,
+    Message,
+    Refuse,
+)
 
 __all__ = ["FullMesh", "FullMeshOverlay"]
 
@@ -68,6 +77,8 @@ class FullMeshOverlay:
             case MemberDown(node) if node in self._members:
                 self._members.discard(node)
                 return (Disconnect(node),)
+            case Message(node, _):
+                return (Refuse(node, "payload"),)  # a mesh says nothing
         return ()
 
     def neighbours(self) -> list[str]:

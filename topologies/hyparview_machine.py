@@ -227,7 +227,7 @@ class HyParViewOverlay(Neighbourhood):
 
     def _message(self, node: str, payload: Any) -> None:
         if type(payload) is not tuple or not payload or type(payload[0]) is not str:
-            self._refuse("shape")
+            self._refuse(node, "shape")
             return
         kind = payload[0]
         if kind == "shuffle":
@@ -237,13 +237,13 @@ class HyParViewOverlay(Neighbourhood):
         else:
             fault = self._limits.fault(payload)
             if fault:
-                self._refuse(fault)
+                self._refuse(node, fault)
             else:
                 self._HANDLERS[kind](self, node, *payload[1:])
 
     def _disclaim(self, node: str, theirs: int) -> None:
         """Tell a node that it is no neighbour in the way that it thinks; it drops us if it still thinks so."""
-        self._refuse("stale")
+        self._refuse(node, "stale")
         self._effects.append(Send(node, ("disconnect", theirs, (), True)))
 
     def _on_join(self, node: str, nonce: int, neighbours: tuple[str, ...]) -> None:
@@ -313,12 +313,12 @@ class HyParViewOverlay(Neighbourhood):
             # Both asked at once, and between our answer and its own it ran out of room.
             self._on_disconnect(node, mine, instead, True)
         else:
-            self._refuse("stale")
+            self._refuse(node, "stale")
 
     def _on_disconnect(self, node: str, mine: int, instead: tuple[str, ...], staying: bool) -> None:
         bond = self._active.get(node)
         if bond is None or bond.mine != mine:
-            self._refuse("stale")
+            self._refuse(node, "stale")
             return
         self._drop(node)
         if staying:
@@ -332,7 +332,7 @@ class HyParViewOverlay(Neighbourhood):
 
     def _on_forward_join(self, sender: str, node: str, ttl: int, merging: bool) -> None:
         if sender not in self._active:
-            self._refuse("stranger")
+            self._refuse(sender, "stranger")
             return
         others = [peer for peer in self._active if peer not in (sender, node)]
         if ttl > 0 and others:
@@ -422,7 +422,7 @@ class HyParViewOverlay(Neighbourhood):
     def _shuffle(self, sender: str, payload: tuple[Any, ...]) -> None:
         fault = self._limits.shuffle_fault(payload, sender)
         if fault:
-            self._refuse(fault)
+            self._refuse(sender, fault)
             return
         _, nonce, number, ttl, path, names = payload
         bond = self._active.get(sender)
@@ -444,19 +444,19 @@ class HyParViewOverlay(Neighbourhood):
     def _shuffle_reply(self, sender: str, payload: tuple[Any, ...]) -> None:
         fault = self._limits.reply_fault(payload)
         if fault:
-            self._refuse(fault)
+            self._refuse(sender, fault)
             return
         _, number, path, names = payload
         if sender not in self._active:
-            self._refuse("stranger")
+            self._refuse(sender, "stranger")
         elif path:
             if path[-1] in self._active:
                 self._effects.append(Send(path[-1], ("shuffle_reply", number, path[:-1], names)))
             else:
-                self._refuse("path")
+                self._refuse(sender, "no way back")
         else:
             if len(names) > 1 + self.parameters.shuffle_active + self.parameters.shuffle_passive:
-                self._refuse("oversized")
+                self._refuse(sender, "oversized")
                 return
             sent = self._sent if number == self._number else []
             self._remember(names, sent)

@@ -15,10 +15,11 @@ from random import Random
 from partisan_actors.topologies.hyparview_messages import HIGH, LOW, NONCE_BITS, OFFER
 from partisan_actors.topologies.hyparview_parameters import HyParViewParameters
 from partisan_actors.topologies.hyparview_views import Attempt, Bond, PassiveView
-from partisan_actors.topologies.overlay import Connect, Disconnect, Effect, FindMembers, Send
+from partisan_actors.topologies.overlay import Connect, Disconnect, Effect, FindMembers, Refuse, Send
 
 __all__ = ["RETRIES", "Neighbourhood"]
 
+_LATE = ("stale", "stranger", "no way back")  # reasons that are nobody's fault: links come and go
 RETRIES = 3  # how many candidates that may refuse are asked in an interval in which nothing was lost
 
 
@@ -233,5 +234,6 @@ class Neighbourhood:
         self._changed = True
         self._passive.remove(node)
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, node: str, reason: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1
+        self._effects.append(Refuse(node, reason, reason in _LATE))

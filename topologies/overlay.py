@@ -17,7 +17,7 @@ carry it: one that breaks and is made anew at once is no event. So:
 - LinkUp comes for every link, asked for by either side, LinkDown for its end. For one node they alternate. Unreachable
   comes, once for each Connect, when a link that is wanted could not be made in time.
 - Message comes from members only, over a link, in the order sent while the link lasts. Its payload is what another
-  node's overlay of the same `name` sent: check it all the same, and ignore what is not right.
+  node's overlay of the same `name` sent: check it all the same, and Refuse what is not right.
 - Measured answers Measure, MembersFound answers FindMembers.
 - Leave comes before this node leaves: the last chance to tell neighbours.
 - Timers are re-set by key: SetTimer replaces the timer of that key.
@@ -54,6 +54,7 @@ __all__ = [
     "MembersFound",
     "Message",
     "Overlay",
+    "Refuse",
     "Send",
     "SetTimer",
     "TimerFired",
@@ -160,6 +161,17 @@ class FindMembers(NamedTuple):
     most: int
 
 
+class Refuse(NamedTuple):
+    """Effect: what this member sent was not taken in, for `reason`, one of a few; it is counted, and logged.
+
+    `late`: it was right once, of a link or a relation that has ended meanwhile, and so is nobody's fault.
+    """
+
+    node: str
+    reason: str
+    late: bool = False
+
+
 class SetTimer(NamedTuple):
     """Effect: hand in `TimerFired(key)` in `seconds`, in place of the timer of that key, if one runs."""
 
@@ -186,7 +198,7 @@ Event: TypeAlias = (
     | MembersFound
     | TimerFired
 )
-Effect: TypeAlias = Connect | Disconnect | Send | Measure | FindMembers | SetTimer | CancelTimer
+Effect: TypeAlias = Connect | Disconnect | Send | Refuse | Measure | FindMembers | SetTimer | CancelTimer
 
 
 class Overlay(Protocol):

@@ -63,6 +63,7 @@ from partisan_actors.topologies.overlay import (
     MembersFound,
     MemberUp,
     Message,
+    Refuse,
     Send,
     SetTimer,
     TimerFired,
@@ -351,7 +352,7 @@ class ScampOverlay:
 
     def _received(self, node: str, payload: object) -> None:
         if node not in self._members:
-            self._refuse("no member")
+            self._refuse(node, "no member")
             return
         most = self._parameters.max_hops
         match payload if isinstance(payload, tuple) else None:
@@ -374,19 +375,20 @@ class ScampOverlay:
             case ("replace", str(other)) if _is_name(other):
                 self._replace(node, other)
             case _:
-                self._refuse("payload")
+                self._refuse(node, "payload")
 
     def _replace(self, leaver: str, other: str) -> None:
         if leaver not in self.partial_view:
-            self._refuse("not in the view")
+            self._refuse(leaver, "not in the view")
             return
         self._drop(leaver)
         # D35: what is told of a member that is in already, or of this node, must not cost another.
         if other != self._node and not self._wait_for(other, keep=True):
             self._keep(other)
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, node: str, reason: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1
+        self._effects.append(Refuse(node, reason, late=reason != "payload"))
 
     # Time, and the own will
 

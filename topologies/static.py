@@ -26,6 +26,7 @@ from partisan_actors.topologies.overlay import (
     MemberDown,
     MemberUp,
     Message,
+    Refuse,
     Send,
 )
 
@@ -64,7 +65,7 @@ class StaticOverlay:
     __slots__ = ("_joined", "_joined_us", "_members", "_node", "refused")
 
     def __init__(self, node: str) -> None:
-        self.refused = 0  # messages that make no sense
+        self.refused: dict[str, int] = {}  # what others sent and was not taken in, by reason
         self._node = node
         self._members: set[str] = set()
         self._joined: set[str] = set()  # also those that are no members now: they may come back
@@ -97,9 +98,10 @@ class StaticOverlay:
         return ()
 
     def _received(self, node: str, payload: object) -> Sequence[Effect]:
-        if payload != _KEEP or node not in self._members:
-            self.refused += 1
-            return ()
+        reason = "payload" if payload != _KEEP else "no member" if node not in self._members else ""
+        if reason:
+            self.refused[reason] = self.refused.get(reason, 0) + 1
+            return (Refuse(node, reason, late=reason != "payload"),)
         self._joined_us.add(node)
         return (Connect(node),)
 

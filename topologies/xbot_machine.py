@@ -296,7 +296,7 @@ class XBotOverlay(HyParViewOverlay):
                 else:
                     self._too_late(node, kind, nonce)
             case _:
-                self._refuse("shape")
+                self._refuse(node, "shape")
 
     @staticmethod
     def _right(nonce: object, names: tuple[object, ...], gain: object) -> bool:
@@ -307,7 +307,7 @@ class XBotOverlay(HyParViewOverlay):
         """A step of an exchange that is over here. Who took a new link to us by it must hear that we did not."""
         if kind == "xbot_cancel":
             return
-        self._refuse("stale")
+        self._refuse(node, "stale")
         bond = self._active.get(node)
         if kind == "xbot_optimized" or (kind == "xbot_swapped" and bond is None):
             self._disclaim(node, nonce)

@@ -23,6 +23,7 @@ from partisan_actors.distribution.routing import Routing, RoutingParameters
 from partisan_actors.distribution.routing_events import (
     Arrived,
     Forward,
+    Ignored,
     LinkDown,
     LinkUp,
     Measured,
@@ -200,7 +201,7 @@ class RoutedOverlay:
                 self._timers[node, effect.key] = self._time.call_later(effect.seconds, self._due, node, effect.key)
             elif kind is Undeliverable:
                 self.round.undeliverable += 1
-            else:
+            elif kind is not Ignored:
                 self._stop_timer(node, effect.key)
 
     def _due(self, node: int, key: Any) -> None:

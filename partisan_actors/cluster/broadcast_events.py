@@ -9,6 +9,7 @@ from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFir
 
 __all__ = [
     "BEYOND_KINDS",
+    "MOST_ANNOUNCED",
     "Broadcast",
     "BroadcastReceived",
     "Deliver",
@@ -44,6 +45,10 @@ class Root(NamedTuple):
 
     node: str
     bits: int
+
+
+MOST_ANNOUNCED = 4096
+"""Messages that one IHAVE tells of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,7 @@ class PlumtreeParameters:
 
     def __post_init__(self) -> None:
         relations = {
+            f"ihave_batch <= {MOST_ANNOUNCED}": self.ihave_batch <= MOST_ANNOUNCED,
             "1 <= threshold": self.threshold >= 1,
             "0 < timeout_min <= timeout_1 <= timeout_max": 0 < self.timeout_min <= self.timeout_1 <= self.timeout_max,
             "timeout_min <= timeout_2 <= timeout_max": self.timeout_min <= self.timeout_2 <= self.timeout_max,

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from partisan_actors.cluster.broadcast_events import Root
+from partisan_actors.cluster.broadcast_events import MOST_ANNOUNCED, Root
 from partisan_actors.cluster.broadcast_marks import Ranges
 
 __all__ = [
+    "MOST_AGE",
+    "MOST_HOPS",
     "Gossip",
     "read_age",
     "read_announcement",
+    "read_announcements",
     "read_gossip",
     "read_marks",
     "read_ranges",
@@ -22,9 +25,13 @@ __all__ = [
     "read_wanted",
 ]
 
+MOST_HOPS = 65_535
+"""Links that a message may say to have come over: more than there can be members. What goes on says no more, either."""
+
+MOST_AGE = (1 << 40) - 1
+"""Milliseconds."""
+
 _MAX_NUMBER = 1 << 62
-_MAX_HOP = 1 << 31
-_MAX_AGE = 1 << 40
 _MAX_NAME = 255
 _MAX_RANGES = 4096
 _MAX_BIRTHS = 64
@@ -49,9 +56,11 @@ def read_gossip(message: tuple[Any, ...], max_payload: int) -> Gossip | None:
     _, node, bits, number, hop, own, age, handler, payload = message
     root = read_root(node, bits)
     # hot path: types as such, 0.5 us less than by a pattern.
-    if root is None or type(own) is not bool or not _between(number, 1, _MAX_NUMBER) or not _between(hop, 1, _MAX_HOP):
+    if root is None or type(own) is not bool or not _between(number, 1, _MAX_NUMBER):
         return None
-    if not _between(age, 0, _MAX_AGE) or type(handler) is not str or not 0 < len(handler) <= _MAX_NAME:
+    if not (_between(hop, 1, MOST_HOPS + 1) and _between(age, 0, MOST_AGE + 1)):
+        return None
+    if type(handler) is not str or not 0 < len(handler) <= _MAX_NAME:
         return None
     if type(payload) is not bytes or len(payload) > max_payload:
         return None
@@ -65,20 +74,28 @@ def read_root(node: object, bits: object) -> Root | None:
     return Root(node, bits)  # type: ignore[arg-type]
 
 
+def read_announcements(message: tuple[Any, ...]) -> list[tuple[Root, int, bool, int]] | None:
+    """`message` is ("ihave", announcements); all of them are right, or it is none."""
+    if len(message) != 2 or type(message[1]) is not tuple or len(message[1]) > MOST_ANNOUNCED:
+        return None
+    announcements = [announcement for term in message[1] if (announcement := read_announcement(term)) is not None]
+    return announcements if len(announcements) == len(message[1]) else None
+
+
 def read_announcement(term: object) -> tuple[Root, int, bool, int] | None:
     """One of an IHAVE: (node, bits, number, own, hop) as root, number, own and hop."""
     if type(term) is not tuple or len(term) != 5:
         return None
     node, bits, number, own, hop = term
     root = read_root(node, bits)
-    if root is None or type(own) is not bool or not _between(number, 1, _MAX_NUMBER) or not _between(hop, 1, _MAX_HOP):
+    if root is None or type(own) is not bool or not _between(number, 1, _MAX_NUMBER):
         return None
-    return root, number, own, hop
+    return (root, number, own, hop) if _between(hop, 1, MOST_HOPS + 1) else None
 
 
 def read_age(term: object) -> float | None:
     """How long something has been, in milliseconds, as seconds."""
-    return term / 1000 if _between(term, 0, _MAX_AGE) else None  # type: ignore[operator]
+    return term / 1000 if _between(term, 0, MOST_AGE + 1) else None  # type: ignore[operator]
 
 
 def read_ranges(term: object) -> Ranges | None:

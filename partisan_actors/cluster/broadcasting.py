@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from partisan_actors.cluster import broadcast_events as events
+from partisan_actors.cluster.advice import advice_on
 from partisan_actors.cluster.broadcast_events import PlumtreeParameters, Root
 from partisan_actors.cluster.broadcast_handler import BroadcastHandler, handler_name
 from partisan_actors.cluster.broadcast_queue import HandlerQueue
@@ -26,6 +27,7 @@ from partisan_actors.cluster.plumtree import Plumtree
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.ties import Ties
 from partisan_actors.cluster.ways import Way
+from partisan_actors.distribution.bad_input import BadInputLog, Level
 from partisan_actors.distribution.flows import size_of
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
@@ -36,11 +38,11 @@ from partisan_actors.processes.runtime import Runtime
 from partisan_actors.wire.codec import Codec, DecodeError
 from partisan_actors.wire.signals import BROADCAST, BROADCAST_CONTROL, LARGE, OPTIONAL, Signal, encode_signal
 
-__all__ = ["Broadcasting"]
+__all__ = ["Broadcasting", "read_message"]
 
 _LENGTH = 4
+_STRANGER = "of a stranger"
 _MOST_UNHEARD = 100_000  # messages for handlers that are not registered, of which the number is kept
-_LOGGED = 256  # peers and reasons of which a refusal was logged
 
 
 class Broadcasting:
@@ -61,6 +63,7 @@ class Broadcasting:
     ) -> None:
         home = runtime.home
         self.machine = Plumtree(home.node, home.bits, parameters)
+        self.strangers = 0  # messages of lives that are no members
         self.unheard = 0  # messages for handlers that were not registered when they came
         self._runtime = runtime
         self._codec = codec
@@ -69,7 +72,7 @@ class Broadcasting:
         self._neighbours: list[str] = []
         self._queues: dict[str, HandlerQueue] = {}  # by the handler's name
         self._unheard: dict[str, deque[tuple[Root, int]]] = {}
-        self._logged: dict[tuple[str, str], None] = {}
+        self._bad_input = BadInputLog(home.node, runtime.clock)
         self._timers = KeyedTimers(runtime.clock, self._step)
         self._events: deque[Any] = deque()
         self._stepping = False
@@ -137,7 +140,7 @@ class Broadcasting:
         return {
             **{what: getattr(machine, what) for what in counted},
             **machine.sizes(),
-            "refused": dict(machine.refused),
+            "refused": machine.refused | ({_STRANGER: self.strangers} if self.strangers else {}),
             "unheard": self.unheard,
             "handlers": handlers,
         }
@@ -169,18 +172,13 @@ class Broadcasting:
         """This node has left the cluster."""
         self._step(events.Left())
 
-    def received(self, node: str, signal: Signal) -> None:
-        """A neighbour's broadcast has sent something. Raises DecodeError."""
-        payload = signal.payload
-        if signal.kind == BROADCAST_CONTROL:
-            message = self._codec.decode(payload)
-        else:
-            end = _LENGTH + int.from_bytes(payload[:_LENGTH], "big")
-            if len(payload) < end:
-                raise DecodeError("truncated")
-            head = self._codec.decode(payload[_LENGTH:end])
-            message = (*head, bytes(payload[end:])) if type(head) is tuple else head
-        self._step(events.BroadcastReceived(node, message))
+    def received(self, node: str, signal: Signal, member: bool = True) -> None:
+        """The broadcast of another node has sent something; `member`: of a life that is one. Raises DecodeError."""
+        if not member:
+            self.strangers += 1
+            self._refused(node, _STRANGER)
+            return
+        self._step(events.BroadcastReceived(node, read_message(self._codec, signal)))
 
     def close(self) -> None:
         """Stop all timers."""
@@ -299,6 +297,8 @@ class Broadcasting:
             queue.merge(root, number, payload)
             return
         self.unheard += 1
+        event, reason = "broadcast_unheard", f"no handler {name} is registered"
+        self._bad_input.tell(event, root.node, reason, advice=advice_on(event, reason), level="info")
         waiting = self._unheard.setdefault(name, deque())
         waiting.append((root, number))
         while waiting and self.machine.kept(*waiting[0]) is None:
@@ -310,12 +310,21 @@ class Broadcasting:
                 del self._unheard[oldest]
 
     def _refused(self, node: str, reason: str) -> None:
-        if (node, reason) in self._logged:
-            return
-        self._logged[node, reason] = None
-        if len(self._logged) > _LOGGED:
-            del self._logged[next(iter(self._logged))]
-        _log().warning("broadcast_refused", node=self._runtime.home.node, peer=node, reason=reason)
+        event = "broadcast_refused"
+        level: Level = "debug" if reason == _STRANGER else "warning"  # its session is about to end
+        self._bad_input.tell(event, node, reason, advice=advice_on(event, reason), level=level)
+
+
+def read_message(codec: Codec, signal: Signal) -> Any:
+    """The machine's message in a BROADCAST or BROADCAST_CONTROL signal. Raises DecodeError."""
+    payload = signal.payload
+    if signal.kind == BROADCAST_CONTROL:
+        return codec.decode(payload)
+    end = _LENGTH + int.from_bytes(payload[:_LENGTH], "big")
+    if len(payload) < end:
+        raise DecodeError("truncated")
+    head = codec.decode(payload[_LENGTH:end])
+    return (*head, bytes(payload[end:])) if type(head) is tuple else head
 
 
 def _log() -> Any:

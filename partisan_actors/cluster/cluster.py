@@ -11,7 +11,7 @@ told when what processes send can reach the node.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ import structlog
 
 from partisan_actors.cluster import peer_service as service
 from partisan_actors.cluster import view_events as view
+from partisan_actors.cluster.advice import advice_on
 from partisan_actors.cluster.broadcasting import Broadcasting
 from partisan_actors.cluster.driver import VIEW_FEATURE, PeerServiceDriver
 from partisan_actors.cluster.global_names import GlobalNames
@@ -34,6 +35,7 @@ from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.router import ClusterRouter
 from partisan_actors.cluster.spawning import Spawning
 from partisan_actors.cluster.topology_fact import fact_from_terms
+from partisan_actors.distribution.bad_input import BadInputLog
 from partisan_actors.distribution.causal_label import CausalLabel
 from partisan_actors.distribution.channels import STREAMS_FEATURE, Channel
 from partisan_actors.distribution.contact import JoinFailure
@@ -43,6 +45,7 @@ from partisan_actors.distribution.peers import LocalIdentity, PeerParameters, Pe
 from partisan_actors.distribution.reaching import IDLE
 from partisan_actors.distribution.routes import Routes
 from partisan_actors.distribution.session_parameters import SessionParameters
+from partisan_actors.errors import JoinError
 from partisan_actors.processes.identity import Life, Pid, Remote
 from partisan_actors.processes.messages import NodeDown, NodeUp
 from partisan_actors.processes.requests import Caller, RemoteCaller, Request
@@ -93,6 +96,7 @@ class Cluster:
         self._advertised: tuple[str, ...] = ()
         self.codec = Codec(home)
         self.codec.register_extension(Caller, CALLER_EXTENSION, self._caller_term, self._caller_of)
+        self._bad_input = BadInputLog(home.node, runtime.clock)
         identity = LocalIdentity(
             home,
             settings.topology.name,
@@ -114,6 +118,7 @@ class Cluster:
         self._for_everybody: tuple[str, ...] = ()  # the neighbours that what is for everybody goes to
         self._synchronised: set[str] = set()  # nodes whose view came over the session that they have now
         self._joins: list[JoinAttempt] = []
+        self.joins_failed: dict[str, int] = {}  # by the reason of their JoinError
         self.naming = Naming(
             runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
         )
@@ -204,7 +209,13 @@ class Cluster:
         """Join through the node at `address`; `done(None, error)` is called once. Raises ValueError for no address."""
         parse_address(address)
         self._driver.step(view.Join())
-        attempt = JoinAttempt(self._runtime.home.node, address, done, self._joins.remove)
+
+        def over(result: Any, error: BaseException | None) -> None:
+            if isinstance(error, JoinError):
+                self.joins_failed[error.reason] = self.joins_failed.get(error.reason, 0) + 1
+            done(result, error)
+
+        attempt = JoinAttempt(self._runtime.home.node, address, over, self._joins.remove)
         self._joins.append(attempt)
 
         def contacted(result: Session | JoinFailure) -> None:
@@ -238,6 +249,12 @@ class Cluster:
     def _is_member(self, node: str, bits: int | None) -> bool:
         running = self._driver.service
         return running is not None and running.view.table.alive(node, bits) and node != self._runtime.home.node
+
+    def _is_of_member(self, life: Life) -> bool:
+        """Whether the view knows this life, and no later one; it may be down, which it will take back."""
+        running = self._driver.service
+        record = running.view.table.records.get(life.node) if running is not None else None
+        return record is not None and record.bits == life.bits
 
     def _has_left(self, life: Life) -> bool:
         running = self._driver.service
@@ -365,7 +382,7 @@ class Cluster:
         if self._driver.is_parting(session.node):
             return
         if signal.kind in (signals.BROADCAST, signals.BROADCAST_CONTROL):
-            self.broadcasting.received(session.node, signal)
+            self.broadcasting.received(session.node, signal, self._is_of_member(session.peer))
             return
         payload = self.codec.decode(signal.payload)
         if signal.kind == signals.MEMBERSHIP:
@@ -397,11 +414,17 @@ class Cluster:
                 reason = "another life has our name"
                 _log.error("name_conflict", node=me, reason=reason, epoch=record.epoch)
             case view.Refused(node, reason, count):
-                level = _log.debug if reason == view.NO_LINK else _log.warning
-                level("records_refused", node=me, peer=node, reason=reason, count=count)
+                late = reason == view.NO_LINK
+                self._refused("records_refused", node, reason, late, {"count": count})
+            case service.OverlayRefused(node, reason, late):
+                self._refused("overlay_message_refused", node, reason, late, {})
             case service.Switched(name, version):
                 self.peers.identity = replace(self.peers.identity, topology=name, topology_version=version)
                 _log.info("topology_switched", node=me, topology=name, version=version)
+
+    def _refused(self, event: str, node: str, reason: str, late: bool, about: Mapping[str, object]) -> None:
+        advice = advice_on(event, reason, late=late)
+        self._bad_input.tell(event, node, reason, advice=advice, level="debug" if late else "warning", about=about)
 
     def _member_up(self, life: Life) -> None:
         self._ups += 1

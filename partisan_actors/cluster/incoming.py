@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from partisan_actors.cluster.acknowledging import Acknowledging
+from partisan_actors.cluster.advice import advice_on
 from partisan_actors.cluster.causality import Causality
 from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.interposition import Interposition
 from partisan_actors.cluster.ties import RemoteWatch, Ties
 from partisan_actors.cluster.ways import Way
+from partisan_actors.distribution.bad_input import BadInputLog
 from partisan_actors.distribution.live_session import Session
 from partisan_actors.processes.identity import Pid
 from partisan_actors.processes.process import Process
@@ -35,12 +35,6 @@ TOO_MANY = "system_limit"
 # What is between the nodes themselves; a message of a causal label is, until it is due.
 _NEVER_INTERPOSED = frozenset({signals.ACKNOWLEDGE, signals.FULL, signals.ROOM, signals.CAUSAL})
 
-LOG_LINES = 20
-LOG_SECONDS = 10.0
-"""So many lines in so many seconds at most about the undecodable messages of one peer."""
-LOGGED = 1024
-"""Peers for which these are counted."""
-
 
 class Incoming:
     """Does what signals of other nodes say."""
@@ -56,7 +50,7 @@ class Incoming:
         self.undecodable = 0
         self.over_limit = 0  # links, monitors and requests of others that were too many
         self._to_acknowledge = False  # something came that its sender wants to hear of
-        self._logged: dict[str, tuple[float, int]] = {}  # by node: since when, and how many lines
+        self.bad_input = BadInputLog(runtime.home.node, runtime.clock)  # a peer that sends nothing else fills no disk
         self._handlers: dict[int, Callable[[Ties, Signal], None]] = {
             signals.SEND: self._on_send,
             signals.CAST: self._on_cast,
@@ -147,23 +141,10 @@ class Incoming:
 
     def _log_undecodable(self, ties: Ties, signal: Signal, error: DecodeError) -> None:
         self.undecodable += 1
-        now = self._runtime.clock.now()
-        begun, lines = self._logged.get(ties.peer.node, (now, 0))
-        if now - begun > LOG_SECONDS:
-            begun, lines = now, 0
-        # A peer that sends nothing else must not fill the disk; `undecodable` counts them all.
-        self._logged[ties.peer.node] = (begun, lines + 1)
-        if len(self._logged) > LOGGED:
-            del self._logged[next(iter(self._logged))]
-        if lines < LOG_LINES:
-            structlog.get_logger("partisan_actors").warning(
-                "undecodable_message",
-                node=self._runtime.home.node,
-                peer=ties.peer.node,
-                to=repr(signal.name)[:100] if signal.name is not None else signal.to,
-                kind=signal.kind,
-                reason=str(error),
-            )
+        event, reason = "undecodable_message", str(error)
+        to = repr(signal.name)[:100] if signal.name is not None else signal.to
+        about, advice = {"to": to, "kind": signal.kind}, advice_on(event, reason)
+        self.bad_input.tell(event, ties.peer.node, reason, advice=advice, apart=str(about), about=about)
 
     def _receiver(self, signal: Signal) -> Process | None:
         if signal.name is not None:

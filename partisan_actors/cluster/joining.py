@@ -63,6 +63,7 @@ class JoinAttempt:
 
     def fail(self, reason: str, text: str) -> None:
         """Finish with a JoinError."""
+        text = text.removeprefix(f"{self._address}: ")
         self._finish(JoinError(reason, f"{self._node} could not join through {self._address}: {reason}: {text}"))
 
     def cancel(self) -> None:

@@ -216,24 +216,31 @@ class Membership(Verdicts):
         limit = self.parameters.limits.max_members
         try:
             match payload if isinstance(payload, tuple) else None:
-                case ("news", tuple(entries)) if len(entries) <= limit:
+                case ("news" | "view" | "records", *parts) if any(
+                    type(part) is tuple and len(part) > limit for part in parts
+                ):
+                    self._refuse(node, ["oversized"])
+                case ("news", tuple(entries)):
                     self._take(node, "news", entries)
-                case ("news", tuple(entries), tuple(words)) if max(len(entries), len(words)) <= limit:
+                case ("news", tuple(entries), tuple(words)):
                     self._take(node, "news", entries)
                     for word in words:
                         self._suspected(node, messages.suspicion_from_term(word, self.parameters.limits))
                 case ("hello", tuple(entry), int(root), *rest) if entry[:1] == (node,) and len(rest) <= 1:
+                    if entry[2:3] != (known.linked,):
+                        self._refuse(node, ["another life"])  # an earlier one of its name, say: nobody speaks for that
+                        return
                     known.root = root
                     self._take(node, "hello", (entry,))
                     self._answer_hello(known, root, rest[0] if rest else 0)
-                case ("view", tuple(entries)) if len(entries) <= limit:
+                case ("view", tuple(entries)):
                     self._take(node, "view", entries)
                     self._effects.append(view.Synchronised(node))
                 case ("branches", tuple(digests)):
                     self._send(node, messages.answer_branches(self._records, digests))
                 case ("leaves", tuple(digests)):
                     self._send(node, messages.answer_leaves(self._records, digests, self._entry))
-                case ("records", tuple(leaves), tuple(entries)) if len(entries) <= limit:
+                case ("records", tuple(leaves), tuple(entries)):
                     self._take_records(node, messages.leaves_from_term(leaves), entries)
                 case _:
                     self._refuse(node, ["payload"])

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from partisan_actors.cluster import global_names as machine
+from partisan_actors.cluster.advice import advice_on
 from partisan_actors.cluster.global_names import GlobalNames, Holder
+from partisan_actors.distribution.bad_input import BadInputLog
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
 from partisan_actors.errors import ActorError, NameTaken
@@ -20,8 +20,6 @@ from partisan_actors.processes.process import Process
 from partisan_actors.processes.runtime import Runtime, current_process
 
 __all__ = ["Naming"]
-
-_log = structlog.get_logger("partisan_actors")
 
 _FAILURES = {
     "noproc": "it ended meanwhile",
@@ -112,6 +110,7 @@ class Naming:
         self._early: dict[str, list[tuple[int, Any]]] = {}  # what came from nodes before they were members
         self._watched: dict[int, _OwnerWatch] = {}
         self._timers = KeyedTimers(runtime.clock, self.step)
+        self._bad_input = BadInputLog(runtime.home.node, runtime.clock)
 
     # For processes.
 
@@ -207,6 +206,11 @@ class Naming:
         home = self._runtime.home
         return Pid(home if (node, bits) == (home.node, home.bits) else self._life_of(node, bits), serial)
 
+    @property
+    def refused(self) -> dict[str, int]:
+        """What others sent about names that was not taken in, by reason."""
+        return dict(self._names.refused)
+
     def all(self) -> list[str]:
         """The names that are taken."""
         return self._names.names()
@@ -288,7 +292,7 @@ class Naming:
             case machine.Conflict(name, serial, winner):
                 self._lost(name, serial, winner)
             case machine.Refused(node, reason):
-                _log.warning("names_refused", node=self._runtime.home.node, peer=node, reason=reason)
+                self._bad_input.tell("names_refused", node, reason, advice=advice_on("names_refused", reason))
 
     def _finish(self, request_id: int, failure: str | None, holder: Any) -> None:
         registration = self._waiting.get(request_id)

@@ -42,6 +42,7 @@ from partisan_actors.cluster.peer_service_events import (
     Measure,
     Measured,
     OverlayReceived,
+    OverlayRefused,
     SendOverlay,
     Switch,
     Switched,
@@ -62,6 +63,7 @@ __all__ = [
     "Measure",
     "Measured",
     "OverlayReceived",
+    "OverlayRefused",
     "PeerService",
     "PeerServiceParameters",
     "SendOverlay",
@@ -69,6 +71,7 @@ __all__ = [
     "Switched",
 ]
 
+_MOST_REASONS = 64  # for which something was refused, told apart
 _HELD = 64  # overlay messages of one that is no member so far, at most
 
 
@@ -348,6 +351,8 @@ class PeerService(OverlayRuns):
                     self._effects.append(CancelTimer(("overlay", (version, key))))
                 case overlay.Measure(node):
                     self._effects.append(Measure(node, self._addresses(node)))
+                case overlay.Refuse(node, reason, late):
+                    self._refuse(node, f"{run.fact.name}: {reason}", late)
                 case overlay.FindMembers(most):
                     found = tuple(self.view.table.some(most, self._random))
                     self._step_overlay(run, overlay.MembersFound(found))
@@ -373,21 +378,25 @@ class PeerService(OverlayRuns):
     def _overlay_received(self, node: str, payload: object) -> None:
         held = self._held.get(node)
         if type(payload) is not tuple or len(payload) != 2 or type(payload[0]) is not int:
-            self._refuse("malformed")
+            self._refuse(node, "malformed")
         elif held is not None and len(held) < _HELD:
             held.append(payload)
         elif held is not None or node not in self._links or not self.view.table.alive(node):
-            self._refuse("of a stranger")
+            self._refuse(node, "of a stranger", late=True)  # its link has ended, and this came after by a route
         else:
             version, message = payload
             for run in self._runs():
                 if run.fact.version == version:
                     self._step_overlay(run, overlay.Message(node, message))
                     return
-            self._refuse("of another overlay")
+            # Of one that this node ran before: it was on its way when the topology was switched.
+            self._refuse(node, "of another overlay", late=version < self._run.fact.version)
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, node: str, reason: str, late: bool = False) -> None:
+        if reason not in self.refused and len(self.refused) >= _MOST_REASONS:
+            reason = "others"  # an overlay of a user's own may make up reasons
         self.refused[reason] = self.refused.get(reason, 0) + 1
+        self._effects.append(OverlayRefused(node, reason, late))
 
     def _for_everybody(self, links: Sequence[str]) -> Sequence[str]:
         if self._former is None:
@@ -434,7 +443,7 @@ class PeerService(OverlayRuns):
                 raise ValueError("this is no topology")
             topology = self._find_topology(fact.name, fact.parameters)
         except (ValueError, TypeError) as error:
-            self._refuse("unknown topology")
+            self.refused["unknown topology"] = self.refused.get("unknown topology", 0) + 1
             self._effects.append(view.Refused(source, str(error), 1))
             return
         self._begin_switch(fact, topology, source)

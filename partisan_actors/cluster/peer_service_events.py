@@ -17,6 +17,7 @@ __all__ = [
     "Measure",
     "Measured",
     "OverlayReceived",
+    "OverlayRefused",
     "SendOverlay",
     "Switch",
     "Switched",
@@ -67,6 +68,14 @@ class SendOverlay(NamedTuple):
 
     node: str
     payload: object
+
+
+class OverlayRefused(NamedTuple):
+    """Effect: what the overlay of `node` sent was not taken in; `late`: it was right once, and is nobody's fault."""
+
+    node: str
+    reason: str
+    late: bool
 
 
 class Measure(NamedTuple):

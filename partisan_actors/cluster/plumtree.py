@@ -66,7 +66,7 @@ from partisan_actors.cluster.broadcast_events import (
 )
 from partisan_actors.cluster.broadcast_log import BroadcastLog, Kept
 from partisan_actors.cluster.broadcast_roots import Roots, RootState
-from partisan_actors.cluster.broadcast_terms import Gossip, read_announcement, read_gossip, read_root
+from partisan_actors.cluster.broadcast_terms import MOST_HOPS, Gossip, read_announcements, read_gossip, read_root
 from partisan_actors.cluster.plumtree_missing import Announcements, Missing, MissingMessage
 from partisan_actors.cluster.plumtree_pulls import answer
 from partisan_actors.cluster.plumtree_repair import EXCHANGE, AntiEntropy
@@ -258,7 +258,7 @@ class Plumtree:
             effects.append(SendBroadcast(tuple(eager), answer(kept, "gossip", now), True))
 
     def _announce(self, node: str, root: Root, number: int, own: bool, hop: int) -> None:
-        if self._announcements.add(node, root, number, own, hop):
+        if self._announcements.add(node, root, number, own, min(hop, MOST_HOPS)):
             self._send(node, ("ihave", self._announcements.take(node)))
         if _IHAVE not in self._timers:
             # By chance, so that of two lazy neighbours mostly one announces, and the other need not any more.
@@ -349,13 +349,10 @@ class Plumtree:
         return True
 
     def _on_ihave(self, node: str, message: tuple[Any, ...]) -> str | None:
-        if len(message) != 2 or type(message[1]) is not tuple:
+        announcements = read_announcements(message)
+        if announcements is None:
             return "ihave"
-        for term in message[1]:
-            announcement = read_announcement(term)
-            if announcement is None:
-                return "ihave"
-            root, number, own, hop = announcement
+        for root, number, own, hop in announcements:
             state = self._roots.get(root)
             if root == self.root or (state is not None and state.marks.seen(number)):
                 self._announcements.known(node, root, number)

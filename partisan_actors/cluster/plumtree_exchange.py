@@ -115,11 +115,13 @@ class Exchange:
     ) -> list[tuple[Root, Ranges]] | None:
         """`node` says what it has seen: what of that this node lacks; None if that is no summary."""
         match message:
-            case (_, bool(last), tuple(scope), tuple(terms)) if len(scope) <= _MOST_SCOPE:
+            case (_, bool(last), tuple(scope), tuple(terms)) if (
+                len(scope) <= _MOST_SCOPE and len(terms) <= _MOST_SUMMARIES
+            ):
                 pass
             case _:
                 return None
-        summaries = [read_summary(term) for term in terms[:_MOST_SUMMARIES]]
+        summaries = [read_summary(term) for term in terms]
         if None in summaries or not all(type(part) is int and 0 <= part < LEAVES + BRANCHES for part in scope):
             return None
         if not last:

@@ -16,7 +16,7 @@ from partisan_actors.cluster.broadcast_events import Effect, PlumtreeParameters,
 from partisan_actors.cluster.broadcast_log import BroadcastLog, Kept
 from partisan_actors.cluster.broadcast_marks import Ranges, common, count, without
 from partisan_actors.cluster.broadcast_roots import Roots
-from partisan_actors.cluster.broadcast_terms import read_wanted
+from partisan_actors.cluster.broadcast_terms import MOST_AGE, MOST_HOPS, read_wanted
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
 
 __all__ = ["Pulls", "answer"]
@@ -27,8 +27,8 @@ _MOST_ROOTS = 1024  # in one pull
 
 def answer(kept: Kept, kind: str, now: float) -> tuple[Any, ...]:
     """The message that carries a payload on."""
-    age = max(int((now - kept.born) * 1000), 0)
-    return (kind, *kept.root, kept.number, kept.hop + 1, kept.own, age, kept.handler, kept.payload)
+    age = min(max(int((now - kept.born) * 1000), 0), MOST_AGE)
+    return (kind, *kept.root, kept.number, min(kept.hop + 1, MOST_HOPS), kept.own, age, kept.handler, kept.payload)
 
 
 class Pulls:

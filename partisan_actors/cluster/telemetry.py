@@ -27,6 +27,7 @@ def snapshot(cluster: Cluster) -> dict[str, Any]:
     peers, remote = cluster.peers, cluster.remote
     return {
         "membership": {"members": len(cluster.members()), **cluster.view_changes()},
+        "joins": {"failed": dict(cluster.joins_failed)},
         "connections": {"open": peers.open_connections, "unproven": peers.unproven},
         "sessions": {"live": len(peers.sessions()), "most": peers.parameters.sessions},
         "ties": _ties(remote),
@@ -37,6 +38,7 @@ def snapshot(cluster: Cluster) -> dict[str, Any]:
         "acknowledged": _outboxes(remote.acknowledging) | _log(remote.acknowledging),
         "broadcast": cluster.broadcasting.statistics(),
         "overlay": cluster.view_refusals(),
+        "names": {"refused": cluster.naming.refused},
         "routing": _routing(cluster.routes),
         "conduits": cluster.routes.conduits.counted(),
         "opening": remote.opening.counted(),

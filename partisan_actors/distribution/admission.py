@@ -186,7 +186,8 @@ def _topology(grounds: Grounds, peer: Hello) -> Refusal | None:
     switched = max(grounds.topology_version, peer.topology_version) > 0
     if switched or peer.topology == grounds.topology:
         return None
-    return Refusal(RefusalCode.TOPOLOGY, text=f"the topologies are {grounds.topology} and {peer.topology}")
+    text = f"{grounds.own.node} runs the topology {grounds.topology}, and {peer.node} {peer.topology}"
+    return Refusal(RefusalCode.TOPOLOGY, text=text)
 
 
 def _overtaken(grounds: Grounds, mine: Hello, peer: Hello) -> Refusal | None:

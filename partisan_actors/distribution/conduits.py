@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from partisan_actors.distribution.bad_input import BadInputLog
 from partisan_actors.distribution.conduit import (
     Conduit,
     ConduitParameters,
@@ -45,6 +46,8 @@ MOST_FROM_ONE = 16
 
 REMEMBERED = 1024
 """Conduits that have ended and are known by number, so that a late OPEN of theirs opens nothing."""
+
+_TOO_LATE = "nothing is to be done: what it belonged to has ended"
 
 UNDELIVERABLE = 2
 """Times that nobody knew a way, after which it is not waited for."""
@@ -138,8 +141,10 @@ class ConduitConnection:
 
     def take(self, segment: Segment) -> None:
         """Take a segment."""
-        now = self._now()
+        now, bad = self._now(), self.machine.bad
         self.perform(self.machine.take(segment, now))
+        if self.machine.bad != bad:
+            self._owner.refuse(self.node, "a segment that no peer sends")
         if not self._over:
             self.perform(self.machine.read_done(now))
 
@@ -301,12 +306,14 @@ class Conduits:
         self.parameters = parameters if parameters is not None else ConduitParameters()
         self.accepted: Callable[[Connection], Receiver | None] | None = None  # who takes those that others open
         self.bad = 0  # bodies and segments that no peer sends
+        self.unknown = 0  # segments of conduits that there never were, or of an earlier life
         self.dialled = self.taken = self.refused = self.repeated = 0  # conduits; segments sent again
         self._send = send
         self._doubt = doubt
         self._conduits: dict[tuple[str, int], ConduitConnection] = {}
         self._counts: dict[str, int] = {}  # of them, by node
         self._gone: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._bad_input = BadInputLog(node, clock)
 
     def __len__(self) -> int:
         return len(self._conduits)
@@ -321,6 +328,7 @@ class Conduits:
             "refused": self.refused,
             "repeated": self.repeated + sum(machine.repeated for machine in open_ones),
             "bad": self.bad + sum(machine.bad for machine in open_ones),
+            "unknown": self.unknown,
         }
 
     # For its users
@@ -360,6 +368,7 @@ class Conduits:
         segment = decode_segment(body)
         if segment is None:
             self.bad += 1
+            self.refuse(source, "no segment of a conduit")
             return
         key = source, segment.conduit
         connection = self._conduits.get(key)
@@ -369,6 +378,9 @@ class Conduits:
             self._open(key)
         elif segment.kind != RESET:
             # Of one that has ended, or of an earlier life of this node.
+            if key not in self._gone:
+                self.unknown += 1
+                self.refuse(source, "of no conduit that there is", late=True)
             self.transmit(source, (encode_control(RESET, segment.conduit),))
 
     def undeliverable(self, destination: str, body: Sequence[Buffer | bytearray]) -> None:
@@ -393,6 +405,11 @@ class Conduits:
         """For so long nothing was heard of what was sent to it."""
         if self._doubt is not None:
             self._doubt(node, seconds)
+
+    def refuse(self, node: str, reason: str, *, late: bool = False) -> None:
+        """Write that `node` sent something that was not taken in; `late`: it was right once."""
+        advice = _TOO_LATE if late else "run one version of partisan_actors on both nodes, and on those between them"
+        self._bad_input.tell("segment_refused", node, reason, advice=advice, level="debug" if late else "warning")
 
     def ended(self, connection: ConduitConnection) -> None:
         """One is over."""

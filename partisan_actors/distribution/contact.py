@@ -42,6 +42,18 @@ _REASONS = {
 }
 
 
+_SEE_WHO_IS_THERE = "see that a member of the cluster listens at that address, and that this node can reach it"
+_ADVICE: dict[int, str] = {
+    RefusalCode.COOKIE: "give all nodes of a cluster the same cookie",
+    RefusalCode.VERSION: "install versions of partisan_actors on the two that have a protocol in common",
+    RefusalCode.TOPOLOGY: "start this node with the topology that the cluster runs with",
+    RefusalCode.NAME: "give this node another name, or stop the one that has it",
+    RefusalCode.SELF: "give the address of another node",
+    RefusalCode.TLS: "use TLS on all nodes of a cluster or on none, each with a certificate for its own name",
+    RefusalCode.FULL: "join through another member",
+}
+
+
 class JoinFailure(NamedTuple):
     """Why an address could not be joined."""
 
@@ -49,6 +61,7 @@ class JoinFailure(NamedTuple):
     """"cookie", "unreachable", "version", "topology", "name", "tls" or "full"."""
 
     text: str
+    """The address, why, and where somebody can do something about it what that is."""
 
     epoch: int = 0
     """With "name": the epoch that another life of our name is known with, if one is; a new life has to be above."""
@@ -111,7 +124,7 @@ class Contact:
         if event.key == _RETRY:
             self._try()
         else:
-            self.fail(f"not within the time limit; the last attempt: {self._cause}")
+            self.fail(f"not within the time limit; the last attempt: {self._cause}; {_SEE_WHO_IS_THERE}")
 
     def _outcome(self, outcome: Outcome) -> None:
         self._attempt = None
@@ -130,12 +143,13 @@ class Contact:
                 by = "refused by this node" if by_us else "refused"
                 reason = _REASONS.get(refusal.code, "unreachable")  # type: ignore[call-overload]
                 epoch = refusal.detail if refusal.code == RefusalCode.NAME and not by_us else 0
-                self._finish(JoinFailure(reason, f"{self._address}: {by}: {refusal}", epoch))
+                advice = f"; {_ADVICE[refusal.code]}" if refusal.code in _ADVICE else ""
+                self._finish(JoinFailure(reason, f"{self._address}: {by}: {refusal}{advice}", epoch))
 
     def _failed(self, reason: str) -> None:
         self._cause = "connection refused" if reason == REFUSED else reason
         if reason == REFUSED and self._refused:
-            self.fail("connection refused")
+            self.fail(f"connection refused; {_SEE_WHO_IS_THERE}")
             return
         self._refused = reason == REFUSED
         self._timers.set(_RETRY, RETRY_AFTER)

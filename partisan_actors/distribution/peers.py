@@ -28,6 +28,7 @@ import structlog
 
 from partisan_actors.distribution.admission import Acquaintances, agree, full
 from partisan_actors.distribution.attempt import Attempt
+from partisan_actors.distribution.bad_input import BadInputLog
 from partisan_actors.distribution.bearer import Bearer
 from partisan_actors.distribution.conduits import Conduits, WithRoutes
 from partisan_actors.distribution.contact import Contact, JoinFailure
@@ -55,6 +56,9 @@ __all__ = ["LocalIdentity", "PeerEvents", "PeerParameters", "Peers"]
 _log = structlog.get_logger("partisan_actors")
 
 _REASONS_COUNTED = 64
+
+
+_BROKEN = "run one version of partisan_actors on both nodes; the connection is made anew, unless it goes on so"
 
 
 class Peers:
@@ -89,6 +93,7 @@ class Peers:
         self.relaying: Relaying | None = None
         self.acquaintances = Acquaintances(self.parameters.acquaintances)
         self._events = events
+        self._bad_input = BadInputLog(identity.life.node, clock)
         self._closed = False
         self._gone: Callable[[], None] | None = None  # what waits for the last link to close
         self._flush_is_due = False
@@ -445,7 +450,8 @@ class Peers:
     def session_broken_envelope(self, session: Session, reason: str) -> None:
         """Its peer sent nonsense."""
         self.counters.broken_envelopes += 1
-        _log.warning("broken_envelope", **self._context(session), address=session.address, reason=reason)
+        about = {"address": session.address}
+        self._bad_input.tell("broken_envelope", session.node, reason, advice=_BROKEN, about=about)
 
     def session_silent(self, session: Session) -> None:
         """Its peer does not answer any more."""

@@ -28,7 +28,8 @@ _log = structlog.get_logger("partisan_actors")
 
 _CODES = {int(code): code.name.lower() for code in RefusalCode}
 _GIVEN_UP = "given up by the peer"
-_EVERYDAY = ("simultaneous", _GIVEN_UP)
+# Of a node that was connected to itself one of its two ends tells enough.
+_EVERYDAY = ("simultaneous", _GIVEN_UP, "self, by the peer")
 
 
 class Refusals:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from partisan_actors.distribution.bad_input import BadInputLog, Level
 from partisan_actors.distribution.behind import Behind
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
@@ -28,6 +29,7 @@ from partisan_actors.distribution.routing_events import (
     Effect,
     Event,
     Forward,
+    Ignored,
     Learned,
     LinkDown,
     LinkUp,
@@ -59,6 +61,14 @@ __all__ = ["Relaying"]
 _log = structlog.get_logger("partisan_actors")
 
 MOST_WAITING = 1 << 20
+
+# By reason: what to do about it, and the level of the line.
+_ADVICE: dict[str, tuple[str, Level]] = {
+    "itself": ("run one version of partisan_actors on both nodes: it sent here what is for itself", "warning"),
+    "hop limit": ("see why ways are so long, or go round: a line of so many nodes needs more links", "warning"),
+    "kind": ("nothing is to be done: a later version asks for what this one does not know", "debug"),
+    "no link": ("nothing is to be done: it came too late, as it does where links come and go", "debug"),
+}
 
 # By how much a round trip has to have changed before the machine is told.
 _CHANGE = 0.2
@@ -110,6 +120,7 @@ class Relaying:
         self._events: deque[Event] = deque()
         self._busy = False
         self._closed = False
+        self._bad_input = BadInputLog(node, clock)
 
     # For the parts above
 
@@ -226,6 +237,8 @@ class Relaying:
                 self._timers.set(effect.key, effect.seconds)  # type: ignore[union-attr]
             elif kind is CancelTimer:
                 self._timers.cancel(effect.key)  # type: ignore[union-attr]
+            elif kind is Ignored:
+                self._ignored(effect.node, effect.reason)  # type: ignore[union-attr]
             else:
                 assert type(effect) is Undeliverable
                 self._tell(self._undeliverable, effect.destination, effect.body)
@@ -247,6 +260,10 @@ class Relaying:
             self.dropped_frames += 1
             return
         neighbour.session.first.dirty()
+
+    def _ignored(self, node: str, reason: str) -> None:
+        advice, level = _ADVICE[reason]
+        self._bad_input.tell("relay_refused", node, reason, advice=advice, level=level)
 
     def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
         if self._closed:

@@ -57,7 +57,6 @@ from partisan_actors.wire.relays import (
     ANSWER,
     LOOK_UP,
     MOST_COST,
-    MOST_HOPS,
     NO_ROUTE,
     Relay,
     RouteMessage,
@@ -172,7 +171,7 @@ class Routing:
         neighbour = self._neighbours.get(node)
         destination, source, number, hops, ttl, cost, names, body, extensions, flags = relay
         if neighbour is None or destination == node:
-            self.counters.ignored["no link" if neighbour is None else "itself"] += 1
+            self._say.ignored(node, "no link" if neighbour is None else "itself")
             return
         cost += neighbour.cost
         key = (source, number)
@@ -190,7 +189,8 @@ class Routing:
         if destination == self._node:
             self._arrived(source, body, hops)
             return
-        if not ttl or hops >= MOST_HOPS:
+        if not ttl or hops >= self.parameters.hop_limit:  # whatever its source says that it may still cross
+            self._say.too_far(node)
             self._table.give_up(destination)
             self._drop(relay, "hop limit", node)
             return
@@ -395,9 +395,9 @@ class Routing:
         neighbour = self._neighbours.get(node)
         handler = self._messages.get(message.kind)
         if neighbour is None or handler is None:
-            self.counters.ignored["no link" if neighbour is None else "kind"] += 1
+            self._say.ignored(node, "no link" if neighbour is None else "kind")
         elif message.kind != ANNOUNCE and message.origin == message.destination:
-            self.counters.ignored["itself"] += 1
+            self._say.ignored(node, "itself")
         else:
             handler(neighbour, message)
 

@@ -14,6 +14,7 @@ __all__ = [
     "Effect",
     "Event",
     "Forward",
+    "Ignored",
     "Learned",
     "LinkDown",
     "LinkUp",
@@ -120,7 +121,14 @@ class Undeliverable(NamedTuple):
     body: Sequence[Buffer]
 
 
+class Ignored(NamedTuple):
+    """Effect: what came over the link to `node` was not taken in, for `reason`, one of a few."""
+
+    node: str
+    reason: str
+
+
 Event: TypeAlias = (
     LinkUp | LinkDown | Measured | MemberDown | Learned | Doubted | Send | RelayReceived | RouteReceived | TimerFired
 )
-Effect: TypeAlias = Forward | SendRoute | Arrived | Undeliverable | SetTimer | CancelTimer
+Effect: TypeAlias = Forward | SendRoute | Arrived | Undeliverable | Ignored | SetTimer | CancelTimer

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from partisan_actors.distribution.route_table import Neighbour
-from partisan_actors.distribution.routing_events import Effect, SendRoute
+from partisan_actors.distribution.routing_events import Effect, Ignored, SendRoute
 from partisan_actors.distribution.routing_parameters import RoutingCounters
 from partisan_actors.wire.relays import (
     ANNOUNCE,
@@ -91,8 +91,17 @@ class Saying:
         """Pass it on to all neighbours but one, if it may cross another link."""
         # hot path: what goes to everybody comes over each link of the overlay.
         hops, ttl = message.hops, message.ttl
-        if ttl and hops < MOST_HOPS:
+        if ttl and hops <= self._ttl:  # whatever the sender says that it may still cross
             self._to_all(message._replace(hops=hops + 1, ttl=ttl - 1, cost=min(cost, MOST_COST)), but)
+
+    def ignored(self, node: str, reason: str) -> None:
+        """Say here, and count, that something that came from `node` was not right."""
+        self._counters.ignored[reason] += 1
+        self.effects.append(Ignored(node, reason))
+
+    def too_far(self, node: str) -> None:
+        """Say here that a frame that came from `node` has crossed as many links as it may."""
+        self.effects.append(Ignored(node, "hop limit"))
 
     def _to(self, to: Neighbour, message: RouteMessage) -> None:
         self._counters.route_messages += 1

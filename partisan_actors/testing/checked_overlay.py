@@ -23,7 +23,9 @@ from partisan_actors.topologies.overlay import (
     Measure,
     MemberDown,
     MemberUp,
+    Message,
     Overlay,
+    Refuse,
     Send,
     SetTimer,
 )
@@ -80,7 +82,7 @@ class CheckedOverlay:
                 self._left = True
         effects = list(self.overlay.step(event, now, random))
         for effect in effects:
-            problem = self._problem(effect)
+            problem = self._problem(effect, event)
             assert problem is None, f"{self.name} of {self.node}: {event!r} brings {effect!r}: {problem}"
         self._check_neighbours(event)
         return effects
@@ -93,7 +95,7 @@ class CheckedOverlay:
         """The overlay's."""
         return self.overlay.gossip(linked)
 
-    def _problem(self, effect: object) -> str | None:
+    def _problem(self, effect: object, event: object) -> str | None:
         match effect:
             case Connect(str(node)):
                 self.wanted.add(node)
@@ -112,6 +114,9 @@ class CheckedOverlay:
             case CancelTimer(key):
                 hash(key)
                 return None
+            case Refuse(str(node), str(reason), bool()):
+                of_it = isinstance(event, Message) and event.node == node and reason != ""
+                return None if of_it else "that is not what came"
             case Measure(str()):
                 return None
             case FindMembers(int(most)):

@@ -177,4 +177,5 @@ _OVERLAY: dict[type, Verb | Callable[[Any, Any], None]] = {
     overlays.Disconnect: Verb.DISCONNECT,
     overlays.Measure: Verb.MEASURE,
     overlays.FindMembers: Verb.FIND_MEMBERS,
+    overlays.Refuse: Verb.IGNORE,
 }

@@ -1008,11 +1008,6 @@ def test_alone_there_are_no_rounds():
         ("records", [], ()),
         ("news", (), None),
         ("other", (entry(B),)),
-        ("news", (None,) * 10_001),
-        ("news", (None,) * 10_001, ()),
-        ("news", (), (None,) * 10_001),
-        ("view", (None,) * 10_001),
-        ("records", (), (None,) * 10_001),
     ],
     ids=lambda payload: repr(payload)[:30],
 )
@@ -1021,6 +1016,29 @@ def test_what_is_no_message_is_refused_whole(payload):
     assert subject.get("b@h", payload) == [Refused("b@h", "payload", 1)]
     assert subject.machine.refused == {"payload": 1}
     assert subject.members() == ["a@h", "b@h"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        ("news", (None,) * 10_001),
+        ("news", (None,) * 10_001, ()),
+        ("news", (), (None,) * 10_001),
+        ("view", (None,) * 10_001),
+        ("records", (), (None,) * 10_001),
+    ],
+    ids=lambda payload: repr(payload)[:30],
+)
+def test_what_is_oversized_is_refused_whole(payload):
+    subject = Subject().meet(B)
+    assert subject.get("b@h", payload) == [Refused("b@h", "oversized", 1)]
+    assert subject.machine.refused == {"oversized": 1}
+
+
+def test_nobody_speaks_for_another_life_of_its_name():
+    subject = Subject().meet(NEXT)
+    assert subject.get("b@h", hello(B)) == [Refused("b@h", "another life", 1)]
+    assert subject.known("b@h") == NEXT
 
 
 @pytest.mark.parametrize(

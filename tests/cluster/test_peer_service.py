@@ -18,6 +18,7 @@ from partisan_actors.cluster.peer_service import (
     Measure,
     Measured,
     OverlayReceived,
+    OverlayRefused,
     PeerService,
     PeerServiceParameters,
     SendOverlay,
@@ -48,7 +49,7 @@ from tests.cluster.view_terms import LEFT, hello, member, news, view
 
 
 class Script:
-    """An overlay that notes what it is told, and does what the test says: effects by event, or by its class."""
+    """An overlay that notes what it is told, and does what the test says: effects by event, class or payload."""
 
     def __init__(self, topology, node):
         self.name = topology.name
@@ -59,8 +60,8 @@ class Script:
 
     def step(self, event, now, random):
         self.told.append(event)
-        if type(event) is overlay.Message:
-            return ()
+        if type(event) is overlay.Message:  # its payload may have no hash
+            return self.answers.get(event.payload, ()) if type(event.payload) in (str, int) else ()
         return self.answers.get(event, self.answers.get(type(event), ()))
 
     def neighbours(self):
@@ -861,9 +862,29 @@ def test_overlay_messages_that_are_refused(node, payload, reason):
     subject = Subject().meet(B)
     subject.get("b@h", view(C))
     subject.told()
-    assert subject.step(OverlayReceived(node, payload)) == []
+    late = reason == "of a stranger" or payload == (-1, "x")
+    assert subject.step(OverlayReceived(node, payload)) == [OverlayRefused(node, reason, late)]
     assert subject.told() == []
     assert subject.machine.refused == {reason: 1}
+
+
+def test_what_an_overlay_refuses_is_counted_and_told_with_its_name():
+    answers = {
+        "x": (overlay.Refuse("b@h", "shape"),),
+        "y": (overlay.Refuse("b@h", "stale", late=True),),
+    }
+    subject = Subject(Scripted(answers=answers)).meet(B)
+    assert subject.step(OverlayReceived("b@h", (0, "x"))) == [OverlayRefused("b@h", "script: shape", False)]
+    assert subject.step(OverlayReceived("b@h", (0, "y"))) == [OverlayRefused("b@h", "script: stale", True)]
+    assert subject.machine.refused == {"script: shape": 1, "script: stale": 1}
+
+
+def test_an_overlay_that_makes_up_reasons_fills_nothing():
+    answers = {number: (overlay.Refuse("b@h", f"no {number}"),) for number in range(100)}
+    subject = Subject(Scripted(answers=answers)).meet(B)
+    for number in range(100):
+        subject.step(OverlayReceived("b@h", (0, number)))
+    assert len(subject.machine.refused) == 65 and subject.machine.refused["others"] == 36
 
 
 def test_a_message_of_an_earlier_life_is_of_a_stranger():

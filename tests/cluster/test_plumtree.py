@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from partisan_actors.cluster.broadcast_events import (
+    MOST_ANNOUNCED,
     Broadcast,
     BroadcastReceived,
     Deliver,
@@ -23,6 +24,7 @@ from partisan_actors.cluster.broadcast_events import (
     SendBroadcast,
     Unavailable,
 )
+from partisan_actors.cluster.broadcast_terms import MOST_AGE, MOST_HOPS
 from partisan_actors.cluster.plumtree import Plumtree
 from partisan_actors.distribution.machine import SetTimer, TimerFired
 
@@ -615,6 +617,8 @@ MALFORMED = [
     ("gossip", "r", -1, 1, 1, False, 0, "h", b""),
     ("gossip", "", 7, 1, 1, False, 0, "h", b""),
     ("gossip", "r", 7, 1, 0, False, 0, "h", b""),
+    ("gossip", "r", 7, 1, MOST_HOPS + 1, False, 0, "h", b""),
+    ("gossip", "r", 7, 1, 1, False, MOST_AGE + 1, "h", b""),
     ("gossip", "r", 7, 1, 1, 0, 0, "h", b""),
     ("gossip", "r", 7, 1, 1, False, -1, "h", b""),
     ("gossip", "r", 7, 1, 1, False, 0, "", b""),
@@ -625,6 +629,8 @@ MALFORMED = [
     ("ihave", [("r", 7, 1, False, 1)]),
     ("ihave", (("r", 7, 1, False),)),
     ("ihave", (("r", 7, "1", False, 1),)),
+    ("ihave", (("r", 7, 1, False, 1), ("r", 7, 2, False, MOST_HOPS + 1))),
+    ("ihave", (("r", 7, 1, False, 1),) * (MOST_ANNOUNCED + 1)),
     ("prune", "r", 7),
     ("prune", "r", 7, 1),
     ("graft", "r", 7, False),
@@ -639,6 +645,7 @@ MALFORMED = [
     ("summary", True, (), (("r", 7, 9, ((2, 3), (3, 4))),)),
     ("summary", False, (1 << 20,), ()),
     ("summary", False, tuple(range(65)), ()),
+    ("summary", True, (), (("r", 7, 1, ()),) * 513),
     ("pull", ((),)),
     ("pull", (("r", 7, ((0, 1),)),)),
     ("served", 1, b""),
@@ -653,7 +660,7 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("message", MALFORMED, ids=repr)
+@pytest.mark.parametrize("message", MALFORMED, ids=lambda message: repr(message)[:60])
 def test_what_no_node_sends_is_refused_and_changes_nothing(message):
     node = Node("a", "b")
     if type(message) is tuple and message[:1] == ("marks",):
@@ -663,3 +670,16 @@ def test_what_no_node_sends_is_refused_and_changes_nothing(message):
     assert [effect.node for effect in effects if isinstance(effect, Refused)] == ["a"]
     assert delivered(effects) == [] and node.machine.sizes() == before
     assert sum(node.machine.refused.values()) == 1
+
+
+def test_what_goes_on_says_no_more_hops_and_no_higher_age_than_is_taken():
+    """What was taken here would be refused by all others else."""
+    node = Node("a", "b", "c")
+    node.machine._trees.used(None).add("c")
+    effects = node.receive("a", ("gossip", *R, 1, MOST_HOPS, False, MOST_AGE, "h", b"p"))
+    node.now += 1.0
+    assert ("b",) in [nodes for nodes, _ in sent(effects)]
+    (gossip,) = [message for nodes, message in sent(effects) if message[0] == "gossip"]
+    assert gossip[4] == MOST_HOPS and gossip[6] == MOST_AGE
+    ihaves = [message for _, message in sent(node.fire("ihave")) if message[0] == "ihave"]
+    assert ihaves == [("ihave", ((*R, 1, False, MOST_HOPS),))]

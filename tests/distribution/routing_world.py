@@ -15,6 +15,7 @@ from partisan_actors.distribution.routing_events import (
     Arrived,
     Event,
     Forward,
+    Ignored,
     Learned,
     LinkDown,
     LinkUp,
@@ -116,6 +117,8 @@ class RoutingWorld:
                     self._cross(node, to, RouteReceived(node, message))
                 case Arrived(source, body, hops):
                     self.arrived.append((node, source, b"".join(body), hops))
+                case Ignored():
+                    pass  # `counters.ignored` says so, too
                 case Undeliverable(destination, body):
                     self.undeliverable.append((node, destination, b"".join(body)))
                 case SetTimer(key, seconds):

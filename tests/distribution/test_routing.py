@@ -13,6 +13,7 @@ from partisan_actors.distribution.routing_events import (
     Arrived,
     Doubted,
     Forward,
+    Ignored,
     Learned,
     LinkDown,
     LinkUp,
@@ -169,14 +170,14 @@ def test_a_frame_does_not_go_back_to_where_it_came_from():
 
 def test_a_frame_for_the_neighbour_that_sent_it_is_ignored():
     one = One("a")
-    assert one.relay("a", "a", "far") == []
+    assert one.relay("a", "a", "far") == [Ignored("a", "itself")]
     assert one.counters.ignored == {"itself": 1}
 
 
 def test_what_comes_over_no_link_is_ignored():
     one = One("a")
-    assert one.relay("stranger", "me", "far") == []
-    assert one.route("stranger", LOOK_UP, "far", "me") == []
+    assert one.relay("stranger", "me", "far") == [Ignored("stranger", "no link")]
+    assert one.route("stranger", LOOK_UP, "far", "me") == [Ignored("stranger", "no link")]
     assert one.counters.ignored == {"no link": 2}
 
 
@@ -194,6 +195,17 @@ def test_a_frame_that_has_crossed_more_links_than_can_be_counted_goes_no_farther
     one = One("a", "b")
     one.relay("a", "b", "far", hops=255, ttl=255)
     assert one.counters.dropped == {"hop limit": 1}
+
+
+@pytest.mark.parametrize("hops", [PARAMETERS.hop_limit, 200])
+def test_what_a_source_allows_itself_does_not_count(hops):
+    one = One("a", "b")
+    effects = one.relay("a", "b", "far", hops=hops, ttl=255)
+    assert Ignored("a", "hop limit") in effects and forwards(effects) == []
+    assert one.counters.dropped == {"hop limit": 1}
+    assert forwards(one.relay("a", "b", "other", hops=PARAMETERS.hop_limit - 1, ttl=255)) == [("b", "b")]
+    effects = one.route("a", ANNOUNCE, "wide", "wide", hops=hops, ttl=255)
+    assert told(effects) == []
 
 
 def test_a_source_is_told_once_in_a_while_however_much_it_sends():
@@ -753,8 +765,8 @@ def test_an_announcement_is_passed_on_once_and_lets_go_what_waits():
 
 def test_messages_that_say_nothing_are_ignored():
     one = One("a", "b")
-    assert one.route("a", 99, "x", "y") == []
-    assert one.route("a", LOOK_UP, "x", "x") == []
+    assert one.route("a", 99, "x", "y") == [Ignored("a", "kind")]
+    assert one.route("a", LOOK_UP, "x", "x") == [Ignored("a", "itself")]
     assert one.route("a", LOOK_UP, "me", "x") == []
     assert one.route("a", ANNOUNCE, "me", "me") == []
     assert one.route("a", ANSWER, "x", "me") == []

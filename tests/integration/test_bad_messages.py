@@ -130,7 +130,8 @@ def test_a_message_that_cannot_be_read_costs_itself(pair, logs):
     assert call(pair.echo, "notes") == tuple(range(len(UNDECODABLE)))
     assert session_between(pair.here, pair.there) is before and before.connected
     told = logged(logs, "undecodable_message")
-    assert len(told) == 2 * len(UNDECODABLE)
+    assert cluster_of(pair.there).remote.incoming.undecodable == 2 * len(UNDECODABLE)
+    assert len(told) == 2 * len({entry["reason"] for entry in told}), "one line for each reason and kind of message"
     assert {(entry["node"], entry["peer"], entry["to"]) for entry in told} == {
         (pair.there.name, pair.here.name, pair.echo.serial)
     }

@@ -30,7 +30,8 @@ from partisan_actors import (
     trap_exits,
 )
 from partisan_actors.behaviours import call
-from partisan_actors.cluster import causality, credit, incoming, ties
+from partisan_actors.cluster import causality, credit, ties
+from partisan_actors.distribution.bad_input import BadInputLog
 from partisan_actors.distribution.dialling import DiallingParameters
 from partisan_actors.processes.clock import GeventClock
 from partisan_actors.wire import signals
@@ -189,17 +190,17 @@ def test_mailboxes_that_a_peer_says_are_full_are_bounded(pair: Pair, monkeypatch
 
 
 def test_peers_whose_undecodable_messages_were_logged_are_forgotten(nodes: Nodes, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(incoming, "LOGGED", 2)
     here, *others = nodes.cluster("here", "one", "two", "three")
     for other in others:
         session_between(other, here).send(encode_signal(signals.SEND, 1, 1, 0, UNDECODABLE["no msgpack"]))
     told = cluster_of(here).remote.incoming
+    monkeypatch.setattr(told, "bad_input", BadInputLog(here.name, GeventClock(), remembered=2))
     with here.attached():
         echo = Echo.start(name="anybody")
     for other in others:
         session_between(other, here).send(encode_signal(signals.SEND, echo.serial, 1, 0, UNDECODABLE["no msgpack"]))
     wait_until(lambda: told.undecodable >= 3)
-    assert len(told._logged) == 2
+    assert len(told.bad_input._told) == 2
 
 
 # What outlives sessions

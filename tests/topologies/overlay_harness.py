@@ -19,6 +19,7 @@ from partisan_actors.topologies.overlay import (
     MembersFound,
     MemberUp,
     Message,
+    Refuse,
     Send,
     SetTimer,
     TimerFired,
@@ -52,8 +53,8 @@ class One:
         return [effect for effect in effects if not isinstance(effect, timers)]
 
     def hears(self, node, *payload):
-        """The effects of a message."""
-        return self(Message(node, payload))
+        """The effects of a message, but for the word that it was refused: `refused` counts that."""
+        return [effect for effect in self(Message(node, payload)) if not isinstance(effect, Refuse)]
 
     def befriend(self, *nodes):
         """Each gets a link and asks to be a neighbour, with nonces 1, 2 and so on; the nonces that were answered."""

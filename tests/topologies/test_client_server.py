@@ -22,6 +22,7 @@ from partisan_actors.topologies.overlay import (
     MemberDown,
     MemberUp,
     Message,
+    Refuse,
     Send,
     SetTimer,
     TimerFired,
@@ -178,15 +179,16 @@ def test_d21_every_pair_of_tags_has_a_rule(own, other):
 @pytest.mark.parametrize("payload", [None, ("attach", 1), "attach", {}, ("keep",), float("nan")])
 def test_what_makes_no_sense_is_counted(payload):
     machine, effects = server(MemberUp("c@h", CLIENT), LinkUp("c@h"), Message("c@h", payload))
-    assert (machine.neighbours(), effects, machine.refused) == ([], [], 1)
+    assert (machine.neighbours(), effects, machine.refused) == ([], [Refuse("c@h", "payload")], {"payload": 1})
 
 
 @pytest.mark.parametrize("tag", [SERVER, "", None])
 def test_only_a_client_attaches(tag):
     machine, _ = server(*([MemberUp("x@h", tag)] if tag is not None else []))
     before = machine.neighbours()
-    assert play(machine, Message("x@h", ATTACH)) == []
-    assert (machine.neighbours(), machine.refused) == (before, 1)
+    refused = Refuse("x@h", "role") if tag is not None else Refuse("x@h", "no member", late=True)
+    assert play(machine, Message("x@h", ATTACH)) == [refused]
+    assert (machine.neighbours(), machine.refused) == (before, {refused.reason: 1})
 
 
 def test_the_servers_by_name_serve_for_every_node():

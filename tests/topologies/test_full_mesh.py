@@ -20,6 +20,7 @@ from partisan_actors.topologies.overlay import (
     MemberDown,
     MemberUp,
     Message,
+    Refuse,
     TimerFired,
 )
 
@@ -92,12 +93,15 @@ def test_nobody_is_its_own_neighbour():
     assert (machine.neighbours(), effects) == ([], [])
 
 
-@pytest.mark.parametrize(
-    "event", [MemberDown("a@h"), LinkUp("a@h"), LinkDown("a@h"), Message("a@h", [{}]), TimerFired("x"), object()]
-)
+@pytest.mark.parametrize("event", [MemberDown("a@h"), LinkUp("a@h"), LinkDown("a@h"), TimerFired("x"), object()])
 def test_anything_else_changes_nothing(event):
     machine, effects = overlay(MemberUp("b@h"), event)
     assert (machine.neighbours(), effects) == (["b@h"], [])
+
+
+def test_it_takes_no_messages():
+    machine, effects = overlay(MemberUp("b@h"), Message("a@h", [{}]))
+    assert (machine.neighbours(), effects) == (["b@h"], [Refuse("a@h", "payload")])
 
 
 @given(st.lists(st.builds(MemberUp, NAMES) | st.builds(MemberDown, NAMES) | st.builds(LinkDown, NAMES)))

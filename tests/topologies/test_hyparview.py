@@ -23,6 +23,7 @@ from partisan_actors.topologies.overlay import (
     MembersFound,
     MemberUp,
     Message,
+    Refuse,
     Send,
     SetTimer,
     TimerFired,
@@ -456,7 +457,7 @@ def test_d28_a_reply_is_handed_on_towards_the_originator():
     assert one.hears(B, "shuffle_reply", 4, ("o@h", A), (F,)) == [sent_to(A, "shuffle_reply", 4, ("o@h",), (F,))]
     assert one.machine.passive == []
     one.hears(B, "shuffle_reply", 4, ("o@h", D), (F,))
-    assert one.machine.refused == {"path": 1}
+    assert one.machine.refused == {"no way back": 1}
 
 
 def test_what_was_sent_goes_first_when_the_answer_needs_room():
@@ -672,6 +673,7 @@ def test_what_is_not_right_is_counted_and_changes_nothing(payload, reason):
     one(LinkUp(A))
     effects = one(Message(A, payload))
     assert one.machine.refused == {reason: 1}
+    assert [e for e in effects if isinstance(e, Refuse)] == [Refuse(A, reason, reason in ("stale", "stranger"))]
     assert (one.machine.wanted(), one.machine.passive) == ([], [])
     assert all(payload[0] == "disconnect" for _, payload in sent(effects))
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import configparser
+import inspect
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from partisan_actors.topologies import (
+    ClientServer,
     FullMesh,
     Scamp,
     Static,
@@ -18,6 +24,7 @@ from partisan_actors.topologies import (
     find_topology,
     topology_names,
 )
+from partisan_actors.topologies.overlay import Joined, LinkDown, LinkUp, MemberUp, Message
 
 ROOT = Path(__file__).parent.parent.parent
 RING = """
@@ -137,3 +144,30 @@ def test_nothing_is_read_at_import():
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
+
+
+# What others switch the cluster to
+
+NAMES = ("client_server", "full_mesh", "hyparview", "scamp", "static", "xbot")
+PARAMETERS = {
+    name: sorted(inspect.signature(ClientServer if name == "client_server" else type(find_topology(name))).parameters)
+    for name in NAMES
+}
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 1 << 64) | st.floats() | st.text(max_size=5) | st.binary(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.data(), st.sampled_from(NAMES))
+def test_whatever_parameters_others_send_make_a_topology_or_a_topology_error(data: st.DataObject, name: str):
+    keys = st.sampled_from([*PARAMETERS[name], "x"])
+    parameters = data.draw(st.dictionaries(keys, VALUES, max_size=4))
+    try:
+        topology = find_topology(name, parameters)
+    except TopologyError:
+        return
+    machine, random = topology.overlay("me@h"), Random(1)
+    for event in (MemberUp("a@h"), LinkUp("a@h"), Joined("a@h"), Message("a@h", (0,)), LinkDown("a@h")):
+        assert len(list(machine.step(event, 1.0, random))) < 20

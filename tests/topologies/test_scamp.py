@@ -23,6 +23,7 @@ from partisan_actors.topologies.overlay import (
     MembersFound,
     MemberUp,
     Message,
+    Refuse,
     Send,
     SetTimer,
     TimerFired,
@@ -282,7 +283,8 @@ def test_after_it_left_it_asks_nobody_to_join():
     machine = overlay(keeps=("a@h",))
     play(machine, Leave())
     assert play(machine, BEAT, now=1000.0) == []
-    assert play(machine, Message("a@h", HEARTBEAT)) == [] and machine.neighbours() == []
+    assert play(machine, Message("a@h", HEARTBEAT)) == [Refuse("a@h", "no member", late=True)]
+    assert machine.neighbours() == []
 
 
 # Heartbeats, isolation, leases
@@ -364,7 +366,7 @@ def test_no_more_keepers_are_let_go_than_there_are_new_ones_if_those_are_few():
 )
 def test_what_makes_no_sense_is_counted(payload):
     machine = overlay(keeps=("a@h",))
-    assert play(machine, Message("a@h", payload)) == []
+    assert play(machine, Message("a@h", payload)) == [Refuse("a@h", "payload")]
     assert (machine.neighbours(), machine.refused) == (["a@h"], {"payload": 1})
 
 

@@ -16,6 +16,7 @@ from partisan_actors.topologies.overlay import (
     MemberDown,
     MemberUp,
     Message,
+    Refuse,
     Send,
 )
 
@@ -77,12 +78,13 @@ def test_one_that_joined_us_says_so_again_when_it_is_back():
 @pytest.mark.parametrize("payload", [None, "keep", (), ("keep", 1), ["keep"], {"keep": 1}, float("nan")])
 def test_what_makes_no_sense_is_counted(payload):
     machine, effects = overlay(MemberUp("a@h"), Message("a@h", payload))
-    assert (machine.neighbours(), effects, machine.refused) == ([], [], 1)
+    assert (machine.neighbours(), effects, machine.refused) == ([], [Refuse("a@h", "payload")], {"payload": 1})
 
 
 def test_a_stranger_is_not_kept():
     machine, effects = overlay(Message("a@h", KEEP))
-    assert (machine.neighbours(), effects, machine.refused) == ([], [], 1)
+    assert effects == [Refuse("a@h", "no member", late=True)]
+    assert (machine.neighbours(), machine.refused) == ([], {"no member": 1})
 
 
 def test_nobody_is_its_own_neighbour():
