@@ -136,7 +136,7 @@ def read_marks(term: object) -> tuple[Root, int, Ranges, tuple[tuple[int, int], 
         if type(pair) is not tuple or len(pair) != 2:
             return None
         number, age = pair
-        if not _between(number, before + 1, summary[1] + 1) or not _between(age, 0, _MAX_AGE):
+        if not _between(number, before + 1, summary[1] + 1) or not _between(age, 0, MOST_AGE + 1):
             return None
         before = number
     return (*summary, births)
