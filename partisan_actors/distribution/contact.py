@@ -50,7 +50,6 @@ _ADVICE: dict[int, str] = {
     RefusalCode.NAME: "give this node another name, or stop the one that has it",
     RefusalCode.SELF: "give the address of another node",
     RefusalCode.TLS: "use TLS on all nodes of a cluster or on none, each with a certificate for its own name",
-    RefusalCode.FULL: "join through another member",
 }
 
 
