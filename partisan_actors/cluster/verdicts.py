@@ -181,7 +181,10 @@ class Verdicts:
     def _dispute(self, node: str) -> None:
         """It has had time to take back that it is down."""
         known = self.table.get(node)
-        if known is not None and self.table.record_of(known).status is Status.DOWN and known.linked is not None:
+        if known is None or self.table.record_of(known).status is not Status.DOWN:
+            return
+        # Also where the link has ended meanwhile: if that was somebody's will, nothing else says that it is down.
+        if known.linked is not None or known.up is not None:
             self._settle(known, _DISPUTED)
 
     # Looking after others

@@ -671,6 +671,17 @@ def test_a_link_to_one_that_never_refutes_is_ended():
     assert ups_and_downs(effects) == []
 
 
+def test_one_that_is_said_to_be_down_and_whose_link_is_given_up_before_it_could_refute_is_down():
+    """Nothing else would ever tell: a link that ends by somebody's will is no suspicion."""
+    subject = Subject().meet(B, C)
+    gone = B._replace(status=DOWN)
+    assert ups_and_downs(subject.get("c@h", ("news", (entry(gone, 0),), ()))) == []
+    assert subject.step(Closed("b@h", 20)) == []
+    assert ups_and_downs(subject.fire(("disputed", "b@h"), 5.0)) == [NodeDown("b@h", 20, "does not refute")]
+    assert subject.members() == ["a@h", "c@h"]
+    assert subject.fire(("disputed", "b@h"), 5.0) == []
+
+
 # Leaving
 
 
