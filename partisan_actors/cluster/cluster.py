@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import structlog
@@ -25,6 +24,7 @@ from partisan_actors.cluster.driver import VIEW_FEATURE, PeerServiceDriver
 from partisan_actors.cluster.global_names import GlobalNames
 from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.joining import JoinAttempt
+from partisan_actors.cluster.names_post import NamesPost
 from partisan_actors.cluster.naming import Naming
 from partisan_actors.cluster.peer_service import PeerService
 from partisan_actors.cluster.records import Member, Status
@@ -41,7 +41,7 @@ from partisan_actors.distribution.peers import LocalIdentity, PeerParameters, Pe
 from partisan_actors.distribution.reaching import IDLE
 from partisan_actors.distribution.routes import Routes
 from partisan_actors.distribution.session_parameters import SessionParameters
-from partisan_actors.processes.identity import Life, Pid, Remote
+from partisan_actors.processes.identity import Life, Pid
 from partisan_actors.processes.messages import NodeDown, NodeUp
 from partisan_actors.processes.requests import Caller, RemoteCaller, Request
 from partisan_actors.processes.runtime import Runtime
@@ -111,8 +111,14 @@ class Cluster:
         self._for_everybody: tuple[str, ...] = ()  # the neighbours that what is for everybody goes to
         self._synchronised: set[str] = set()  # nodes whose view came over the session that they have now
         self._joins: list[JoinAttempt] = []
+        self._names_post = NamesPost(runtime.clock, self.peers, self.remote.opening)
         self.naming = Naming(
-            runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
+            runtime,
+            GlobalNames(home.node, home.bits),
+            self._send_names,
+            self._broadcast_names,
+            self._names_post.meet,
+            self._life_of,
         )
         self.broadcasting = Broadcasting(runtime, self.codec, self.remote, lambda: self._for_everybody)
         runtime.causal_labels = tuple(settings.labels)
@@ -186,6 +192,7 @@ class Cluster:
     def _close_timers(self) -> None:
         self._driver.close()
         self.naming.close()
+        self._names_post.close()
         self.broadcasting.close()
 
     def leave(self) -> None:
@@ -297,6 +304,7 @@ class Cluster:
     def session_started(self, session: Session) -> None:
         """Ties may hang on it, and its node may be a member."""
         self.remote.session_started(session)
+        self._names_post.flush(session.node)
         peer = session.peer
         self._driver.step(view.Met(peer.node, peer.epoch, peer.bits, session.hello.addresses))
         if not session.direct and self._has_left(peer):
@@ -336,6 +344,7 @@ class Cluster:
             attempt.lost(session.node)
         node, bits = session.node, session.peer.bits
         self.naming.session_ended(node)
+        self._names_post.forget(node)
         self._driver.session_ended(session, reason)
         if reason != IDLE and self._is_member(node, bits):
             # What was under way of the names is lost, and the node is not: begin anew with it.
@@ -402,6 +411,7 @@ class Cluster:
         self._driver.end_session(node, bits, reason)
         self.routes.relaying.member_down(node)
         self._runtime.tell_node_watchers(NodeDown(node, reason))
+        self._names_post.forget(node)
         self.naming.member_down(node, bits)
         self.remote.causality.member_down(node)
         self.broadcasting.member_down(node, bits)
@@ -428,28 +438,11 @@ class Cluster:
     # Names.
 
     def _send_names(self, node: str, payload: Any) -> None:
-        self._send_to_member(node, encode_signal(signals.NAMES, payload=self.codec.encode(payload)))
+        self._names_post.send((node,), encode_signal(signals.NAMES, payload=self.codec.encode(payload)))
 
     def _broadcast_names(self, payload: Any) -> None:
-        signal = encode_signal(signals.NAMES, payload=self.codec.encode(payload))
-        for node in self.members():
-            if node != self._runtime.home.node:
-                self._send_to_member(node, signal)
-
-    def _send_to_member(self, node: str, signal: Any) -> None:
-        """Send to a member, with a session or when there is one."""
-        session = self.peers.session(node)
-        if session is not None:
-            session.system.send(signal)
-        elif not self.remote.opening.hold(
-            None, Remote("names", node), len(signal), partial(self._sent_now, node, signal)
-        ):
-            self._sent_now(node, signal)
-
-    def _sent_now(self, node: str, signal: Any) -> None:
-        session = self.peers.session(node)
-        if session is not None:
-            session.system.send(signal)
+        others = [node for node in self.members() if node != self._runtime.home.node]
+        self._names_post.send(others, encode_signal(signals.NAMES, payload=self.codec.encode(payload)))
 
     def _life_of(self, node: str, bits: int) -> Life:
         known = self.peers.known_life(node)
