@@ -409,6 +409,9 @@ class Cluster:
     def _member_down(self, node: str, bits: int, reason: str) -> None:
         self._downs += 1
         self._driver.end_session(node, bits, reason)
+        if reason != view.NEWER_LIFE:
+            # What waits for a session with it: as if that had been there, and ended now.
+            self.remote.unreachable(node)
         self.routes.relaying.member_down(node)
         self._runtime.tell_node_watchers(NodeDown(node, reason))
         self._names_post.forget(node)

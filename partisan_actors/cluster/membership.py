@@ -113,6 +113,7 @@ class Membership(Verdicts):
             self._effects.append(view.Forget(node))
             return
         self.table.link(known, event.bits)
+        known.said = record.version
         known.excused_until = self._now
         suspicion = known.suspicion
         self._end_suspicion(known)
@@ -153,6 +154,9 @@ class Membership(Verdicts):
             return
         if record.status is Status.DOWN:
             self._settle(known, reason)
+        elif reason == view.LEAVE and record.version > known.said:
+            # Others have heard more of it than we, who were stopped perhaps: it may be back, and then refutes this.
+            self._suspect(known, self._records.own.node, view.LEAVE)
         elif reason == view.LEAVE:
             # Its own news of that may not have got through. If this is wrong, it will refute it.
             self._records.merge(record._replace(status=Status.LEFT))
@@ -271,6 +275,8 @@ class Membership(Verdicts):
                 if entry.member.status is Status.ALIVE and len(term) == messages.ENTRY_FIELDS:
                     terms[known.node] = term
                 self._news.record(known.node, informed)
+                if known.node == source:
+                    known.said = entry.member.version
                 if kind == "news":
                     self._effects.append(view.Heard(known.node, source))
                 self._settle(known, DOWN)

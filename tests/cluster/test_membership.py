@@ -695,6 +695,24 @@ def test_one_that_left_is_down_and_its_link_ends():
     assert subject.step(LinkDown("b@h", 20, LEAVE)) == []
 
 
+def test_a_link_that_ends_with_leave_after_others_have_told_more_is_a_suspicion():
+    """It left and is back, and we were stopped: the end of its link was read last. It refutes that."""
+    subject = Subject().meet(B, C, D)
+    back = B._replace(version=2)
+    subject.get("c@h", news(back))
+    effects = subject.lose(B, LEAVE)
+    assert ups_and_downs(effects) == []
+    assert suspicion(B) in timers(effects)
+    assert ups_and_downs(subject.get("c@h", news(B._replace(version=3)))) == []
+    assert subject.members() == ["a@h", "b@h", "c@h", "d@h"]
+
+
+def test_a_link_that_ends_with_leave_after_it_has_told_more_itself_is_as_good_as_the_record():
+    subject = Subject().meet(B, C, D)
+    subject.get("b@h", news(B._replace(version=2)))
+    assert ups_and_downs(subject.lose(B, LEAVE)) == [NodeDown("b@h", 20, LEAVE)]
+
+
 def test_a_link_that_ends_with_leave_is_as_good_as_the_record():
     subject = Subject().meet(B, C, D)
     effects = subject.lose(B, LEAVE)
