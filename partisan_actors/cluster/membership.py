@@ -15,6 +15,7 @@ Promised:
   two members that others reach is no NodeDown;
 - a member that is down is remembered for `forget_after`, by newcomers too, and tried again and again: parts of a
   cluster that meet again are one without anybody's doing, whoever is left of them;
+- parts of the overlay that no link joins, though all know all, are found within a minute, and joined (`islands`);
 - a change costs a node a bounded number of messages. Nothing of the cluster's size is sent while nothing changes.
 
 How news travel: over the links that the overlay gives for it (`gossip`), each node passes on once what is new to it.
@@ -345,7 +346,8 @@ class Membership(Verdicts):
                 self._dispute(node)
 
     def _round(self) -> None:
-        if self._probing.round_came(self._now) > self.parameters.stall:
+        stopped = self._probing.round_came(self._now) > self.parameters.stall
+        if stopped:
             self.health.worse()
         else:
             self.health.better()
@@ -353,7 +355,15 @@ class Membership(Verdicts):
         if self.table.links:
             self._effects.append(self._hello(self._random.choice(self.table.links)))
         self._look_around(self._probing.in_this_round())
+        self._look_for_islands(stopped)
         self._set_round()
+
+    def _look_for_islands(self, stopped: bool) -> None:
+        if self._islands.speaks():
+            self._write(self._records.own)
+        speaker = self._islands.beyond(self._now, self.parameters.silent_after, stopped=stopped)
+        if speaker is not None:
+            self._effects.append(view.Contact(speaker.node, speaker.addresses, True))
 
     def _leave(self) -> None:
         if self.left:
