@@ -42,7 +42,7 @@ from partisan_actors.testing.trace import Trace
 from partisan_actors.testing.trouble import trouble
 from partisan_actors.topologies import FullMesh, HyParView
 
-__all__ = ["SCENARIOS", "Scenario", "command", "run", "scenario"]
+__all__ = ["SCENARIOS", "Scenario", "command", "disaster", "run", "scenario"]
 
 Scenario: TypeAlias = Callable[[int, Trace | None], None]
 
@@ -289,35 +289,42 @@ def hundred(seed: int, trace: Trace | None) -> None:
     """The same of a hundred nodes, of which 30 are killed at once and come back, and that are parted in two."""
     random = Random(f"{seed}/hundred")
     with Simulation(seed, trace=trace) as simulation:
-        cluster = CheckedCluster(simulation, HyParView, most_links=5)
-        cluster.grow(100)
-        _busy(cluster, random)
-        cluster.settle()
-        for life in random.sample(cluster.alive(), 30):
-            cluster.crash(life)
-        _busy(cluster, random)
-        cluster.settle()
-        for name in [name for name, life in cluster.lives.items() if not life.alive]:
-            cluster.restart(name, random.choice(cluster.running()))
-        _busy(cluster, random)
-        cluster.partition(random.sample(cluster.alive(), random.randint(20, 50)))
-        _busy(cluster, random)
-        simulation.run(30.0)
-        _busy(cluster, random)
-        cluster.settle()
+        disaster(CheckedCluster(simulation, HyParView, most_links=5), 100, random)
+
+
+def disaster(cluster: CheckedCluster, count: int, random: Random) -> None:
+    """So many nodes that talk to each other; 30 % are killed at once, and come back; then a cut, and its end."""
+    cluster.grow(count)
+    _busy(cluster, random)
+    cluster.settle()
+    for life in random.sample(cluster.alive(), count * 3 // 10):
+        cluster.crash(life)
+    _busy(cluster, random)
+    cluster.settle()
+    for name in [name for name, life in cluster.lives.items() if not life.alive]:
+        cluster.restart(name, random.choice(cluster.running()))
+    _busy(cluster, random)
+    cluster.partition(random.sample(cluster.alive(), random.randint(count // 5, count // 2)))
+    _busy(cluster, random)
+    cluster.simulation.run(30.0)
+    _busy(cluster, random)
+    cluster.settle()
 
 
 def _busy(cluster: CheckedCluster, random: Random) -> None:
-    """Two seconds in which everybody calls somebody, and is watched by somebody."""
+    """Two seconds in which a few call, watch, end and broadcast, between nodes by chance; few of which are neighbours.
+
+    So few, as each pair that talks has a session, and in a cut every one of those looks for a way among all nodes.
+    """
     lives = cluster.running()
-    for life in lives:
-        cluster.call(life, random.choice(lives))
-        watched = random.choice(lives)
-        if watched is not life:
-            cluster.tie(life, watched, random.choice(["monitor", "link", "spawn"]))
-    for place in random.sample(cluster.ties.living(), len(lives) // 4):
+    for _ in range(20):
+        cluster.call(random.choice(lives), random.choice(lives))
+        watcher, watched = random.sample(lives, 2)
+        cluster.tie(watcher, watched, random.choice(["monitor", "link", "spawn"]))
+    living = cluster.ties.living()
+    for place in random.sample(living, len(living) // 4):
         cluster.ties.kill(place)
-    for number, life in enumerate(random.sample(lives, 10)):
+    for life in random.sample(lives, 5):
         cluster.broadcast(life)
-        cluster.take(life, f"name-{number % 5}")
+    cluster.take(random.choice(lives), "name")
     cluster.simulation.run(2.0)
