@@ -262,8 +262,10 @@ class CheckedCluster:
         self.ties.disturb(lives.__contains__)
 
     def _disturbed(self, one: CheckedLife, other: CheckedLife) -> bool:
-        known = not (one.left or other.left) and other.name in one.node.members() and one.name in other.node.members()
-        return self._apart or one.paused or other.paused or not known
+        if self._apart or one.paused or other.paused or one.left or other.left:
+            return True
+        # What is sent to one that is known by an earlier life only is lost with that.
+        return not (_has_as_member(one.node, other.node) and _has_as_member(other.node, one.node))
 
     def _join_strangers(self) -> None:
         """Join parts that cannot find each other: whoever in one has heard of the other is dead.
@@ -294,6 +296,10 @@ def _service(node: Node) -> PeerService:
     service = node._cluster._driver.service
     assert service is not None
     return service
+
+
+def _has_as_member(node: Node, other: Node) -> bool:
+    return _service(node).view.table.alive(other.name, other.life.bits)
 
 
 def _known(node: Node) -> list[str]:
