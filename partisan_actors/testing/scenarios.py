@@ -42,11 +42,14 @@ from partisan_actors.testing.trace import Trace
 from partisan_actors.testing.trouble import trouble
 from partisan_actors.topologies import FullMesh, HyParView
 
-__all__ = ["SCENARIOS", "Scenario", "command", "disaster", "run", "scenario"]
+__all__ = ["LONG", "SCENARIOS", "Scenario", "command", "disaster", "run", "scenario"]
 
 Scenario: TypeAlias = Callable[[int, Trace | None], None]
 
 SCENARIOS: dict[str, Scenario] = {}
+
+LONG = frozenset({"hundred"})
+"""Those that take minutes: who asks for none by name gets them once, whatever the number of seeds."""
 
 _CALL_TIMEOUT = 2.0
 _SETTLED = 60.0

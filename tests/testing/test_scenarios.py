@@ -16,8 +16,7 @@ from partisan_actors.testing.__main__ import main
 from partisan_actors.testing.faults import FAULTS, storm
 
 ROOT = Path(__file__).parent.parent.parent
-LONG = {"hundred"}  # minutes: for `make simulate`; test_checked_cluster has it with fewer nodes
-NAMES = sorted(scenarios.SCENARIOS.keys() - LONG)
+NAMES = sorted(scenarios.SCENARIOS.keys() - scenarios.LONG)  # test_checked_cluster has those with fewer nodes
 TRACED = ("calls", "global_names", "hyparview", "monitors")
 
 
@@ -66,6 +65,17 @@ def test_a_failure_says_its_seed_and_the_command_that_brings_it_again(broken, ca
     assert "broken seed 8: FAILED" in said
     assert "replay: python -m partisan_actors.testing --seed 8 broken" in said
     assert "3 runs, 1 failed" in said
+
+
+def test_without_names_all_run_and_the_long_ones_once(monkeypatch, capsys):
+    ran = []
+    every = {name: lambda seed, trace, name=name: ran.append((name, seed)) for name in ("calls", "hundred")}
+    monkeypatch.setattr(scenarios, "SCENARIOS", every)
+    monkeypatch.setattr("partisan_actors.testing.__main__.SCENARIOS", every)
+    assert main(["--seed", "7", "--runs", "2"]) == 0
+    assert ran == [("calls", 7), ("hundred", 7), ("calls", 8)]
+    assert main(["--seed", "7", "--runs", "2", "hundred"]) == 0
+    assert ran[3:] == [("hundred", 7), ("hundred", 8)]
 
 
 def test_a_name_that_is_none_is_refused(capsys):
