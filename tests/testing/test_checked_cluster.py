@@ -81,8 +81,11 @@ class WholeNodes(RuleBasedStateMachine):
                 self.logs.__exit__(None, None, None)
 
 
+IS_QUICK = settings.default.max_examples == QUICK
+# The same examples in each quick run: what is still open, docs/status.md has by its seed, and longer runs find again.
 WholeNodes.TestCase.settings = settings(
-    max_examples=12 if settings.default.max_examples == QUICK else settings.default.max_examples,
+    max_examples=12 if IS_QUICK else settings.default.max_examples,
+    derandomize=IS_QUICK,
     stateful_step_count=30,
     deadline=None,
 )
