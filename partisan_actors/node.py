@@ -21,9 +21,10 @@ from gevent import get_hub
 from gevent.monkey import get_original
 from greenlet import getcurrent
 
-from partisan_actors.cluster.cluster import Cluster, ClusterSettings
+from partisan_actors.cluster.cluster import Cluster
 from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.protocol_parameters import checked_parameters
+from partisan_actors.cluster.settings import ClusterSettings
 from partisan_actors.cluster.telemetry import snapshot
 from partisan_actors.distribution.causal_label import CausalLabel, check_causal_labels
 from partisan_actors.distribution.channels import Channel, declare_channels

@@ -54,6 +54,7 @@ PURE = (
     *(f"cluster.{name}" for name in ("membership", "member_table", "records", "suspicion", "probing", "peer_service")),
     "cluster.verdicts",
     "cluster.overlay_run",
+    "cluster.islands",
     *(f"cluster.view_{name}" for name in ("events", "messages", "news", "parameters")),
     *(f"cluster.{name}" for name in ("global_names", "name_events", "name_table")),
     *(f"cluster.broadcast_{name}" for name in ("births", "events", "log", "marks", "roots", "terms")),

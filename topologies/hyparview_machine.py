@@ -167,6 +167,8 @@ class HyParViewOverlay(Neighbourhood):
             self._refill()
 
     def _member_up(self, node: str, tag: str) -> None:
+        if self._left:
+            self._return()  # somebody joins through this node
         if node not in self._members:
             self._members.add(node)
             self._changed = True
@@ -188,11 +190,15 @@ class HyParViewOverlay(Neighbourhood):
             self._give_up(node)
             self._refill()
 
-    def _joined(self, node: str) -> None:
+    def _return(self) -> None:
+        """Be a member, from now on or again."""
         self._left = False
         if not self._ticking:
             self._ticking = True
             self._set_tick(self._random.random())
+
+    def _joined(self, node: str) -> None:
+        self._return()
         self._budget = self.parameters.passive_size
         self._changed = True
         if node == self._node or node in self._active:

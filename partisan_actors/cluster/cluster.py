@@ -12,8 +12,7 @@ told when what processes send can reach the node.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -24,20 +23,19 @@ from partisan_actors.cluster.advice import advice_on
 from partisan_actors.cluster.broadcasting import Broadcasting
 from partisan_actors.cluster.driver import VIEW_FEATURE, PeerServiceDriver
 from partisan_actors.cluster.global_names import GlobalNames
-from partisan_actors.cluster.hooks import Hooks
 from partisan_actors.cluster.joining import JoinAttempt
+from partisan_actors.cluster.names_post import NamesPost
 from partisan_actors.cluster.naming import Naming
 from partisan_actors.cluster.peer_service import PeerService
 from partisan_actors.cluster.peer_service_parameters import PeerServiceParameters
-from partisan_actors.cluster.protocol_parameters import ProtocolParameters
 from partisan_actors.cluster.records import Member, Status
 from partisan_actors.cluster.remote import RemoteProcesses
 from partisan_actors.cluster.router import ClusterRouter
+from partisan_actors.cluster.settings import ClusterSettings
 from partisan_actors.cluster.spawning import Spawning
 from partisan_actors.cluster.topology_fact import fact_from_terms
 from partisan_actors.distribution.bad_input import BadInputLog
-from partisan_actors.distribution.causal_label import CausalLabel
-from partisan_actors.distribution.channels import STREAMS_FEATURE, Channel
+from partisan_actors.distribution.channels import STREAMS_FEATURE
 from partisan_actors.distribution.contact import JoinFailure
 from partisan_actors.distribution.live_session import FORGOTTEN, Session
 from partisan_actors.distribution.outgoing import Outgoing
@@ -46,7 +44,7 @@ from partisan_actors.distribution.reaching import IDLE
 from partisan_actors.distribution.routes import Routes
 from partisan_actors.distribution.session_parameters import SessionParameters
 from partisan_actors.errors import JoinError
-from partisan_actors.processes.identity import Life, Pid, Remote
+from partisan_actors.processes.identity import Life, Pid
 from partisan_actors.processes.messages import NodeDown, NodeUp
 from partisan_actors.processes.requests import Caller, RemoteCaller, Request
 from partisan_actors.processes.runtime import Runtime
@@ -56,32 +54,16 @@ from partisan_actors.transport import Transport, choose_advertised, is_wildcard,
 from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.frames import BrokenFrame
-from partisan_actors.wire.handshake import Hello, Keys, Purpose
+from partisan_actors.wire.handshake import Hello, Purpose
 from partisan_actors.wire.relays import RELAYS_FEATURE
 from partisan_actors.wire.signals import Signal, encode_signal
 
-__all__ = ["Cluster", "ClusterSettings"]
+__all__ = ["Cluster"]
 
 _log = structlog.get_logger("partisan_actors")
 
 CALLER_EXTENSION = 64
 """The codec's extension code for the handle of a request."""
-
-
-@dataclass(frozen=True)
-class ClusterSettings:
-    """What a `Node` was made with, as far as its cluster is concerned."""
-
-    listen: tuple[str, ...]
-    advertise: str | None
-    keys: Keys
-    topology: Topology
-    channels: tuple[Channel, ...]
-    spawnable: tuple[str, ...]
-    hooks: Hooks
-    outbox: tuple[str | None, float]  # its file, and the seconds that a message is tried for
-    labels: dict[str, CausalLabel]
-    parameters: ProtocolParameters
 
 
 class Cluster:
@@ -119,8 +101,14 @@ class Cluster:
         self._synchronised: set[str] = set()  # nodes whose view came over the session that they have now
         self._joins: list[JoinAttempt] = []
         self.joins_failed: dict[str, int] = {}  # by the reason of their JoinError
+        self._names_post = NamesPost(runtime.clock, self.peers, self.remote.opening)
         self.naming = Naming(
-            runtime, GlobalNames(home.node, home.bits), self._send_names, self._broadcast_names, self._life_of
+            runtime,
+            GlobalNames(home.node, home.bits),
+            self._send_names,
+            self._broadcast_names,
+            self._names_post.meet,
+            self._life_of,
         )
         chosen = settings.parameters.broadcast
         self.broadcasting = Broadcasting(runtime, self.codec, self.remote, lambda: self._for_everybody, chosen)
@@ -196,6 +184,7 @@ class Cluster:
     def _close_timers(self) -> None:
         self._driver.close()
         self.naming.close()
+        self._names_post.close()
         self.broadcasting.close()
 
     def leave(self) -> None:
@@ -319,6 +308,7 @@ class Cluster:
     def session_started(self, session: Session) -> None:
         """Ties may hang on it, and its node may be a member."""
         self.remote.session_started(session)
+        self._names_post.flush(session.node)
         peer = session.peer
         self._driver.step(view.Met(peer.node, peer.epoch, peer.bits, session.hello.addresses))
         if not session.direct and self._has_left(peer):
@@ -348,6 +338,7 @@ class Cluster:
     def resumed(self, session: Session) -> None:
         """And goes on."""
         self.remote.resumed(session)
+        self._names_post.flush(session.node)
 
     def received(self, session: Session, body: memoryview | bytes, outgoing: Outgoing) -> None:
         """Signals for processes go to them, the others to the machines."""
@@ -366,6 +357,7 @@ class Cluster:
             attempt.lost(session.node)
         node, bits = session.node, session.peer.bits
         self.naming.session_ended(node)
+        self._names_post.forget(node)
         self._driver.session_ended(session, reason)
         if reason != IDLE and not session.rests and self._is_member(node, bits):
             # What was under way of the names is lost, and the node is not: begin anew with it. Nothing was on one that
@@ -437,8 +429,12 @@ class Cluster:
     def _member_down(self, node: str, bits: int, reason: str) -> None:
         self._downs += 1
         self._driver.end_session(node, bits, reason)
+        if reason != view.NEWER_LIFE:
+            # What waits for a session with it: as if that had been there, and ended now.
+            self.remote.unreachable(node)
         self.routes.relaying.member_down(node)
         self._runtime.tell_node_watchers(NodeDown(node, reason))
+        self._names_post.forget(node)
         self.naming.member_down(node, bits)
         self.remote.causality.member_down(node)
         self.broadcasting.member_down(node, bits)
@@ -465,28 +461,11 @@ class Cluster:
     # Names.
 
     def _send_names(self, node: str, payload: Any) -> None:
-        self._send_to_member(node, encode_signal(signals.NAMES, payload=self.codec.encode(payload)))
+        self._names_post.send((node,), encode_signal(signals.NAMES, payload=self.codec.encode(payload)))
 
     def _broadcast_names(self, payload: Any) -> None:
-        signal = encode_signal(signals.NAMES, payload=self.codec.encode(payload))
-        for node in self.members():
-            if node != self._runtime.home.node:
-                self._send_to_member(node, signal)
-
-    def _send_to_member(self, node: str, signal: Any) -> None:
-        """Send to a member, with a session or when there is one."""
-        session = self.peers.session(node)
-        if session is not None and not session.rests:
-            session.system.send(signal)
-        elif not self.remote.opening.hold(
-            None, Remote("names", node), len(signal), partial(self._sent_now, node, signal)
-        ):
-            self._sent_now(node, signal)
-
-    def _sent_now(self, node: str, signal: Any) -> None:
-        session = self.peers.session(node)
-        if session is not None and not session.rests:
-            session.system.send(signal)
+        others = [node for node in self.members() if node != self._runtime.home.node]
+        self._names_post.send(others, encode_signal(signals.NAMES, payload=self.codec.encode(payload)))
 
     def _life_of(self, node: str, bits: int) -> Life:
         known = self.peers.known_life(node)

@@ -48,6 +48,7 @@ from partisan_actors.cluster.name_events import (
     Effect,
     Event,
     Failed,
+    Meet,
     MemberDown,
     MemberUp,
     Message,
@@ -70,6 +71,7 @@ __all__ = [
     "GlobalNames",
     "GlobalNamesParameters",
     "Holder",
+    "Meet",
     "MemberDown",
     "MemberUp",
     "Message",
@@ -141,6 +143,7 @@ class GlobalNames:
         self._bits = bits
         self._members: dict[str, int] = {}  # bits by node, this one not included
         self._gone: dict[str, int] = {}  # bits of the life that went down last, by node
+        self._dropped: dict[str, int] = {}  # the same of those that had names, until they are back
         self._table = NameTable(node)  # own entries from ASSIGNING on
         self._requests: dict[int, _Request] = {}
         self._queues: dict[str, list[_Request]] = {}  # the same by name, the first one at work
@@ -300,6 +303,9 @@ class GlobalNames:
         batch = self.parameters.batch
         for start in range(0, len(own), batch):
             self._effects.append(Send(node, ("names", tuple(own[start : start + batch]))))
+        if self._dropped.pop(node, None) == bits:
+            # It may not know that it was down for us, and has to tell its names anew: a new session says so.
+            self._effects.append(Meet(node))
         # A node that comes while a name is assigned is asked like everybody else, and waited for.
         for request in self._requests.values():
             if request.phase in (_Phase.CLAIMING, _Phase.ASSIGNING):
@@ -311,10 +317,12 @@ class GlobalNames:
         if self._members.get(node) != bits:
             return
         del self._members[node]
-        self._gone[node] = bits
-        if len(self._gone) > _GONE:
-            del self._gone[next(iter(self._gone))]
-        for name in self._table.of_node(node):
+        names = self._table.of_node(node)
+        for gone in (self._gone, self._dropped) if names else (self._gone,):
+            gone[node] = bits
+            if len(gone) > _GONE:
+                del gone[next(iter(gone))]
+        for name in names:
             self._table.remove(name, node)
         for request in list(self._requests.values()):
             self._answered(request, node)

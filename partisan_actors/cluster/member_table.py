@@ -18,12 +18,13 @@ __all__ = ["Known", "MemberTable"]
 class Known:
     """What this node makes of another one, of which it has a record."""
 
-    __slots__ = ("excused_until", "gone_since", "linked", "node", "root", "suspicion", "up")
+    __slots__ = ("excused_until", "gone_since", "linked", "node", "root", "said", "suspicion", "up")
 
     def __init__(self, node: str) -> None:
         self.node = node
         self.linked: int | None = None  # bits of the life that there is a link to
         self.root: int | None = None  # of the digests in its last hello over the link
+        self.said = 0  # the version of its record that it said itself last, over the link
         self.up: int | None = None  # bits of the life of the last NodeUp, until its NodeDown
         self.gone_since: float | None = None  # when it was found down, or left
         self.suspicion: Suspicion | None = None

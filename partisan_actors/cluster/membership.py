@@ -15,6 +15,7 @@ Promised:
   two members that others reach is no NodeDown;
 - a member that is down is remembered for `forget_after`, by newcomers too, and tried again and again: parts of a
   cluster that meet again are one without anybody's doing, whoever is left of them;
+- parts of the overlay that no link joins, though all know all, are found within a minute, and joined (`islands`);
 - a change costs a node a bounded number of messages. Nothing of the cluster's size is sent while nothing changes.
 
 How news travel: over the links that the overlay gives for it (`gossip`), each node passes on once what is new to it.
@@ -113,6 +114,7 @@ class Membership(Verdicts):
             self._effects.append(view.Forget(node))
             return
         self.table.link(known, event.bits)
+        known.said = record.version
         known.excused_until = self._now
         suspicion = known.suspicion
         self._end_suspicion(known)
@@ -153,6 +155,9 @@ class Membership(Verdicts):
             return
         if record.status is Status.DOWN:
             self._settle(known, reason)
+        elif reason == view.LEAVE and record.version > known.said:
+            # Others have heard more of it than we, who were stopped perhaps: it may be back, and then refutes this.
+            self._suspect(known, self._records.own.node, view.LEAVE)
         elif reason == view.LEAVE:
             # Its own news of that may not have got through. If this is wrong, it will refute it.
             self._records.merge(record._replace(status=Status.LEFT))
@@ -279,6 +284,8 @@ class Membership(Verdicts):
                     terms[known.node] = term
                 is_newcomer = known.up is None and known.gone_since is None
                 (self._news.newcomer if is_newcomer else self._news.record)(known.node, informed)
+                if known.node == source:
+                    known.said = entry.member.version
                 if kind == "news":
                     self._effects.append(view.Heard(known.node, source))
                 self._settle(known, DOWN)
@@ -347,7 +354,8 @@ class Membership(Verdicts):
                 self._dispute(node)
 
     def _round(self) -> None:
-        if self._probing.round_came(self._now) > self.parameters.stall:
+        stopped = self._probing.round_came(self._now) > self.parameters.stall
+        if stopped:
             self.health.worse()
         else:
             self.health.better()
@@ -355,7 +363,15 @@ class Membership(Verdicts):
         if self.table.links:
             self._effects.append(self._hello(self._random.choice(self.table.links)))
         self._look_around(self._probing.in_this_round(self.table.ups))
+        self._look_for_islands(stopped)
         self._set_round()
+
+    def _look_for_islands(self, stopped: bool) -> None:
+        if self._islands.speaks():
+            self._write(self._records.own)
+        speaker = self._islands.beyond(self._now, self.parameters.silent_after, stopped=stopped)
+        if speaker is not None:
+            self._effects.append(view.Contact(speaker.node, speaker.addresses, True))
 
     def _leave(self) -> None:
         if self.left:

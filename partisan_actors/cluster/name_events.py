@@ -13,6 +13,7 @@ __all__ = [
     "Effect",
     "Event",
     "Failed",
+    "Meet",
     "MemberDown",
     "MemberUp",
     "Message",
@@ -85,6 +86,12 @@ class Broadcast(NamedTuple):
     payload: tuple[object, ...]
 
 
+class Meet(NamedTuple):
+    """Effect: see that there is a session with that member. The one before has ended here, perhaps not for it."""
+
+    node: str
+
+
 class Registered(NamedTuple):
     """Effect: the answer to Register: the name is registered."""
 
@@ -119,4 +126,4 @@ class Refused(NamedTuple):
 
 
 Event: TypeAlias = Register | Unregister | ProcessDown | MemberUp | MemberDown | Message | TimerFired
-Effect: TypeAlias = Send | Broadcast | Registered | Failed | Conflict | Refused | SetTimer | CancelTimer
+Effect: TypeAlias = Send | Broadcast | Meet | Registered | Failed | Conflict | Refused | SetTimer | CancelTimer

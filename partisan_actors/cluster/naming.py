@@ -88,6 +88,7 @@ class Naming:
         names: the machine.
         send: sends a payload to a node.
         broadcast: sends a payload to all nodes with a session.
+        meet: sees that there is a session with a node.
         life_of: the life of a node by name and bits, for pids.
     """
 
@@ -97,12 +98,14 @@ class Naming:
         names: GlobalNames,
         send: Callable[[str, Any], None],
         broadcast: Callable[[Any], None],
+        meet: Callable[[str], None],
         life_of: Callable[[str, int], Life],
     ) -> None:
         self._runtime = runtime
         self._names = names
         self._send = send
         self._broadcast = broadcast
+        self._meet = meet
         self._life_of = life_of
         self._waiting: dict[int, _Registration] = {}
         self._losers: dict[Process, str] = {}  # those that want to know who got the name
@@ -285,6 +288,8 @@ class Naming:
                 self._send(node, payload)
             case machine.Broadcast(payload):
                 self._broadcast(payload)
+            case machine.Meet(node):
+                self._meet(node)
             case machine.Registered(request_id):
                 self._finish(request_id, None, None)
             case machine.Failed(request_id, reason, holder):

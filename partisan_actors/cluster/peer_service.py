@@ -173,7 +173,9 @@ class PeerService(OverlayRuns):
                     self._step_overlays(overlay.MemberDown(node))
                 case view.Forget(node):
                     self._drop_link(node)
-                case view.Contact(node, addresses):
+                case view.Contact(node, addresses, island):
+                    if island:
+                        self._joining.add(node)
                     self._ask(node, addresses)
                     self._set_unwanted(node)
                 case _:

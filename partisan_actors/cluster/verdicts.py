@@ -13,6 +13,7 @@ from random import Random
 
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster import view_messages as messages
+from partisan_actors.cluster.islands import Islands
 from partisan_actors.cluster.member_table import Known, MemberTable
 from partisan_actors.cluster.probing import Probing
 from partisan_actors.cluster.records import Member, Status
@@ -50,6 +51,7 @@ class Verdicts:
         self.table = MemberTable(own, self.parameters.limits)
         self._records = self.table.records
         self._probing = Probing(self.parameters.rejoin_first, self.parameters.rejoin_longest)
+        self._islands = Islands(self.table)
         self._gossip = gossip if gossip is not None else list
         self._news = News(self.parameters.news_delay, self.parameters.news_longest)
         self._suspecting: dict[str, None] = {}  # those that this node suspects itself
@@ -173,6 +175,7 @@ class Verdicts:
         elif known.up is None:
             self.table.ups += 1
             known.up, known.gone_since = record.bits, None
+            self._islands.appeared(known.node)
             self._effects.append(view.NodeUp(known.node, record.epoch, record.bits))
             self._set_round()
         else:
@@ -181,7 +184,10 @@ class Verdicts:
     def _dispute(self, node: str) -> None:
         """It has had time to take back that it is down."""
         known = self.table.get(node)
-        if known is not None and self.table.record_of(known).status is Status.DOWN and known.linked is not None:
+        if known is None or self.table.record_of(known).status is not Status.DOWN:
+            return
+        # Also where the link has ended meanwhile: if that was somebody's will, nothing else says that it is down.
+        if known.linked is not None or known.up is not None:
             self._settle(known, _DISPUTED)
 
     # Looking after others

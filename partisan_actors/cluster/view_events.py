@@ -174,10 +174,11 @@ class Probe(NamedTuple):
 
 
 class Contact(NamedTuple):
-    """Effect: make a link to this node, which was down or is suspected, and answers."""
+    """Effect: make a link to this node, which was down or is suspected, and answers; or is on another `island`."""
 
     node: str
     addresses: tuple[str, ...]
+    island: bool = False
 
 
 class Synchronised(NamedTuple):

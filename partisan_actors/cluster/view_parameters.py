@@ -47,6 +47,10 @@ class MembershipParameters:
     excuse: float = 300.0
     """How long one that refuted a suspicion of this node is not suspected by it again, while it stays out of reach."""
 
+    silent_after: float = 45.0
+    """Without news of the member that speaks for all, a node believes itself on an island of the overlay. More than
+    three rounds and a half: it speaks in every other one, and what it said is looked at in the next."""
+
     suspicion: SuspicionParameters = field(default_factory=SuspicionParameters)
 
     limits: RecordLimits = field(default_factory=RecordLimits)
@@ -63,6 +67,7 @@ class MembershipParameters:
             "0 <= indirect": self.indirect >= 0,
             "0 <= small": self.small >= 0,
             "0 <= excuse": self.excuse >= 0,
+            "0 < silent_after": self.silent_after > 0,
         }
         for relation, holds in relations.items():
             if not holds:

@@ -56,8 +56,6 @@ __all__ = ["LocalIdentity", "PeerEvents", "PeerParameters", "Peers"]
 _log = structlog.get_logger("partisan_actors")
 
 _REASONS_COUNTED = 64
-
-
 _BROKEN = "run one version of partisan_actors on both nodes; the connection is made anew, unless it goes on so"
 
 
@@ -450,8 +448,7 @@ class Peers:
     def session_broken_envelope(self, session: Session, reason: str) -> None:
         """Its peer sent nonsense."""
         self.counters.broken_envelopes += 1
-        about = {"address": session.address}
-        self._bad_input.tell("broken_envelope", session.node, reason, advice=_BROKEN, about=about)
+        self._bad_input.tell("broken_envelope", session.node, reason, advice=_BROKEN, about={"address": session.address})
 
     def session_silent(self, session: Session) -> None:
         """Its peer does not answer any more."""

@@ -3,7 +3,8 @@
 A scenario is a function of a seed and a trace (or None), which raises where a promise is broken. `SCENARIOS` has those
 here by name, and `scenario` adds others; `run` runs one, and whatever it raises says with which command it comes again.
 
-Those over whole nodes are `calls`, `monitors`, `global_names` and `members`; `full_mesh` is a protocol alone.
+Those over whole nodes are `calls`, `monitors`, `global_names` and `members`, on the full mesh, and `hyparview` and
+`hundred` on HyParView, which look at everything that a `CheckedCluster` does; `full_mesh` is a protocol alone.
 """
 
 from __future__ import annotations
@@ -31,19 +32,24 @@ from partisan_actors import (
 )
 from partisan_actors.behaviours import GenServer, call
 from partisan_actors.processes.identity import Pid
+from partisan_actors.testing.checked_cluster import CheckedCluster
 from partisan_actors.testing.faults import storm
 from partisan_actors.testing.layers import overlay_layer
 from partisan_actors.testing.members import FullMembers
 from partisan_actors.testing.protocols import ProtocolSimulation
 from partisan_actors.testing.simulation import Simulation
 from partisan_actors.testing.trace import Trace
-from partisan_actors.topologies import FullMesh
+from partisan_actors.testing.trouble import trouble
+from partisan_actors.topologies import FullMesh, HyParView
 
-__all__ = ["SCENARIOS", "Scenario", "command", "run", "scenario"]
+__all__ = ["LONG", "SCENARIOS", "Scenario", "command", "disaster", "run", "scenario"]
 
 Scenario: TypeAlias = Callable[[int, Trace | None], None]
 
 SCENARIOS: dict[str, Scenario] = {}
+
+LONG = frozenset({"hundred"})
+"""Those that take minutes: who asks for none by name gets them once, whatever the number of seeds."""
 
 _CALL_TIMEOUT = 2.0
 _SETTLED = 60.0
@@ -264,3 +270,64 @@ def _hold(name: str) -> None:
     except Exception:
         return
     receive(Global)
+
+
+@scenario
+def hyparview(seed: int, trace: Trace | None) -> None:
+    """Through joins, leaves, crashes, cuts and pauses a cluster on HyParView keeps all that `CheckedCluster` looks at.
+
+    With views so small that most messages go by routes.
+    """
+    random = Random(f"{seed}/trouble")
+    with Simulation(seed, trace=trace) as simulation:
+        cluster = CheckedCluster(simulation, lambda: HyParView(active_size=3, passive_size=8), most_links=3)
+        cluster.grow(8)
+        for _ in range(2):
+            trouble(cluster, random, 40)
+            cluster.settle()
+
+
+@scenario
+def hundred(seed: int, trace: Trace | None) -> None:
+    """The same of a hundred nodes, of which 30 are killed at once and come back, and that are parted in two."""
+    random = Random(f"{seed}/hundred")
+    with Simulation(seed, trace=trace) as simulation:
+        disaster(CheckedCluster(simulation, HyParView, most_links=5), 100, random)
+
+
+def disaster(cluster: CheckedCluster, count: int, random: Random) -> None:
+    """So many nodes that talk to each other; 30 % are killed at once, and come back; then a cut, and its end."""
+    cluster.grow(count)
+    _busy(cluster, random)
+    cluster.settle()
+    for life in random.sample(cluster.alive(), count * 3 // 10):
+        cluster.crash(life)
+    _busy(cluster, random)
+    cluster.settle()
+    for name in [name for name, life in cluster.lives.items() if not life.alive]:
+        cluster.restart(name, random.choice(cluster.running()))
+    _busy(cluster, random)
+    cluster.partition(random.sample(cluster.alive(), random.randint(count // 5, count // 2)))
+    _busy(cluster, random)
+    cluster.simulation.run(30.0)
+    _busy(cluster, random)
+    cluster.settle()
+
+
+def _busy(cluster: CheckedCluster, random: Random) -> None:
+    """Two seconds in which a few call, watch, end and broadcast, between nodes by chance; few of which are neighbours.
+
+    So few, as each pair that talks has a session, and in a cut every one of those looks for a way among all nodes.
+    """
+    lives = cluster.running()
+    for _ in range(20):
+        cluster.call(random.choice(lives), random.choice(lives))
+        watcher, watched = random.sample(lives, 2)
+        cluster.tie(watcher, watched, random.choice(["monitor", "link", "spawn"]))
+    living = cluster.ties.living()
+    for place in random.sample(living, len(living) // 4):
+        cluster.ties.kill(place)
+    for life in random.sample(lives, 5):
+        cluster.broadcast(life)
+    cluster.take(random.choice(lives), "name")
+    cluster.simulation.run(2.0)

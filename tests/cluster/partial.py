@@ -80,7 +80,12 @@ class PartialNode:
         self.remote.opening.open = self.peers.open
         spawning = Spawning(runtime, self.remote, ("tests.*",))
         naming = Naming(
-            runtime, GlobalNames(name, self.life.bits), lambda *_: None, lambda *_: None, lambda *_: self.life
+            runtime,
+            GlobalNames(name, self.life.bits),
+            send=lambda *_: None,
+            broadcast=lambda *_: None,
+            meet=lambda *_: None,
+            life_of=lambda *_: self.life,
         )
         runtime.causal_labels = tuple(labels or ())
         runtime.channels = {channel.name: channel.monotonic for channel in declared}

@@ -25,6 +25,7 @@ from partisan_actors.cluster.global_names import (
     GlobalNames,
     GlobalNamesParameters,
     Holder,
+    Meet,
     MemberDown,
     MemberUp,
     Message,
@@ -716,6 +717,26 @@ def test_answers_that_nobody_waits_for_change_nothing(payload):
     world.register("n2", "y", 4)
     world.settle().step("n0", Message("n1", world.nodes["n1"].bits, payload))
     assert world.settle().where("y") == dict.fromkeys(["n0", "n1", "n2"], world.pid("n2", 4))
+
+
+def test_one_that_was_down_with_names_and_is_back_is_met_anew():
+    """It may not know that it was down here, and then nothing else would have it tell its names again."""
+    machine = GlobalNames("n0", 1)
+    for event in (MemberUp("n1", 2), MemberUp("n2", 3), Message("n1", 2, ("names", (("x", 5, 9),)))):
+        machine.step(event, 0.0, Random(1))
+    for node, bits in (("n1", 2), ("n2", 3)):
+        machine.step(MemberDown(node, bits), 0.0, Random(1))
+    assert machine.step(MemberUp("n2", 3), 0.0, Random(1)) == []
+    assert machine.step(MemberUp("n1", 2), 0.0, Random(1)) == [Meet("n1")]
+    machine.step(MemberDown("n1", 2), 0.0, Random(1))
+    assert machine.step(MemberUp("n1", 2), 0.0, Random(1)) == []  # it had none by now
+
+
+def test_a_new_life_in_the_place_of_one_with_names_need_not_be_met():
+    machine = GlobalNames("n0", 1)
+    for event in (MemberUp("n1", 2), Message("n1", 2, ("names", (("x", 5, 9),))), MemberDown("n1", 2)):
+        machine.step(event, 0.0, Random(1))
+    assert machine.step(MemberUp("n1", 3), 0.0, Random(1)) == []
 
 
 def test_a_down_of_an_earlier_life_takes_no_names():

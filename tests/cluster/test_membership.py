@@ -671,6 +671,17 @@ def test_a_link_to_one_that_never_refutes_is_ended():
     assert ups_and_downs(effects) == []
 
 
+def test_one_that_is_said_to_be_down_and_whose_link_is_given_up_before_it_could_refute_is_down():
+    """Nothing else would ever tell: a link that ends by somebody's will is no suspicion."""
+    subject = Subject().meet(B, C)
+    gone = B._replace(status=DOWN)
+    assert ups_and_downs(subject.get("c@h", ("news", (entry(gone, 0),), ()))) == []
+    assert subject.step(Closed("b@h", 20)) == []
+    assert ups_and_downs(subject.fire(("disputed", "b@h"), 5.0)) == [NodeDown("b@h", 20, "does not refute")]
+    assert subject.members() == ["a@h", "c@h"]
+    assert subject.fire(("disputed", "b@h"), 5.0) == []
+
+
 # Leaving
 
 
@@ -682,6 +693,24 @@ def test_one_that_left_is_down_and_its_link_ends():
     assert sorted(sent(effects)) == [("c@h", ("news", (entry(gone, 0),), ())), ("d@h", ("news", (entry(gone, 0),), ()))]
     assert subject.members() == ["a@h", "c@h", "d@h"]
     assert subject.step(LinkDown("b@h", 20, LEAVE)) == []
+
+
+def test_a_link_that_ends_with_leave_after_others_have_told_more_is_a_suspicion():
+    """It left and is back, and we were stopped: the end of its link was read last. It refutes that."""
+    subject = Subject().meet(B, C, D)
+    back = B._replace(version=2)
+    subject.get("c@h", news(back))
+    effects = subject.lose(B, LEAVE)
+    assert ups_and_downs(effects) == []
+    assert suspicion(B) in timers(effects)
+    assert ups_and_downs(subject.get("c@h", news(B._replace(version=3)))) == []
+    assert subject.members() == ["a@h", "b@h", "c@h", "d@h"]
+
+
+def test_a_link_that_ends_with_leave_after_it_has_told_more_itself_is_as_good_as_the_record():
+    subject = Subject().meet(B, C, D)
+    subject.get("b@h", news(B._replace(version=2)))
+    assert ups_and_downs(subject.lose(B, LEAVE)) == [NodeDown("b@h", 20, LEAVE)]
 
 
 def test_a_link_that_ends_with_leave_is_as_good_as_the_record():

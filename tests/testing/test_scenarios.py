@@ -16,7 +16,8 @@ from partisan_actors.testing.__main__ import main
 from partisan_actors.testing.faults import FAULTS, storm
 
 ROOT = Path(__file__).parent.parent.parent
-NAMES = sorted(scenarios.SCENARIOS)
+NAMES = sorted(scenarios.SCENARIOS.keys() - scenarios.LONG)  # test_checked_cluster has those with fewer nodes
+TRACED = ("calls", "global_names", "hyparview", "monitors")
 
 
 @pytest.fixture(autouse=True)
@@ -41,11 +42,11 @@ def lines(seed, hash_seed, *names):
 
 def test_whole_nodes_have_the_same_trace_in_another_interpreter():
     here = []
-    for name in ("calls", "global_names", "monitors"):
+    for name in TRACED:
         trace = Trace(keep=0)
         scenarios.run(name, 3, trace)
         here.append(f"{name} seed 3: ok, {trace.count} events, trace {trace.digest[:16]}")
-    assert lines(3, "5", "calls", "global_names", "monitors") == here
+    assert lines(3, "5", *TRACED) == here
 
 
 @pytest.fixture
@@ -64,6 +65,17 @@ def test_a_failure_says_its_seed_and_the_command_that_brings_it_again(broken, ca
     assert "broken seed 8: FAILED" in said
     assert "replay: python -m partisan_actors.testing --seed 8 broken" in said
     assert "3 runs, 1 failed" in said
+
+
+def test_without_names_all_run_and_the_long_ones_once(monkeypatch, capsys):
+    ran = []
+    every = {name: lambda seed, trace, name=name: ran.append((name, seed)) for name in ("calls", "hundred")}
+    monkeypatch.setattr(scenarios, "SCENARIOS", every)
+    monkeypatch.setattr("partisan_actors.testing.__main__.SCENARIOS", every)
+    assert main(["--seed", "7", "--runs", "2"]) == 0
+    assert ran == [("calls", 7), ("hundred", 7), ("calls", 8)]
+    assert main(["--seed", "7", "--runs", "2", "hundred"]) == 0
+    assert ran[3:] == [("hundred", 7), ("hundred", 8)]
 
 
 def test_a_name_that_is_none_is_refused(capsys):

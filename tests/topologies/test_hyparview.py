@@ -570,6 +570,18 @@ def test_who_leaves_names_its_neighbours_to_each_other():
     assert one(LinkUp(D), Message(D, ("neighbor", 1, "high")), TICK, MembersFound((E,))) == []
 
 
+def test_who_has_left_is_back_when_somebody_joins_through_it():
+    """It does not join anybody itself, so no Joined says so; but it has members again, and answers them."""
+    one = One(HyParView())
+    one.befriend(A)
+    one(Leave(), MemberDown(A))
+    assert "shuffle" in [effect.key for effect in one.machine.step(MemberUp(B), 0.0, one.random)]
+    one(LinkUp(B))
+    (answer,) = sent(one.hears(B, "join", 7, ()), B)
+    assert answer[:2] == ("accepted", 7)
+    assert one.machine.active == [B]
+
+
 def test_a_neighbour_that_leaves_is_no_candidate_and_its_other_neighbour_is():
     one, (a, _) = full()
     assert one.hears(A, "disconnect", a, (C,), False) == [Disconnect(A), Connect(C)]

@@ -1,0 +1,56 @@
+"""What random faults over whole nodes have found, each by itself: in simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from partisan_actors import Down, Global, NoConnection, Node, NodeDown, Remote, monitor, receive
+from partisan_actors.behaviours import call
+from partisan_actors.testing import Simulation
+from partisan_actors.topologies import HyParView, Static
+
+
+@pytest.fixture
+def simulation() -> Iterator[Simulation]:
+    with capture_logs(), Simulation(1) as simulation:
+        yield simulation
+
+
+def line(simulation: Simulation) -> list[Node]:
+    """Three nodes, of which the outer two have neither a link nor a session."""
+    nodes = [simulation.node(f"{letter}@sim", topology=Static()) for letter in "abc"]
+    simulation.join(nodes[1], nodes[0])
+    simulation.join(nodes[2], nodes[1])
+    simulation.run_until(lambda: all(len(node.members()) == 3 for node in nodes))
+    return nodes
+
+
+def test_what_waits_for_a_session_with_one_that_dies_fails_when_it_is_down(simulation):
+    """And not when a way to it was looked for long enough."""
+    a, _, c = line(simulation)
+    pid = c.spawn(receive, Global)
+    downs: list[tuple[float, Down]] = []
+    events: list[tuple[float, NodeDown]] = []
+    a.subscribe(lambda event: events.append((simulation.now, event)))
+    a.spawn(lambda: (monitor(pid), downs.append((simulation.now, receive(Down)))))
+    simulation.crash(c)
+    with pytest.raises(NoConnection):
+        a.run(call, Remote("echo", c.name), 1)
+    simulation.run(0.1)
+    ((told, down),), ((heard, event),) = downs, events
+    assert (down.sender, down.reason, event.node) == (pid, "noconnection", c.name)
+    assert told <= heard < 3.0
+
+
+def test_who_has_left_takes_a_newcomer_in(simulation):
+    a, b, c = (simulation.node(f"{letter}@sim", topology=HyParView()) for letter in "abc")
+    simulation.join(b, a)
+    b.leave()
+    simulation.run(1.0)
+    simulation.join(c, b)
+    simulation.run(60.0)  # by then an overlay that does not answer is given up
+    assert b.members() == c.members() == ["b@sim", "c@sim"]
+    assert (b.neighbours(), c.neighbours()) == (["c@sim"], ["b@sim"])
