@@ -40,7 +40,7 @@ from partisan_actors.distribution.contact import JoinFailure
 from partisan_actors.distribution.live_session import FORGOTTEN, Session
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.peers import LocalIdentity, PeerParameters, Peers
-from partisan_actors.distribution.reaching import IDLE
+from partisan_actors.distribution.reaching import IDLE, NEWER_SESSION
 from partisan_actors.distribution.routes import Routes
 from partisan_actors.distribution.session_parameters import SessionParameters
 from partisan_actors.errors import JoinError
@@ -357,11 +357,12 @@ class Cluster:
             attempt.lost(session.node)
         node, bits = session.node, session.peer.bits
         self.naming.session_ended(node)
-        self._names_post.forget(node)
         self._driver.session_ended(session, reason)
-        if reason != IDLE and not session.rests and self._is_member(node, bits):
-            # What was under way of the names is lost, and the node is not: begin anew with it. Nothing was on one that
-            # rests: what is to go there waits for the next.
+        # Nothing was on one that rests, but its other end may have taken this node for down, and have begun another one.
+        lost_nothing = reason == IDLE or (session.rests and reason != NEWER_SESSION)
+        if not lost_nothing and self._is_member(node, bits):
+            # What was under way of the names is lost, and the node is not: begin anew with it.
+            self._names_post.forget(node)
             self.naming.member_down(node, bits)
             self.naming.member_up(node, bits)
 

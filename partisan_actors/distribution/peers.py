@@ -39,7 +39,7 @@ from partisan_actors.distribution.live_session import Session
 from partisan_actors.distribution.outgoing import Outgoing
 from partisan_actors.distribution.ports import LocalIdentity, PeerEvents, PeerParameters
 from partisan_actors.distribution.probe import Probe, ProbeDone
-from partisan_actors.distribution.reaching import Reaching
+from partisan_actors.distribution.reaching import NEWER_SESSION, Reaching
 from partisan_actors.distribution.refusals import Refusals
 from partisan_actors.distribution.relaying import Relaying
 from partisan_actors.distribution.spare_buffers import SpareBuffers
@@ -92,9 +92,8 @@ class Peers:
         self.acquaintances = Acquaintances(self.parameters.acquaintances)
         self._events = events
         self._bad_input = BadInputLog(identity.life.node, clock)
-        self._closed = False
+        self._closed = self._flush_is_due = False
         self._gone: Callable[[], None] | None = None  # what waits for the last link to close
-        self._flush_is_due = False
         self._sessions: dict[str, Session] = {}  # those that live, by name
         self._contacts: dict[Contact, None] = {}
         self._attempts: dict[Attempt, None] = {}  # all dials and handshakes of ours that are under way
@@ -103,8 +102,8 @@ class Peers:
         self._listeners: list[Listener] = []
         self._strangers = Strangers(self.parameters.strangers)
         self._refusals = Refusals(identity.life.node, clock, self.counters, self.parameters.strangers)
-        self._greeter = Greeter(self)
-        self.greet, self.greeted, self.admit = self._greeter.greet, self._greeter.greeted, self._greeter.admit
+        greeter = self._greeter = Greeter(self)
+        self.greet, self.greeted, self.admit = greeter.greet, greeter.greeted, greeter.admit
         self._reaching = Reaching(self, events)
         self.session_end_offered, self.session_needed = self._reaching.end_offered, self._reaching.needed
         self._conduits = conduits
@@ -364,7 +363,7 @@ class Peers:
         number, resumed = agree(mine, peer)
         session = self._sessions.get(peer.node)
         if session is not None and not resumed:
-            session.end("newer life" if session.peer != peer.life else "newer session")
+            session.end("newer life" if session.peer != peer.life else NEWER_SESSION)
         if self._closed:
             link.close("the node is closing")
             return None
@@ -448,7 +447,8 @@ class Peers:
     def session_broken_envelope(self, session: Session, reason: str) -> None:
         """Its peer sent nonsense."""
         self.counters.broken_envelopes += 1
-        self._bad_input.tell("broken_envelope", session.node, reason, advice=_BROKEN, about={"address": session.address})
+        at = {"address": session.address}
+        self._bad_input.tell("broken_envelope", session.node, reason, advice=_BROKEN, about=at)
 
     def session_silent(self, session: Session) -> None:
         """Its peer does not answer any more."""

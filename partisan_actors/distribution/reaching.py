@@ -36,9 +36,12 @@ from partisan_actors.distribution.relaying import Relaying
 from partisan_actors.distribution.route_dialler import RouteDialler
 from partisan_actors.distribution.route_dialling import RouteNeeded, RouteNeedless
 
-__all__ = ["IDLE", "NO_WAY_AFTER", "UNREACHABLE", "Reaching", "ReachingOwner"]
+__all__ = ["IDLE", "NEWER_SESSION", "NO_WAY_AFTER", "UNREACHABLE", "Reaching", "ReachingOwner"]
 
 _log = structlog.get_logger("partisan_actors")
+
+NEWER_SESSION = "newer session"
+"""Why a session ended of which the same life has begun another."""
 
 IDLE = "idle"
 """Why a session ended that nobody needed."""

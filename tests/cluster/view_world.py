@@ -140,8 +140,7 @@ class ViewWorld:
             (name, peer)
             for name, service in services.items()
             for peer in service.links()
-            if not services[peer].linked(name)
-            or (peer not in service.wanted() and name not in services[peer].wanted())
+            if not services[peer].linked(name) or (peer not in service.wanted() and name not in services[peer].wanted())
         ]
 
     def contact(self):
