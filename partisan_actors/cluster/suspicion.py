@@ -10,9 +10,14 @@ Not known here: who suspects, what follows. Pure.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
+from math import log, log2
 
 __all__ = ["LocalHealth", "Suspicion", "SuspicionParameters"]
+
+
+_CROWD = 8  # so many suspects at once are no reason for more time
+
+_PATIENCE = 10  # times `longest`
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +92,14 @@ class Suspicion:
         self.refused |= refused
         return news
 
-    def when_down(self, others: int, health: int) -> float:
+    def when_down(self, others: int, health: int, suspects: int = 1) -> float:
         """When it is down.
 
         Args:
             others: how many members there are that could confirm it.
             health: this node's `LocalHealth.score`.
+            suspects: how many are suspected now, this one included. Where many are, as a machine with many nodes died,
+                there is much to be told of each, and word to a suspect and back takes longer.
         """
         parameters = self._parameters
         if others <= 0:
@@ -102,4 +109,10 @@ class Suspicion:
         shortest = parameters.refused if self.refused else parameters.shortest
         longest = shortest if self.refused else parameters.longest
         seconds = longest - (longest - shortest) * log(confirmed + 1) / log(wanted + 1)
-        return max(self._began + seconds * (1 + health), self.not_before)
+        crowd = log2(suspects / _CROWD) if suspects > _CROWD else 0.0
+        return max(self._began + seconds * (1 + health + crowd), self.not_before)
+
+    def postpone(self, now: float, seconds: float) -> None:
+        """It is not down before that many seconds from now, unless it has been suspected for long."""
+        if now - self._began < _PATIENCE * self._parameters.longest:
+            self.not_before = max(self.not_before, now + seconds)

@@ -29,6 +29,8 @@ DOWN = "down"
 
 _DISPUTED = "does not refute"
 
+_LATE = 0.05  # seconds by which a timer says that there is more to do than can be done at once
+
 
 class Verdicts:
     """The state of the view of one life of one node, its verdicts, and what it sends; see the module.
@@ -54,6 +56,7 @@ class Verdicts:
         self._islands = Islands(self.table)
         self._gossip = gossip if gossip is not None else list
         self._news = News(self.parameters.news_delay, self.parameters.news_longest)
+        self._suspects = 0  # members that anybody suspects
         self._suspecting: dict[str, None] = {}  # those that this node suspects itself
         self._now = 0.0
         self._random: Random
@@ -83,6 +86,7 @@ class Verdicts:
         if record.status is not Status.ALIVE:
             return
         suspicion = known.suspicion
+        self._suspects += suspicion is None
         if suspicion is None or suspicion.version != record.version:
             suspicion = known.suspicion = Suspicion(record.version, self._now, self.parameters.suspicion)
             suspicion.reason = reason
@@ -114,7 +118,7 @@ class Verdicts:
         """See when it is down; never while there is a link to it."""
         if known.linked is not None:
             return
-        suspicion.due = suspicion.when_down(self.table.ups - 1, self.health.score)
+        suspicion.due = suspicion.when_down(self.table.ups - 1, self.health.score, self._suspects)
         if suspicion.due - self._now > 1e-6:
             self._effects.append(SetTimer(("suspicion", known.node), suspicion.due - self._now))
         else:
@@ -133,6 +137,7 @@ class Verdicts:
     def _end_suspicion(self, known: Known) -> None:
         if known.suspicion is not None:
             known.suspicion = None
+            self._suspects -= 1
             self._suspecting.pop(known.node, None)
             self._effects.append(CancelTimer(("suspicion", known.node)))
 
@@ -140,10 +145,13 @@ class Verdicts:
         suspicion = known.suspicion
         if suspicion is None:
             return
-        if self._now - suspicion.due > self.parameters.stall:
+        late = self._now - suspicion.due
+        if late > self.parameters.stall:
             # It is we who were stopped: what refutes it may be waiting to be read.
             self.health.worse()
             suspicion.not_before = self._now + self.parameters.suspicion.shortest
+        elif late > _LATE:
+            suspicion.postpone(self._now, 2 * late)  # the same, of one that has too much to do
         self._judge(known, suspicion)
 
     # What follows from a record
@@ -194,7 +202,7 @@ class Verdicts:
 
     def _look_around(self, most: int) -> None:
         """See whether so many members, chosen by chance, answer, of those that nothing would be heard of otherwise."""
-        others = self.table.without_link()
+        others = self.table.without_link() if most else []
         for node in self._random.sample(others, min(most, len(others))):
             self._effects += self._probing.probe(self._records.get(node))
 
