@@ -358,7 +358,7 @@ class Cluster:
         node, bits = session.node, session.peer.bits
         self.naming.session_ended(node)
         self._driver.session_ended(session, reason)
-        # Nothing was on one that rests, but its other end may have taken this node for down, and begun another one.
+        # Nothing was on one that rests; but its other end may have taken this node for down, and have begun another.
         lost_nothing = reason == IDLE or (session.rests and reason != NEWER_SESSION)
         if not lost_nothing and self._is_member(node, bits):
             # What was under way of the names is lost, and the node is not: begin anew with it.

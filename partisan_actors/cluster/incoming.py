@@ -186,7 +186,7 @@ class Incoming:
             self._acknowledging.refuse(ties, signal, Outcome.NO_PROCESS)
 
     def _on_acknowledge(self, ties: Ties, signal: Signal) -> None:
-        acknowledgement = decode_acknowledgement(signal.payload)
+        acknowledgement = decode_acknowledgement(signal)
         for post in (self._acknowledging, self.causality.post):
             if acknowledgement.identity == post.identity:
                 post.acknowledged(ties, acknowledgement)

@@ -17,9 +17,14 @@ either is a DUPLICATE. So all danger is in forgetting, and three things are forg
    in. For one that was not, there is nothing to remember. For one that may have been, all that is repeated is
    doubtful, until the first number n that is sent for the first time: an outbox sends for the first time in the order
    of numbers, so those above n were never sent before this session, and those below n stay doubtful.
-3. *That a number was refused*, and why: as in 1, or the oldest above `refusals`. The highest such number stays, as
-   `uncertain`, and goes with each acknowledgement: the sender must not take its silence about a lower one, which an
-   earlier session brought, for a good sign.
+3. *That a number was refused*, and why: as in 1, or the oldest above `refusals`, or when its sender has closed it,
+   which one that was killed may not remember. The highest such number stays, as `uncertain`, and goes with each
+   acknowledgement: the sender must not take its silence about a lower one, which an earlier session brought, for a
+   good sign.
+
+The answers of a session are in order, and mostly none is missing: only a frame that could not be handled is passed over
+while its session goes on. No promise hangs on that. A cumulative number speaks for what it covers beyond the one of the
+answer before, `since`, and the same answer names all of these that were refused; of what comes again, each is named.
 
 No clock is compared with another one, and none has to be right: times decide how much is remembered, not what is
 true. What has to hold is that a session delivers nothing after its end, nothing twice, and nothing of another life
@@ -149,6 +154,7 @@ class _Inbox:
         refused = self.refused
         while refused and (oldest := next(iter(refused))) < lowest:
             del refused[oldest]
+            self.uncertain = max(self.uncertain, oldest)
 
     def settle(self, number: int) -> None:
         """This number was had, or refused."""
@@ -181,12 +187,14 @@ class Arrivals:
     """
 
     __slots__ = (
+        "_ahead",
         "_bytes",
         "_inbox",
         "_inboxes",
         "_key",
         "_messages",
         "_outcomes",
+        "_since",
         "_timed",
         "_urgent",
         "node",
@@ -202,6 +210,8 @@ class Arrivals:
         self._messages = 0  # that came since the last acknowledgement
         self._bytes = 0
         self._outcomes: dict[int, int] = {}  # what the cumulative number does not tell
+        self._ahead: dict[int, int] = {}  # refusals that were told before it covered them: told again when it does
+        self._since = 0  # the last cumulative number
         self._urgent = False
         self._timed = False
 
@@ -294,22 +304,26 @@ class Arrivals:
 
     def _again(self, inbox: _Inbox, number: int) -> None:
         code = inbox.refused.get(number)
-        if code is not None:
-            self._outcomes[number] = code
-        elif number > inbox.up_to:
-            self._outcomes[number] = Outcome.TAKEN
+        if code is None:
+            code = Outcome.EXPIRED if number <= inbox.uncertain else Outcome.TAKEN
         # The sender does not know, or it would not have sent it again.
+        self._outcomes[number] = code
         self._urgent = True
 
     def _acknowledge(self) -> Sequence[Effect]:
         inbox = self._inbox
         assert inbox is not None
-        up_to = inbox.up_to
-        outcomes = tuple((n, code) for n, code in self._outcomes.items() if n > up_to or code != Outcome.TAKEN)
-        self._outcomes.clear()
+        since, up_to = self._since, inbox.up_to
+        ahead, outcomes = self._ahead, self._outcomes
+        for number in [number for number in ahead if number <= up_to]:
+            outcomes[number] = ahead.pop(number)
+        told = [(n, code) for n, code in outcomes.items() if code != Outcome.TAKEN or not since < n <= up_to]
+        ahead.update((n, code) for n, code in told if n > up_to and code != Outcome.TAKEN)
+        outcomes.clear()
+        self._since = up_to
         self._messages = self._bytes = 0
         self._urgent = False
-        return (Acknowledge(Acknowledgement(inbox.identity, up_to, inbox.uncertain, outcomes)),)
+        return (Acknowledge(Acknowledgement(inbox.identity, up_to, inbox.uncertain, tuple(told), since)),)
 
 
 class Inboxes:

@@ -8,7 +8,8 @@ Promised, for each message that was accepted:
   of: a message whose acknowledgement was lost at the very end may have been delivered all the same;
 - with a disk log (`durable`) it is not sent before it is logged, so that a number which was seen by anybody is never
   given a second time after a restart. What it forgets, it forgets lazily: a message that had ended so shortly before
-  the node was killed is tried again. The receiver knows it if it had it; one that had failed may be delivered yet.
+  the node was killed is tried again. The receiver knows it if it had it; one that had failed may be delivered yet,
+  or be taken for one that was, as its failure was told.
 
 Numbers are 1, 2, 3 ... for each destination node and go on over its lives, as messages for names do. A session is a
 reliable stream, so within one nothing is sent again but after a long time (`resend_after`, doubled each time), when a
@@ -296,7 +297,7 @@ class Outbox:
 
     def acknowledged(self, acknowledgement: Acknowledgement, now: float) -> Sequence[Effect]:
         """The node tells what became of messages, over the present session."""
-        identity, up_to, uncertain, outcomes = acknowledgement
+        identity, up_to, uncertain, outcomes, since = acknowledgement
         if identity != self.identity or up_to > self.number or not self._connected:
             self.strange += 1
             return _NOTHING
@@ -312,10 +313,8 @@ class Outbox:
                 numbers.append(number)
                 if code != Outcome.TAKEN:
                     effects.append(Failed(entry.owner, number, _REASONS.get(code, "refused")))
-        while entries:
-            entry = next(iter(entries.values()))
-            if entry.number > up_to or not entry.repeated:
-                break
+        told, missed = self._covered(since, up_to)
+        for entry in told:
             self._close(entry)
             numbers.append(entry.number)
             # What this session brought first, its answers tell all about.
@@ -323,10 +322,28 @@ class Outbox:
                 effects.append(Failed(entry.owner, entry.number, "expired"))
         self.taken += len(numbers) - len(effects)
         if numbers:
-            self._attempt = 0
-            self._resend_due = now + self._parameters.resend_after
+            if not missed:
+                self._attempt = 0
+                self._resend_due = now + self._parameters.resend_after
             self._closed(numbers, now, effects)
         return effects
+
+    def _covered(self, since: int, up_to: int) -> tuple[list[_Entry], bool]:
+        """What a cumulative number tells of, and whether an earlier answer is missing.
+
+        That one told of what is up to `since`, and perhaps that it was refused. It is late, or its frame was passed
+        over: what it told of stays open then, is sent again when that is due, and gets an answer of its own.
+        """
+        told: list[_Entry] = []
+        missed = False
+        for entry in self._open.values():
+            if entry.number > up_to or not entry.repeated:
+                break
+            if entry.number > since:
+                told.append(entry)
+            else:
+                missed = True
+        return told, missed
 
     def abandon(self, which: Callable[[Any], bool], reason: str) -> Sequence[Effect]:
         """Give up every message that has an owner of which `which` is true."""

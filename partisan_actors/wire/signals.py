@@ -10,7 +10,8 @@ is between two lives, so serials suffice. Extensions are type u8, length u16, by
 types are passed over. The payload is a term (codec.py), empty where the kind has none.
 
 A message with the extension ACKNOWLEDGED is one of an outbox that outlives sessions; the
-answer is ACKNOWLEDGE, whose payload has a layout of its own instead of a term:
+answer is ACKNOWLEDGE, whose payload has a layout of its own instead of a term, and whose `ref` is
+`since`, which was 0 in earlier versions and is not looked at by them:
 
     identity u64, up_to u64, uncertain u64, then for each outcome: number u64, code u8
 
@@ -314,23 +315,25 @@ class Acknowledgement(NamedTuple):
     """What an ACKNOWLEDGE says."""
 
     identity: int  # of the outbox that is answered
-    up_to: int  # everything up to this number is settled, and was taken if neither of the next two says otherwise
+    up_to: int  # everything up to this number is settled, and was taken if none of the others says otherwise
     uncertain: int  # of what earlier sessions brought, nobody knows any more what became of it, up to this number
     outcomes: Sequence[tuple[int, int]]  # numbers and what became of them
+    since: int = 0  # of what is up to this number, earlier answers told: silence here says nothing about it
 
 
 def encode_acknowledgement(acknowledgement: Acknowledgement) -> bytes | tuple[bytes, bytes]:
     """The bytes of an ACKNOWLEDGE."""
-    identity, up_to, uncertain, outcomes = acknowledgement
+    identity, up_to, uncertain, outcomes, since = acknowledgement
     head = _ACKNOWLEDGEMENT.pack(identity, up_to, uncertain)
     payload = head + b"".join(_OUTCOME.pack(*outcome) for outcome in outcomes)
-    return encode_signal(ACKNOWLEDGE, payload=payload, flags=OPTIONAL)
+    return encode_signal(ACKNOWLEDGE, ref=since, payload=payload, flags=OPTIONAL)
 
 
-def decode_acknowledgement(payload: bytes | memoryview) -> Acknowledgement:
-    """What the payload of an ACKNOWLEDGE says. Raises BrokenFrame."""
+def decode_acknowledgement(signal: Signal) -> Acknowledgement:
+    """What an ACKNOWLEDGE says. Raises BrokenFrame."""
+    payload = signal.payload
     if len(payload) < _ACKNOWLEDGEMENT.size or (len(payload) - _ACKNOWLEDGEMENT.size) % _OUTCOME.size:
         raise BrokenFrame(f"an acknowledgement of {len(payload)} bytes")
     identity, up_to, uncertain = _ACKNOWLEDGEMENT.unpack_from(payload)
     outcomes = tuple(_OUTCOME.iter_unpack(payload[_ACKNOWLEDGEMENT.size :]))
-    return Acknowledgement(identity, up_to, uncertain, outcomes)
+    return Acknowledgement(identity, up_to, uncertain, outcomes, signal.ref)

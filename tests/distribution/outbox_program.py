@@ -83,7 +83,7 @@ class Node:
     def read(self) -> None:
         for line in FileObjectPosix(0, "rb", close=False):
             for signal in signals_of(bytes.fromhex(line.decode())):
-                told = decode_acknowledgement(signal.payload)
+                told = decode_acknowledgement(signal)
                 self.perform(self.box.acknowledged(told, self.clock.now()))
 
 

@@ -2,7 +2,8 @@
 
 `Sender` and `Receiver` are what a node makes of the machines, and what they send goes as real signals. A `Line` is a
 session: its two ends learn of its end at different times. It is in order and loses nothing while it lasts, as sessions
-are; or, `hostile`, it does what a hook or a relay may do to it.
+are; or, `hostile`, it does what a hook, or a frame that could not be handled, may do to it, and more: no answer of a
+session ever passes another one, but nothing that is promised hangs on that.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Message:
     accepted: bool = False
     gone: bool = False  # its sender has ended without a log, or before it was logged
     failed: list[str] = field(default_factory=list)
+    told: bool = False  # that it failed, by a life of its sender that was killed before it had forgotten it
     delivered: list[Life] = field(default_factory=list)
     refused: bool = False
 
@@ -115,6 +117,8 @@ class Sender:
                 message = world.message_of(identity, record.number)
                 message.deadline = world.now + max(left[: so_far + 1])
                 # It may have failed, and have been killed before that was written: it is tried again.
+                # Then nobody knows of it but who was told: to its receiver it is closed, and settled by any answer.
+                message.told |= bool(message.failed)
                 message.failed.clear()
             self.perform(self.boxes.of(NODE).restore(restored, world.now))
 
@@ -158,7 +162,7 @@ class Sender:
     def received(self, body: bytes) -> None:
         for signal in signals_of(body):
             assert signal.kind == ACKNOWLEDGE
-            told = decode_acknowledgement(signal.payload)
+            told = decode_acknowledgement(signal)
             self.perform(self.boxes.of(NODE).acknowledged(told, self.world.now))
 
     def fire(self, key) -> None:

@@ -143,9 +143,9 @@ class Delivery(RuleBasedStateMachine):
         """One that was accepted was delivered, or its sender knows that it may not have been."""
         if message.gone or not message.accepted:
             return
-        assert message.failed or message.delivered, message
+        assert message.failed or message.delivered or message.told, message
         if message.dead:
-            assert message.failed and not message.delivered
+            assert (message.failed or message.told) and not message.delivered
         elif not self.hostile and not self.crowded and not any(other.refused for other in self.world.messages):
             assert message.failed in ([], ["noproc"], ["noconnection"], ["timeout"]), message
             assert message.failed != ["noproc"] or message.life is not None
@@ -184,6 +184,41 @@ TestLoggedDelivery = LoggedDelivery.TestCase
 TestLoggedDelivery.settings = SETTINGS
 TestHostileLoggedDelivery = HostileLoggedDelivery.TestCase
 TestHostileLoggedDelivery.settings = SETTINGS
+
+
+@pytest.mark.parametrize("machine", [HostileDelivery, HostileLoggedDelivery])
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("gap", [False, True])
+def test_an_answer_that_passes_another_or_comes_without_it_hides_no_refusal(machine, lost, gap):
+    steps = machine()
+    steps.begin(seed=0)
+    steps.send(count=3 if gap else 2, size=4, which="dead")
+    if machine.durable:
+        steps.commit()
+    steps.connect()
+    steps.carry_out(count=1, place=1 if gap else 0)
+    steps.carry_out(count=2, place=0)
+    if lost:
+        steps.lose_or_double(place=0, back=True, again=False)
+    steps.carry_back(count=1, place=1)
+    steps.teardown()
+    assert all(message.failed == ["noproc"] for message in steps.world.messages)
+
+
+def test_a_refusal_that_a_killed_sender_had_heard_of_is_no_delivery_to_the_next_one():
+    steps = LoggedDelivery()
+    steps.begin(seed=0)
+    steps.send(count=1, size=70, which="dead")
+    steps.send(count=1, size=4, which="name")
+    steps.commit()
+    steps.connect()
+    steps.carry_out(count=1, place=0)
+    steps.carry_back(count=1, place=0)
+    assert steps.world.messages[0].failed == ["noproc"] and 1 in steps.world.disk.records
+    steps.carry_out(count=1, place=0)  # says that the first one is closed
+    steps.restart_sender(committed=False, jump=0.0)
+    steps.teardown()
+    assert [message.failed for message in steps.world.messages] == [["expired"], []]
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -242,5 +277,5 @@ def test_whatever_is_forgotten_nothing_is_delivered_twice_and_no_refusal_is_lost
                     world.restart_sender(committed=True, wall=world.wall)
         world.come_to_rest()
         for message in world.messages:
-            assert message.gone or message.failed or message.delivered, message
-            assert message.gone or not message.dead or message.failed, message
+            assert message.gone or message.failed or message.delivered or message.told, message
+            assert message.gone or not message.dead or message.failed or message.told, message

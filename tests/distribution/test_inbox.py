@@ -94,17 +94,17 @@ def test_a_timer_after_all_was_acknowledged_says_nothing(inboxes, arrivals):
 def test_numbers_above_a_gap_are_told_one_by_one(arrivals):
     accept(arrivals, 1, 3, 4)
     accept(arrivals, 1, repeated=True)
-    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 1, 0, ((3, 0), (4, 0)))
+    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 1, 0, ((3, 0), (4, 0)), 0)
     accept(arrivals, 2)
     accept(arrivals, 4, repeated=True)
-    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 4, 0, ())
+    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 4, 0, (), 1)
 
 
 def test_what_the_sender_has_closed_is_no_gap(arrivals):
     accept(arrivals, 1, 3)
     assert accept(arrivals, 6, lowest=5) == [DELIVER]
     accept(arrivals, 3, repeated=True)
-    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 4, 0, ((6, 0),))
+    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 4, 0, ((6, 0),), 0)
     assert accept(arrivals, 2, repeated=True) == [DUPLICATE], "it was given up, and is not wanted any more"
 
 
@@ -121,18 +121,62 @@ def test_a_duplicate_is_acknowledged_at_once(arrivals):
     accept(arrivals, 1)
     arrivals.settle()
     accept(arrivals, 1, repeated=True)
-    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 1, 0, ())
+    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 1, 0, (), 0)
 
 
-def test_a_refusal_is_told_at_once_and_again_for_each_resend(arrivals):
+def test_a_refusal_is_told_at_once_and_again_for_each_resend(inboxes, arrivals):
     accept(arrivals, 1, 2)
     arrivals.refuse(2, Outcome.NO_PROCESS)
-    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 2, 0, ((2, Outcome.NO_PROCESS),))
+    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 2, 0, ((2, Outcome.NO_PROCESS),), 0)
     assert accept(arrivals, 2, repeated=True) == [DUPLICATE]
-    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 2, 0, ((2, Outcome.NO_PROCESS),))
+    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 2, 0, ((2, Outcome.NO_PROCESS),), 2)
     accept(arrivals, 3, lowest=3)
+    assert inboxes.numbers == 0, "the sender knows by now"
     accept(arrivals, 2, repeated=True)
-    assert acknowledgement_of(arrivals.settle()).outcomes == (), "the sender knows by now"
+    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 3, 2, ((2, Outcome.EXPIRED),), 2), "unless it was killed"
+
+
+def test_an_answer_speaks_for_what_it_covers_beyond_the_one_before(arrivals):
+    accept(arrivals, 1, 2)
+    arrivals.refuse(2, Outcome.NO_PROCESS)
+    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 2, 0, ((2, Outcome.NO_PROCESS),), 0)
+    accept(arrivals, 3, 4)
+    arrivals.refuse(4, Outcome.UNDECODABLE)
+    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 4, 0, ((4, Outcome.UNDECODABLE),), 2)
+
+
+def test_what_comes_again_is_named_whatever_became_of_it(arrivals):
+    accept(arrivals, 1, 2)
+    arrivals.refuse(1, Outcome.NO_PROCESS)
+    arrivals.settle()
+    accept(arrivals, 1, 2, repeated=True)
+    outcomes = ((1, Outcome.NO_PROCESS), (2, Outcome.TAKEN))
+    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 2, 0, outcomes, 2)
+
+
+def test_a_refusal_above_a_gap_is_told_again_with_the_number_that_covers_it(arrivals):
+    accept(arrivals, 1, 3, 5)
+    arrivals.refuse(3, Outcome.NO_PROCESS)
+    arrivals.refuse(5, Outcome.NO_PROCESS)
+    refused = tuple((number, Outcome.NO_PROCESS) for number in (3, 5))
+    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 1, 0, refused, 0)
+    for number, covered in ((2, refused[:1]), (4, refused[1:])):
+        accept(arrivals, number)
+        told = acknowledgement_of(arrivals.due())
+        assert (told.up_to, told.outcomes, told.since) == (number + 1, covered, number - 1)
+
+
+def test_what_is_above_a_gap_and_among_forgotten_refusals_is_not_said_to_be_taken(inboxes):
+    inboxes.parameters = InboxParameters(refusals=1)
+    arrivals = inboxes.session_started("a@h")
+    accept(arrivals, 2, 3)
+    for number in (2, 3):
+        arrivals.refuse(number, Outcome.NO_PROCESS)
+    arrivals.ended(0.0)
+    again = inboxes.session_started("a@h")
+    accept(again, 2, 3, repeated=True)
+    told = acknowledgement_of(again.settle())
+    assert dict(told.outcomes) == {2: Outcome.EXPIRED, 3: Outcome.NO_PROCESS}
 
 
 def test_refusals_are_remembered_up_to_a_limit(arrivals, inboxes):
@@ -151,7 +195,7 @@ def test_what_was_refused_is_told_again_in_the_next_session_before_the_number_co
     arrivals.ended(0.0)
     again = inboxes.session_started("a@h")
     accept(again, 1, repeated=True)
-    assert acknowledgement_of(again.settle()) == (OUTBOX, 3, 0, ((3, Outcome.NO_PROCESS),))
+    assert acknowledgement_of(again.settle()) == (OUTBOX, 3, 0, ((3, Outcome.NO_PROCESS),), 0)
 
 
 def test_that_something_was_refused_is_never_forgotten(inboxes, arrivals):
@@ -161,7 +205,7 @@ def test_that_something_was_refused_is_never_forgotten(inboxes, arrivals):
     assert inboxes.numbers == 0
     again = inboxes.session_started("a@h")
     accept(again, 1, repeated=True)
-    assert acknowledgement_of(again.settle()) == (OUTBOX, 3, 2, ())
+    assert acknowledgement_of(again.settle()) == (OUTBOX, 3, 2, ((1, Outcome.EXPIRED),), 0)
 
 
 def test_what_is_too_far_ahead_is_not_taken(inboxes):
@@ -200,7 +244,7 @@ def test_what_was_had_is_known_in_the_next_session_and_for_good(inboxes, arrival
 def test_a_new_life_of_the_receiver_takes_up_at_the_lowest_open_number(inboxes, arrivals):
     assert accept(arrivals, 17, 18, lowest=17, repeated=True) == [DELIVER, DELIVER]
     accept(arrivals, 18, lowest=17, repeated=True)
-    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 18, 0, ())
+    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 18, 0, (), 0)
 
 
 def test_what_is_in_a_forgotten_gap_is_expired_unless_it_is_sent_for_the_first_time(inboxes, arrivals):
@@ -211,7 +255,7 @@ def test_what_is_in_a_forgotten_gap_is_expired_unless_it_is_sent_for_the_first_t
     assert accept(again, 1, 2, 3, repeated=True) == [DUPLICATE, EXPIRED, EXPIRED]
     assert accept(again, 4) == [DELIVER]
     assert accept(again, 5, 6, repeated=True) == [EXPIRED, DELIVER]
-    assert acknowledgement_of(again.settle()) == (OUTBOX, 6, 0, ((2, 1), (3, 1), (5, 1)))
+    assert acknowledgement_of(again.settle()) == (OUTBOX, 6, 0, ((2, 1), (3, 1), (5, 1)), 0)
 
 
 def test_nothing_is_forgotten_before_the_time_limit_and_the_margin(inboxes, arrivals):
@@ -270,7 +314,7 @@ def test_a_dropped_inbox_takes_nothing_that_may_have_been_had():
     assert accept(arrivals, 5, 6, 7, 8, lowest=5, repeated=True) == [EXPIRED] * 4
     assert accept(arrivals, 9, lowest=5) == [DELIVER]
     assert accept(arrivals, 10, 11, 10, lowest=5, repeated=True) == [DELIVER, DELIVER, DUPLICATE]
-    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 11, 0, ((5, 1), (6, 1), (7, 1), (8, 1)))
+    assert acknowledgement_of(arrivals.settle()) == (OUTBOX, 11, 0, ((5, 1), (6, 1), (7, 1), (8, 1)), 0)
 
 
 def test_a_dropped_inbox_takes_what_is_new_in_any_order():

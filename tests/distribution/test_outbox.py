@@ -45,8 +45,8 @@ def connected(box, life=FIRST, understood=True, now=0.0):
     return box.connected(life, understood, now)
 
 
-def acknowledge(box, up_to, *outcomes, now=0.0, identity=IDENTITY, uncertain=0):
-    return box.acknowledged(Acknowledgement(identity, up_to, uncertain, outcomes), now)
+def acknowledge(box, up_to, *outcomes, now=0.0, identity=IDENTITY, uncertain=0, since=0):
+    return box.acknowledged(Acknowledgement(identity, up_to, uncertain, outcomes, since), now)
 
 
 def sent(effects):
@@ -126,6 +126,27 @@ def test_what_the_receiver_is_uncertain_of_fails_unless_this_session_brought_it_
     assert len(box) == 0
     accept(box, "w")
     assert acknowledge(box, 4, uncertain=4) == []
+
+
+def test_what_an_earlier_answer_told_is_not_taken_from_a_later_one():
+    box = outbox()
+    connected(box)
+    accept(box, "x", "y", "z")
+    assert acknowledge(box, 3, since=2) == []
+    assert len(box) == 2
+    assert failed(acknowledge(box, 2, (1, Outcome.NO_PROCESS))) == [("owner of x", 1, "noproc")], "it was only late"
+    assert len(box) == 0
+
+
+def test_what_an_answer_told_that_never_comes_is_sent_again_though_others_come():
+    box = outbox()
+    connected(box)
+    accept(box, "x", "y")
+    acknowledge(box, 2, since=1, now=1.0)
+    accept(box, "z", now=4.0)
+    acknowledge(box, 3, since=2, now=4.0)
+    assert sent(box.timer(RESEND, 5.0, Random(1))) == ["x"]
+    assert failed(acknowledge(box, 3, (1, Outcome.NO_PROCESS), since=3)) == [("owner of x", 1, "noproc")]
 
 
 def test_numbers_above_a_gap_are_taken_one_by_one():

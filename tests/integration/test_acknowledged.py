@@ -30,6 +30,7 @@ from partisan_actors import (
 )
 from partisan_actors.behaviours import call
 from partisan_actors.distribution.log_file import LogInUse
+from partisan_actors.distribution.outbox_events import OutboxParameters
 from tests.conditions import wait_until
 from tests.faults.network import hurry
 from tests.integration.programs import Programs
@@ -91,6 +92,33 @@ def test_nobody_there_is_told(pair: list[Node]):
     for dest in (echo, Remote("nobody", there.name), "nobody", Pid(self_pid().home, 999_999)):
         ref = post(dest, 1)
         assert receive(Undelivered, timeout=5.0) == Undelivered(ref, dest, "noproc")
+
+
+def test_an_answer_in_a_frame_that_could_not_be_handled_hides_no_refusal(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+):
+    here, there = nodes.cluster("here", "there")
+    acknowledging = cluster_of(here).remote.acknowledging
+    # Sooner than after 5 s.
+    monkeypatch.setattr(acknowledging._boxes, "parameters", OutboxParameters(resend_after=0.5, resend_cap=1.0))
+    handle = acknowledging.acknowledged
+    lost = []
+
+    def fail_once(ties: Any, acknowledgement: Any) -> None:
+        if not lost:
+            lost.append(acknowledgement)
+            raise RuntimeError("for this test")
+        handle(ties, acknowledgement)
+
+    monkeypatch.setattr(acknowledging, "acknowledged", fail_once)
+    with here.attached():
+        session = cluster_of(here).peers.session(there.name)
+        first = post(Remote("nobody", there.name), 1)
+        wait_until(lambda: lost)
+        second = post(Remote("nobody", there.name), 2)
+        notes = [receive(timeout=10.0), receive(timeout=10.0)]
+        assert {(note.ref, note.reason) for note in notes} == {(first, "noproc"), (second, "noproc")}
+        assert cluster_of(here).peers.session(there.name) is session
 
 
 def test_a_local_process_gets_it_as_ever():

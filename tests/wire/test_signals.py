@@ -16,6 +16,7 @@ from partisan_actors.wire.signals import (
     Acknowledged,
     Acknowledgement,
     Outcome,
+    Signal,
     decode_acknowledgement,
     encode_acknowledgement,
     encode_signal,
@@ -82,12 +83,20 @@ def test_an_extension_that_is_cut_short_breaks_the_envelope(size):
         list(signals_of(with_extension(bytes(size))))
 
 
-@given(U64, U64, U64, st.lists(st.tuples(U64, st.integers(0, 255)), max_size=20))
-def test_an_acknowledgement_comes_back_as_it_was(identity, up_to, uncertain, outcomes):
-    told = Acknowledgement(identity, up_to, uncertain, tuple(outcomes))
-    (signal,) = signals_of(joined(encode_acknowledgement(told)))
-    assert signal.kind == ACKNOWLEDGE
-    assert decode_acknowledgement(signal.payload) == decode_acknowledgement(memoryview(signal.payload)) == told
+@given(U64, U64, U64, st.lists(st.tuples(U64, st.integers(0, 255)), max_size=20), U64)
+def test_an_acknowledgement_comes_back_as_it_was(identity, up_to, uncertain, outcomes, since):
+    told = Acknowledgement(identity, up_to, uncertain, tuple(outcomes), since)
+    body = joined(encode_acknowledgement(told))
+    for received in (body, memoryview(body)):
+        (signal,) = signals_of(received)
+        assert signal.kind == ACKNOWLEDGE
+        assert decode_acknowledgement(signal) == told
+
+
+def test_an_acknowledgement_of_an_earlier_version_speaks_for_all_that_it_covers():
+    payload = b"".join(number.to_bytes(8, "big") for number in (77, 5, 2))
+    (signal,) = signals_of(joined(encode_signal(ACKNOWLEDGE, payload=payload, flags=OPTIONAL)))
+    assert decode_acknowledgement(signal) == Acknowledgement(77, 5, 2, (), since=0)
 
 
 def test_an_older_peer_may_pass_over_an_acknowledgement():
@@ -98,7 +107,7 @@ def test_an_older_peer_may_pass_over_an_acknowledgement():
 @pytest.mark.parametrize("size", [0, 16, 23, 25, 32, 34])
 def test_an_acknowledgement_of_another_size_is_broken(size):
     with pytest.raises(BrokenFrame):
-        decode_acknowledgement(bytes(size))
+        decode_acknowledgement(Signal(ACKNOWLEDGE, 0, 0, 0, None, bytes(size)))
 
 
 def test_an_unknown_kind_is_passed_over_when_it_is_optional_only():
