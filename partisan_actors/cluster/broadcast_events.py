@@ -117,6 +117,9 @@ class PlumtreeParameters:
     synchronise_rounds: int = 10
     """How often it looks for one that knows, or came no later than itself, before it believes another."""
 
+    beyond_after: int = 3
+    """How often it looks so before it asks members that are no neighbours, too."""
+
     beyond: int = 2
     """Members beyond its neighbours that a node asks at once, which these cannot tell what it wants to know."""
 
@@ -160,7 +163,7 @@ class PlumtreeParameters:
             "4 * retention <= forget_after": 4 * self.retention <= self.forget_after,
         }
         counts = ("ihave_batch", "max_missing", "max_trees", "retention_count", "pull_count", "pull_bytes", "beyond")
-        others = ("synchronise_rounds", "max_holes", "max_roots")
+        others = ("beyond_after", "synchronise_rounds", "max_holes", "max_roots")
         relations |= {f"1 <= {name}": getattr(self, name) >= 1 for name in (*counts, *others)}
         for relation, holds in relations.items():
             if not holds:

@@ -42,6 +42,10 @@ class Beyond:
                 del self._members[oldest]
                 self._gone -= 1
 
+    def any_but(self, these: Container[str]) -> bool:
+        """Whether there are members other than these."""
+        return any(up and node not in these for node, up in self._members.items())
+
     def next(self, count: int, but: Container[str]) -> list[str]:
         """So many of them at most, whose turn it is, without some."""
         turn: list[str] = []

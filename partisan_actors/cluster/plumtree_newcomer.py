@@ -9,9 +9,11 @@ is not delivered (`is_for`). An age says too little rather than too much, being 
 a node gets something that was sent before it came.
 
 A neighbour that is new itself says so, and tells again when it knows better. The next one is believed in its place.
-Where `synchronise_timeout` has passed and all are new, a few members beyond the neighbours are asked, too. If these do
-not know either, as when a cluster begins, all those are believed who came no later; and when there have been none for
-`synchronise_rounds` of the timeout, the others. Each is asked again, over the links that there are by then.
+Where `synchronise_timeout` has passed and all are new, they are asked again, over the links that there are by then. If
+they still do not know, as when a cluster begins, those are believed who came no later. Where all have come later, and
+nobody has told them either for `beyond_after` of that, a few members beyond the neighbours are asked, too: not sooner,
+since a way to each has to be looked for, and in a storm of joins one in six has only younger ones about it for a
+moment. When that has led to nothing for `synchronise_rounds` of the timeout, the others are believed.
 
 Until then the numbers below what comes are no holes: nothing is asked for, given up or compared. Pure.
 
@@ -145,14 +147,18 @@ class Newcomer:
         told = [self._told[node] for node in (*self._neighbours, *self._asked) if node in self._told]
         older = [marks for marks in told if marks.older]
         self._rounds += bool(told)
-        beyond = self._beyond.next(self._parameters.beyond, self._neighbours) if self._neighbours else []
-        if (older and (self._rounds > 1 or not beyond)) or self._rounds >= self._parameters.synchronise_rounds:
+        may_be_told = self._rounds <= 1 and self._beyond.any_but(self._neighbours)
+        if (older and not may_be_told) or self._rounds >= self._parameters.synchronise_rounds:
             self._believe(older or told, now, effects)
         elif self._neighbours:
             self._ask(tuple(self._neighbours), now, effects)
-            for node in beyond:
-                self._asked[node] = None
-                effects.append(SendBeyond(node, self._question(now)))
+            if not older and self._rounds >= self._parameters.beyond_after:
+                self._ask_beyond(now, effects)
+
+    def _ask_beyond(self, now: float, effects: list[Effect]) -> None:
+        for node in self._beyond.next(self._parameters.beyond, self._neighbours):
+            self._asked[node] = None
+            effects.append(SendBeyond(node, self._question(now)))
 
     def _question(self, now: float) -> tuple[str, int]:
         assert self._came is not None  # there are neighbours
