@@ -15,7 +15,7 @@ Promised:
   two members that others reach is no NodeDown;
 - a member that is down is remembered for `forget_after`, by newcomers too, and tried again and again: parts of a
   cluster that meet again are one without anybody's doing, whoever is left of them;
-- parts of the overlay that no link joins, though all know all, are found within a minute, and joined (`islands`);
+- parts of the overlay that no link joins, though all know all, are found within some minute, and joined (`islands`);
 - a change costs a node a bounded number of messages. Nothing of the cluster's size is sent while nothing changes.
 
 How news travel: over the links that the overlay gives for it (`gossip`), each node passes on once what is new to it.
@@ -231,6 +231,9 @@ class Membership(Verdicts):
                     self._take(node, "news", entries)
                     for word in words:
                         self._suspected(node, messages.suspicion_from_term(word, self.parameters.limits))
+                case ("beacon", *term):
+                    beacon = messages.beacon_from_term(tuple(term), self.parameters.limits)
+                    self._effects += self._islands.heard(beacon, node, self._now, self._random)
                 case ("hello", tuple(entry), int(root), *rest) if entry[:1] == (node,) and len(rest) <= 1:
                     if entry[2:3] != (known.linked,):
                         self._refuse(node, ["another life"])  # an earlier one of its name, say: nobody speaks for that
@@ -346,6 +349,8 @@ class Membership(Verdicts):
                 self._news.timer_fired()
             case ("round", _):
                 self._round()
+            case ("beacon", _):
+                self._effects += self._islands.pass_on(self._gossip(self.table.links))
             case ("rejoin", _):
                 self._effects += self._probing.rejoin(self._records, self._random)
             case ("suspicion", str(node)) if (known := self.table.get(node)) is not None:
@@ -367,8 +372,7 @@ class Membership(Verdicts):
         self._set_round()
 
     def _look_for_islands(self, stopped: bool) -> None:
-        if self._islands.speaks():
-            self._write(self._records.own)
+        self._effects += self._islands.speak(lambda: self._gossip(self.table.links))
         speaker = self._islands.beyond(self._now, self.parameters.silent_after, stopped=stopped)
         if speaker is not None:
             self._effects.append(view.Contact(speaker.node, speaker.addresses, True))

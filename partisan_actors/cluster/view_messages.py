@@ -7,13 +7,14 @@
     ("leaves", ((branch, digests), ...))   below each branch that differs, those 16
     ("records", leaves, entries)      in the leaves that differ, all; what the receiver has there goes back as a "view"
     ("news", entries, suspicions)     what has changed
+    ("beacon", node, bits, number)    who gets it hears what is for everybody: its number in that life of its sender
 
 An entry is the term of a record, and after it since how many seconds its member is down or gone for the sender; -1: it
 is not. That is what those begin with who never heard of it: without it the memory of the dead would be young again with
 everybody who is told of them. A suspicion is (node, epoch, bits, version, suspector, refused).
 
 A peer of before suspicions sends a hello without a count and news without suspicions, and is sent such; it knows of no
-member that is down, and of neither tags nor topologies. Pure.
+member that is down, of neither tags nor topologies, and of no beacons. Pure.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from partisan_actors.cluster.records import (
 
 __all__ = [
     "ENTRY_FIELDS",
+    "Beacon",
     "Entry",
     "EntryOf",
     "SuspicionOf",
@@ -45,6 +47,7 @@ __all__ = [
     "answer_hello",
     "answer_leaves",
     "as_before_suspicions",
+    "beacon_from_term",
     "differing_branches",
     "differing_leaves",
     "entry_from_term",
@@ -78,6 +81,14 @@ class SuspicionOf(NamedTuple):
     version: int
     suspector: str
     refused: bool
+
+
+class Beacon(NamedTuple):
+    """The beacon of that number of that life of a node; see `islands`."""
+
+    node: str
+    bits: int
+    number: int
 
 
 def entry_of(member: Member, gone_for: float | None) -> tuple[object, ...]:
@@ -136,6 +147,16 @@ def suspicion_from_term(term: object, limits: RecordLimits) -> SuspicionOf:
     if not (is_number(version, MAX_VERSION) and type(refused) is bool):
         raise MalformedRecord("suspicion")
     return SuspicionOf(node, epoch, bits, version, suspector, refused)
+
+
+def beacon_from_term(term: tuple[object, ...], limits: RecordLimits) -> Beacon:
+    """Read a beacon. Raises MalformedRecord."""
+    match term:
+        case (str(node), int(bits), int(number)) if (
+            is_text(node, limits) and is_number(bits, MAX_U64) and is_number(number, MAX_VERSION)
+        ):
+            return Beacon(node, bits, number)
+    raise MalformedRecord("beacon")
 
 
 def differing_branches(records: Records, theirs: tuple[object, ...]) -> list[int]:

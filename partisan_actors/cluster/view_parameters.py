@@ -47,9 +47,9 @@ class MembershipParameters:
     excuse: float = 300.0
     """How long one that refuted a suspicion of this node is not suspected by it again, while it stays out of reach."""
 
-    silent_after: float = 45.0
-    """Without news of the member that speaks for all, a node believes itself on an island of the overlay. More than
-    three rounds and a half: it speaks in every other one, and what it said is looked at in the next."""
+    silent_after: float = 55.0
+    """Without a beacon of the member that speaks for all, a node believes itself on an island of the overlay. More than
+    four rounds, each of which may be a quarter longer: one is sent in every other round, and one may be lost."""
 
     suspicion: SuspicionParameters = field(default_factory=SuspicionParameters)
 

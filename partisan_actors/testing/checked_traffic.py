@@ -85,9 +85,10 @@ class _Call:
     target: CheckedLife
     number: int
     disturbed: bool
-    begun: float | None = None
+    begun: float = 0.0
     ended: float | None = None
     outcome: str = "pending"
+    paused: bool = False  # its caller was, perhaps before its process had begun
 
 
 class Calls:
@@ -121,8 +122,7 @@ class Calls:
         for entry in self._calls:
             if entry.ended is None and (touched(entry.caller) or touched(entry.target)):
                 entry.disturbed = True
-                if entry.caller is paused:
-                    entry.begun = None
+                entry.paused = entry.paused or entry.caller is paused
 
     def broken(self) -> list[str]:
         """What is wrong, of all calls that were begun since the last time; to be asked `CALL_LIMIT` after the last."""
@@ -138,7 +138,7 @@ def _problem(entry: _Call) -> str:
         return ""
     if entry.ended is None:
         return "has not ended"
-    if entry.begun is not None and entry.ended - entry.begun > CALL_LIMIT + _LATE:
+    if not entry.paused and entry.ended - entry.begun > CALL_LIMIT + _LATE:
         return f"took {entry.ended - entry.begun:.1f} s"
     if entry.outcome.startswith("wrong"):
         return entry.outcome

@@ -53,6 +53,11 @@ def test_what_was_told_before_is_a_double_all_the_same():
     assert faults == ["duplicate"]
 
 
+def test_a_beacon_crosses_and_not_to_an_older_peer():
+    assert messages.beacon_from_term(("b@h", 20, 3), LIMITS) == ("b@h", 20, 3)
+    assert messages.as_before_suspicions(("beacon", "b@h", 20, 3)) is None
+
+
 def test_a_suspicion_crosses():
     term = word(member(), "c@h", True)
     assert messages.suspicion_from_term(term, LIMITS) == ("b@h", 1, 20, 1, "c@h", True)

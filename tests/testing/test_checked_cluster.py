@@ -138,6 +138,15 @@ def test_a_call_that_is_not_answered_is_seen(cluster):
         cluster.settle()
 
 
+def test_a_call_whose_caller_is_paused_before_it_has_begun_may_end_late(cluster):
+    caller, target, *_ = cluster.alive()
+    caller.node.run(lambda: None)  # its scheduler is awake, and begins the call before it stops
+    cluster.call(caller, target)
+    cluster.pause(caller)
+    cluster.simulation.run(20.0)
+    cluster.settle()
+
+
 def test_a_monitor_that_fires_for_one_that_lives_is_seen(cluster):
     watcher, target, *_ = cluster.alive()
     cluster.tie(watcher, target, "monitor")
