@@ -112,7 +112,7 @@ def _talk(report: Report, cluster: LargeCluster, seed: int, when: str) -> None:
     pairs = [tuple(random.sample(names, 2)) for _ in range(20 * len(cluster.hosts))]
     answers = cluster.each(
         [
-            lambda host=host: host.ask("calls", pairs=[pair for pair in pairs if pair[0] in host.names], timeout=20.0)
+            lambda host=host: host.ask("calls", pairs=[pair for pair in pairs if pair[0] in host.names], timeout=60.0)
             for host in cluster.hosts
         ]
     )
