@@ -37,6 +37,7 @@ from random import Random
 from typing import NamedTuple
 
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.processes.clock import LONGEST, longer
 from partisan_actors.wire.handshake import RefusalCode
 
 __all__ = [
@@ -189,6 +190,7 @@ class Dialling:
         "_held",
         "_parameters",
         "_patience_due",
+        "_patience_last",
         "_pauses",
         "_position",
         "_refused_rounds",
@@ -206,6 +208,7 @@ class Dialling:
         self._held = False  # a session lives, connected or not
         self._undecided = False  # the verdict is still to come
         self._patience_due = 0.0  # when it comes at the latest
+        self._patience_last = 0.0  # the same where this node is too busy to keep time
         self._attempt: int | None = None  # the index of the address that is being tried
         self._start = 0  # the index of the address that each round begins with: the one that worked last
         self._position = 0  # how many of this round were tried
@@ -283,6 +286,7 @@ class Dialling:
         self._pauses = 0
         self._cause = "unreachable"
         self._patience_due = now + self._parameters.patience
+        self._patience_last = now + LONGEST * self._parameters.patience
         return [SetTimer(_PATIENCE, self._parameters.patience), *self._new_round()]
 
     def _new_round(self) -> list[Effect]:
@@ -383,4 +387,7 @@ class Dialling:
             # We were stopped meanwhile: nobody had the time that this verdict speaks of.
             self._patience_due = now + self._parameters.stall
             return [SetTimer(_PATIENCE, self._parameters.stall)]
+        if (more := longer(now - self._patience_due, now, self._patience_last)) > 0:
+            self._patience_due = now + more
+            return [SetTimer(_PATIENCE, more)]
         return self._decide(self._cause, random)

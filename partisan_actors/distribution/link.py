@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from partisan_actors.distribution.bearer import Bearer
 from partisan_actors.distribution.conduits import is_route
 from partisan_actors.distribution.streams import SYSTEM, StreamId
-from partisan_actors.processes.clock import Clock, Timer
+from partisan_actors.processes.clock import Clock, Timer, call_at_deadline
 from partisan_actors.transport import TLS_FAILED, TLS_REFUSED, Connection
 from partisan_actors.wire.frame_reader import FrameReader
 from partisan_actors.wire.frames import REFUSAL, TLS_RECORD, BrokenFrame, Frame, encode_frame
@@ -115,7 +115,7 @@ class Link:
             self._handshake = Handshake.initiator(self._as_it_is_sent(hello), owner.keys, check=self._admit)
         else:
             self._handshake = Handshake.acceptor(self._greet, owner.keys, check=self._admit)
-        self._deadline: Timer | None = owner.clock.call_later(prove_within, self._expired)
+        self._deadline: Timer | None = call_at_deadline(owner.clock, prove_within, self._expired)
         self._perform(self._handshake.start())
 
     @property

@@ -14,7 +14,22 @@ from typing import Any, Protocol
 
 from gevent import get_hub
 
-__all__ = ["Clock", "GeventClock", "Timer", "checked_seconds", "deadline_after"]
+__all__ = [
+    "LONGEST",
+    "Clock",
+    "GeventClock",
+    "Timer",
+    "call_at_deadline",
+    "checked_seconds",
+    "deadline_after",
+    "longer",
+]
+
+LONGEST = 3
+"""So many times as long as it was to be a deadline may become, at most."""
+
+_LATE = 0.05  # seconds by which a timer says that there is more to do than can be done at once
+_EXCUSE = 6  # a handshake takes so many turns of the two loops, each as long as a timer may be late
 
 
 class Timer(Protocol):
@@ -103,6 +118,43 @@ class GeventClock:
 def _fire(timer: _GeventTimer, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     timer.cancel()
     function(*args)
+
+
+def call_at_deadline(clock: Clock, seconds: float, function: Callable[..., Any], *args: Any) -> Timer:
+    """As `call_later`, for the end of the time that others have for something.
+
+    Where that comes late, this node has more to do than it can, and what they sent in time may be unread. Then they
+    are given more, by how late it is, up to three times as long in all. A node that works at its limit would take
+    others for dead, and have more to do for it.
+    """
+    return _Deadline(clock, seconds, function, args)
+
+
+def longer(late: float, now: float, last: float) -> float:
+    """Seconds that a deadline is put off whose timer came so late; 0: it is over. Never beyond `last`."""
+    return max(min(_EXCUSE * late, last - now), 0.0) if late > _LATE else 0.0
+
+
+class _Deadline:
+    __slots__ = ("_args", "_clock", "_due", "_function", "_last", "_timer")
+
+    def __init__(self, clock: Clock, seconds: float, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._clock, self._function, self._args = clock, function, args
+        now = clock.now()
+        self._due, self._last = now + seconds, now + LONGEST * seconds
+        self._timer = clock.call_later(seconds, self._fire)
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _fire(self) -> None:
+        now = self._clock.now()
+        more = longer(now - self._due, now, self._last)
+        if more <= 0:
+            self._function(*self._args)
+            return
+        self._due = now + more
+        self._timer = self._clock.call_later(more, self._fire)
 
 
 def checked_seconds(value: Any, what: str) -> float:

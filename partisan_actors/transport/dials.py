@@ -22,7 +22,7 @@ from typing import Any
 
 import gevent
 
-from partisan_actors.processes.clock import Clock, Timer
+from partisan_actors.processes.clock import Clock, Timer, call_at_deadline
 from partisan_actors.transport.callbacks import report_callback_failure
 from partisan_actors.transport.listeners import connect_receiver
 from partisan_actors.transport.ports import OTHER_USER, Connection, Receiver
@@ -69,7 +69,7 @@ class SocketDial:
         self._attempt_timer: Timer | None = None
         self._resolution: Any = None  # the greenlet that asks the resolver
         self._end = clock.now() + timeout
-        self._timer = clock.call_later(timeout, self._fail, "timeout")
+        self._timer = call_at_deadline(clock, timeout, self._fail, "timeout")
 
     def try_soon(self, candidates: Sequence[Candidate]) -> None:
         """Try `candidates` in turn, starting in a later callback."""
