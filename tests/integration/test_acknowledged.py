@@ -94,9 +94,7 @@ def test_nobody_there_is_told(pair: list[Node]):
         assert receive(Undelivered, timeout=5.0) == Undelivered(ref, dest, "noproc")
 
 
-def test_an_answer_in_a_frame_that_could_not_be_handled_hides_no_refusal(
-    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_answer_in_a_frame_that_could_not_be_handled_hides_no_refusal(nodes: Nodes, monkeypatch: pytest.MonkeyPatch):
     here, there = nodes.cluster("here", "there")
     acknowledging = cluster_of(here).remote.acknowledging
     # Sooner than after 5 s.
