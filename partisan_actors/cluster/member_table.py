@@ -126,6 +126,8 @@ class MemberTable:
 
     def forget(self, before: float) -> None:
         """Drop those that are gone since then."""
+        if self.ups == len(self._known):
+            return  # hot path: each node looks each round, and mostly all are there
         for known in self:
             if known.up is None and known.linked is None and (known.gone_since or 0.0) <= before:
                 self.records.forget(known.node)

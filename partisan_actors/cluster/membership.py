@@ -352,7 +352,7 @@ class Membership(Verdicts):
             case ("beacon", _):
                 self._effects += self._islands.pass_on(self._gossip(self.table.links))
             case ("rejoin", _):
-                self._effects += self._probing.rejoin(self._records, self._random)
+                self._effects += self._probing.rejoin(self._records, self._now, self._random)
             case ("suspicion", str(node)) if (known := self.table.get(node)) is not None:
                 self._suspicion_due(known)
             case ("disputed", str(node)):

@@ -28,13 +28,15 @@ _MOST_WRONG = 6  # so one in 64 of the rounds that it would be at least
 
 # A dial that only asks costs some 0.7 ms at both ends together: of what an idle node of a thousand took, a fifth.
 _FEWER_ABOVE = 100
+
+_BUSY = 0.1  # seconds by which timers are late at a node that has more to do than it can
 _MOST_ROUNDS = 4
 
 
 class Probing:
     """One node's."""
 
-    __slots__ = ("_down", "_first", "_longest", "_pause", "_round_due", "_rounds", "_wrong")
+    __slots__ = ("_busy", "_down", "_first", "_longest", "_pause", "_rejoin_due", "_round_due", "_rounds", "_wrong")
 
     def __init__(self, first: float, longest: float) -> None:
         """Begin with nobody down.
@@ -44,16 +46,18 @@ class Probing:
         """
         self._first, self._longest = first, longest
         self._pause = first
+        self._busy = 0.0  # seconds by which timers were late, lately
+        self._rejoin_due: float | None = None
         self._round_due: float | None = None
         self._rounds = 0
         self._wrong = 0  # how often it was lately, more or less
         self._down: list[str] = []  # looked through when it is used
 
-    def went_down(self, node: str, random: Random) -> SetTimer:
+    def went_down(self, node: str, now: float, random: Random) -> SetTimer:
         """There is one more to be tried."""
         self._down.append(node)
         self._pause = self._first
-        return self._next(random)
+        return self._next(now, random)
 
     def forget(self) -> None:
         """Try nobody any more."""
@@ -71,7 +75,12 @@ class Probing:
     def round_came(self, now: float) -> float:
         """It is here; by how many seconds it is late."""
         due, self._round_due = self._round_due, None
-        return now - due if due is not None else 0.0
+        return self._see_whether_late(due, now)
+
+    def _see_whether_late(self, due: float | None, now: float) -> float:
+        late = now - due if due is not None else 0.0
+        self._busy = max(late, self._busy / 2)
+        return late
 
     def in_this_round(self, others: int) -> int:
         """How many are to be looked after: one; none in most rounds at a node that was often wrong, or in a large
@@ -88,15 +97,16 @@ class Probing:
         """One did."""
         self._wrong = max(self._wrong - 1, 0)
 
-    def rejoin(self, records: Records, random: Random) -> Sequence[Probe | SetTimer]:
+    def rejoin(self, records: Records, now: float, random: Random) -> Sequence[Probe | SetTimer]:
         """The timer is due."""
+        self._see_whether_late(self._rejoin_due, now)
         self._down = [node for node in dict.fromkeys(self._down) if _is_down(records.get(node))]
         if not self._down:
             return ()
         self._pause = min(self._pause * 1.5, self._longest)
         member = records.get(random.choice(self._down))
         # One that cannot be dialled, and has no link to anybody, has to come back by itself.
-        return (*(self.probe(member) if _can_be_dialled(member) else ()), self._next(random))
+        return (*(self.probe(member) if _can_be_dialled(member) else ()), self._next(now, random))
 
     def probe(self, member: Member | None) -> Sequence[Probe]:
         """Look whether it answers; one that cannot be dialled is asked by others, to some of which it has links."""
@@ -104,8 +114,11 @@ class Probing:
             return ()
         return (Probe(member.node, member.addresses if _can_be_dialled(member) else ()),)
 
-    def _next(self, random: Random) -> SetTimer:
-        return SetTimer(REJOIN, self._pause * random.uniform(0.75, 1.25))
+    def _next(self, now: float, random: Random) -> SetTimer:
+        # A node that has more to do than it can leaves for later what nobody waits for.
+        seconds = self._pause * random.uniform(0.75, 1.25) * (1 + self._busy / _BUSY)
+        self._rejoin_due = now + seconds
+        return SetTimer(REJOIN, seconds)
 
 
 def _can_be_dialled(member: Member | None) -> bool:

@@ -179,7 +179,7 @@ class Verdicts:
                 known.gone_since = self._now
             self._end_suspicion(known)
             if record.status is Status.DOWN:
-                self._effects.append(self._probing.went_down(known.node, self._random))
+                self._effects.append(self._probing.went_down(known.node, self._now, self._random))
         elif known.up is None:
             self.table.ups += 1
             known.up, known.gone_since = record.bits, None

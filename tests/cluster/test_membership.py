@@ -1234,3 +1234,17 @@ def is_plain(term):
 def test_parameters_that_make_no_sense(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         MembershipParameters(**wrong)
+
+
+def test_who_is_late_itself_tries_those_that_are_down_more_rarely():
+    subject = Subject().meet(B, C, D)
+
+    def pause(effects):
+        (timer,) = [effect for effect in of(SetTimer, effects) if effect.key == REJOIN]
+        return timer.seconds
+
+    subject.lose(B)
+    first = pause(subject.fire(suspicion(B), 5.0))
+    on_time = pause(subject.fire(REJOIN, first))
+    late = pause(subject.fire(REJOIN, on_time + 1.0))
+    assert late > 5 * on_time
