@@ -38,6 +38,11 @@ def test_islands_whose_nodes_asked_in_vain_for_a_place_elsewhere(seed):
     scenarios.run("hyparview", seed)
 
 
+def test_a_spawn_on_a_node_whose_next_life_is_there_at_once():
+    """The process is of that life, and so its monitor does not fire for the crash of the one before."""
+    scenarios.run("hyparview", 395)
+
+
 def lines(seed, hash_seed, *names):
     """What the command says of each run, without the time that it took."""
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
