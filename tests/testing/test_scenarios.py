@@ -43,6 +43,11 @@ def test_a_spawn_on_a_node_whose_next_life_is_there_at_once():
     scenarios.run("hyparview", 395)
 
 
+def test_a_join_of_one_that_left_through_one_that_is_just_told_of_that():
+    """Others told it of the leave before the newcomer said that it was back, and it was let go of."""
+    scenarios.run("hyparview", 664)
+
+
 def lines(seed, hash_seed, *names):
     """What the command says of each run, without the time that it took."""
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
