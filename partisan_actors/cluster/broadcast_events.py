@@ -34,7 +34,7 @@ __all__ = [
 
 
 BEYOND_KINDS = frozenset(
-    {"synchronise", "marks", "digest", "branches", "leaves", "summary", "pull", "answer", "served"}
+    {"synchronise", "asked", "marks", "digest", "branches", "leaves", "summary", "pull", "answer", "served"}
 )
 """Messages of which some are between members that are no neighbours, by their first element. Those of the trees are
 between neighbours only."""

@@ -151,9 +151,9 @@ class Membership(Verdicts):
         known = self.table.get(node)
         had_it = self.table.unlink(node, bits)
         record = None if known is None else self.table.record_of(known)
-        if known is None or record is None or record.bits != bits or record.status is Status.LEFT:
+        if known is None or record is None or record.bits != bits:
             return
-        if record.status is Status.DOWN:
+        if record.status is not Status.ALIVE:
             self._settle(known, reason)
         elif reason == view.LEAVE and record.version > known.said:
             # Others have heard more of it than we, who were stopped perhaps: it may be back, and then refutes this.

@@ -5,8 +5,12 @@ broadcast before that, or rather `newcomer_overlap` before: the sender may have 
 of nobody yet. All else is missing, whoever has it, or nobody any more. So it does not matter when the link came up, nor
 what the neighbour was passed before, nor whether it came later itself: by when what was broadcast (`broadcast_births`)
 is passed on from node to node. That is not exact for what is kept no more, so what comes and is older than it should be
-is not delivered (`is_for`). An age says too little rather than too much, being without the time on the links: at worst
-a node gets something that was sent before it came.
+is not delivered (`is_for`).
+
+An age says too little, being without the time on the links, and who is asked takes this node to have come later by so
+much. It may be long where a link is cut, or stopped. So who answers quotes the age that the node has by what it said.
+If that is less than its age by then by more than the overlap, the answer is believed only where no better one is to be
+had, and the node asks again. A peer that quotes nothing is believed.
 
 A neighbour that is new itself says so, and tells again when it knows better. The next one is believed in its place.
 Where `synchronise_timeout` has passed and all are new, they are asked again, over the links that there are by then. If
@@ -18,6 +22,7 @@ moment. When that has led to nothing for `synchronise_rounds` of the timeout, th
 Until then the numbers below what comes are no holes: nothing is asked for, given up or compared. Pure.
 
     ("synchronise", age)                             tell me your marks; age in milliseconds
+    ("asked", age)                                   what follows is for one that is so old now, by what it said
     ("marks", synchronised, older, last, summaries)  these are they, in several frames: (node, bits, high, missing,
                                                      births); `older`: I came no later than you
 """
@@ -31,7 +36,7 @@ from partisan_actors.cluster.broadcast_events import Effect, PlumtreeParameters,
 from partisan_actors.cluster.broadcast_log import BroadcastLog
 from partisan_actors.cluster.broadcast_marks import Ranges, without
 from partisan_actors.cluster.broadcast_roots import Roots, RootState
-from partisan_actors.cluster.broadcast_terms import read_age, read_marks
+from partisan_actors.cluster.broadcast_terms import MOST_AGE, read_age, read_marks
 from partisan_actors.cluster.plumtree_beyond import Beyond
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
 
@@ -42,17 +47,20 @@ SYNCHRONISE = ("synchronise", "")
 
 _PER_FRAME = 500  # summaries
 
+_LATE = 1.0  # seconds that an answer may take, if the overlap is less: or one from far away would never do
+
 _Told = tuple[Root, int, Ranges, tuple[tuple[int, int], ...]]
 
 
 class _Marks:
     """What a neighbour has told of its own."""
 
-    __slots__ = ("complete", "older", "summaries", "synchronised")
+    __slots__ = ("complete", "late", "older", "summaries", "synchronised")
 
-    def __init__(self, synchronised: bool, older: bool) -> None:
+    def __init__(self, synchronised: bool, older: bool, late: bool) -> None:
         self.synchronised = synchronised
         self.older = older
+        self.late = late  # it takes us to have come later than we did
         self.complete = False
         self.summaries: list[_Told] = []
 
@@ -73,6 +81,8 @@ class Newcomer:
         self._neighbours: dict[str, None] = {}  # in the order in which the links came up
         self._asked: dict[str, None] = {}  # members beyond them
         self._told: dict[str, _Marks] = {}  # by all of these
+        self._questions: dict[str, int] = {}  # to all of these, and the age in the last one, in milliseconds
+        self._quoted: dict[str, float] = {}  # our age by them, ahead of what they tell
         self._waiting: dict[str, float] = {}  # who wants to know what we do not know yet, and when they came
         self._timing = False
         self._rounds = 0  # in which nobody knew
@@ -97,6 +107,8 @@ class Newcomer:
         """It is down."""
         self._neighbours.pop(node, None)
         self._waiting.pop(node, None)
+        self._quoted.pop(node, None)
+        self._questions.pop(node, None)
         if self._told.pop(node, None) is not None or not self.synchronised:
             self._decide(now, effects)
 
@@ -104,9 +116,7 @@ class Newcomer:
         """This node is to be new again."""
         self.synchronised = False
         self._came = None
-        self._rounds = 0
-        self._told.clear()
-        self._asked.clear()
+        self._forget()
         self._stop_timer(effects)
 
     def asked(self, node: str, message: tuple[Any, ...], now: float, effects: list[Effect]) -> str | None:
@@ -119,6 +129,15 @@ class Newcomer:
         self._tell(node, now - age, now, effects)
         return None
 
+    def quoted(self, node: str, message: tuple[Any, ...]) -> str | None:
+        """`node` says how old it takes us to be; why that cannot be, if so."""
+        age = read_age(message[1]) if len(message) == 2 else None
+        if age is None:
+            return "asked"
+        if not self.synchronised and self._is_asked(node):
+            self._quoted[node] = age
+        return None
+
     def told(self, node: str, message: tuple[Any, ...], now: float, effects: list[Effect]) -> str | None:
         """`node` says what it knows; why that cannot be, if so."""
         match message:
@@ -128,11 +147,11 @@ class Newcomer:
                 return "marks"
         if None in summaries:
             return "marks"
-        if self.synchronised or not (node in self._neighbours or node in self._asked):
+        if self.synchronised or not self._is_asked(node):
             return None
         marks = self._told.get(node)
         if marks is None or marks.complete:
-            marks = self._told[node] = _Marks(synchronised, older)
+            marks = self._told[node] = _Marks(synchronised, older, self._is_late(node, now, effects))
         if len(marks.summaries) < self._parameters.max_roots:
             marks.summaries += [summary for summary in summaries if summary is not None]
         marks.complete = last
@@ -145,7 +164,7 @@ class Newcomer:
             return  # it was stopped when this had fired
         self._timing = False
         told = [self._told[node] for node in (*self._neighbours, *self._asked) if node in self._told]
-        older = [marks for marks in told if marks.older]
+        older = [marks for marks in told if marks.older and not marks.late]
         self._rounds += bool(told)
         may_be_told = self._rounds <= 1 and self._beyond.any_but(self._neighbours)
         if (older and not may_be_told) or self._rounds >= self._parameters.synchronise_rounds:
@@ -158,14 +177,33 @@ class Newcomer:
     def _ask_beyond(self, now: float, effects: list[Effect]) -> None:
         for node in self._beyond.next(self._parameters.beyond, self._neighbours):
             self._asked[node] = None
-            effects.append(SendBeyond(node, self._question(now)))
+            effects.append(SendBeyond(node, self._question((node,), now)))
 
-    def _question(self, now: float) -> tuple[str, int]:
+    def _is_asked(self, node: str) -> bool:
+        return node in self._neighbours or node in self._asked
+
+    def _age(self, now: float) -> float:
         assert self._came is not None  # there are neighbours
-        return ("synchronise", math.ceil((now - self._came) * 1000))
+        return now - self._came
+
+    def _question(self, nodes: tuple[str, ...], now: float) -> tuple[str, int]:
+        age = math.ceil(self._age(now) * 1000)
+        self._questions.update(dict.fromkeys(nodes, age))
+        return ("synchronise", age)
+
+    def _is_late(self, node: str, now: float, effects: list[Effect]) -> bool:
+        """Whether what `node` begins to tell is by a question that waited for long; it is asked again, then."""
+        quoted = self._quoted.pop(node, None)
+        if quoted is None or self._age(now) - quoted <= max(self._parameters.newcomer_overlap, _LATE):
+            return False
+        if quoted * 1000 >= self._questions.get(node, 0):  # or a later question is under way
+            question = self._question((node,), now)
+            is_neighbour = node in self._neighbours
+            effects.append(SendBroadcast((node,), question, False) if is_neighbour else SendBeyond(node, question))
+        return True
 
     def _ask(self, nodes: tuple[str, ...], now: float, effects: list[Effect]) -> None:
-        effects.append(SendBroadcast(nodes, self._question(now), False))
+        effects.append(SendBroadcast(nodes, self._question(nodes, now), False))
         if not self._timing:
             self._timing = True
             effects.append(SetTimer(SYNCHRONISE, self._parameters.synchronise_timeout))
@@ -174,7 +212,7 @@ class Newcomer:
         """Believe the first one that has told all and is not new itself."""
         for node in (*self._neighbours, *self._asked) if not self.synchronised else ():
             marks = self._told.get(node)
-            if marks is not None and marks.complete and marks.synchronised:
+            if marks is not None and marks.complete and marks.synchronised and not marks.late:
                 self._believe([marks], now, effects)
                 return
 
@@ -187,14 +225,17 @@ class Newcomer:
                     state.births.take_over(births, now)
                     state.born(high, now)  # in case that they did not go so far
                     self._roots.changed(root)
-        self._told.clear()
-        self._asked.clear()
-        self._rounds = 0
+        self._forget()
         self.synchronised = True
         self._stop_timer(effects)
         waiting, self._waiting = self._waiting, {}
         for node, came in waiting.items():
             self._tell(node, came, now, effects)
+
+    def _forget(self) -> None:
+        self._rounds = 0
+        for kept in (self._told, self._asked, self._questions, self._quoted):
+            kept.clear()
 
     def _stop_timer(self, effects: list[Effect]) -> None:
         if self._timing:
@@ -215,6 +256,8 @@ class Newcomer:
             others = [(number, number) for number in sorted(theirs.get(state.root, ()))]
             missing = self._missing(state, others, since) if self.synchronised else self._not_seen(state, others)
             terms.append((*state.root, state.marks.high, missing, state.births.told(now)))
+        age = min(round((now - came) * 1000), MOST_AGE)
+        effects.append(SendBroadcast((node,), ("asked", age), False))
         frames = [tuple(terms[at : at + _PER_FRAME]) for at in range(0, len(terms), _PER_FRAME)] or [()]
         for frame in frames:
             message = ("marks", self.synchronised, older, frame is frames[-1], frame)

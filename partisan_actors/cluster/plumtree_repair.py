@@ -59,6 +59,7 @@ class AntiEntropy:
             "pull": self._on_pull,
             "served": self._on_served,
             "synchronise": self._on_synchronise,
+            "asked": self._on_asked,
             "marks": self._on_marks,
         }
 
@@ -221,6 +222,9 @@ class AntiEntropy:
 
     def _on_synchronise(self, node: str, message: tuple[Any, ...]) -> str | None:
         return self._newcomer.asked(node, message, self._now, self._effects)
+
+    def _on_asked(self, node: str, message: tuple[Any, ...]) -> str | None:
+        return self._newcomer.quoted(node, message)
 
     def _on_marks(self, node: str, message: tuple[Any, ...]) -> str | None:
         before = self.synchronised

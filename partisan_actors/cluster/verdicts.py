@@ -159,7 +159,7 @@ class Verdicts:
     def _settle(self, known: Known, reason: str) -> None:
         record = self.table.record_of(known)
         alive = record.status is Status.ALIVE
-        if record.status is Status.DOWN and known.linked == record.bits and reason != _DISPUTED:
+        if not alive and self._may_refute(known, record) and reason != _DISPUTED:
             # It is there. It may take that back; and if it does not, something is wrong with it indeed.
             self._send_records((known.node,), [record])
             self._effects.append(SetTimer(("disputed", known.node), self.parameters.suspicion.longest))
@@ -189,10 +189,18 @@ class Verdicts:
         else:
             self._effects.append(view.Moved(known.node))
 
+    def _may_refute(self, known: Known, record: Member) -> bool:
+        """Whether one that is gone by its record may yet say that it is not.
+
+        That it left is its own word. But it may have been before it joined again: its hello says so, and others, who
+        have not heard of it, may be quicker.
+        """
+        return known.linked == record.bits and (record.status is Status.DOWN or known.root is None)
+
     def _dispute(self, node: str) -> None:
-        """It has had time to take back that it is down."""
+        """It has had time to take back that it is gone."""
         known = self.table.get(node)
-        if known is None or self.table.record_of(known).status is not Status.DOWN:
+        if known is None or self.table.record_of(known).status is Status.ALIVE:
             return
         # Also where the link has ended meanwhile: if that was somebody's will, nothing else says that it is down.
         if known.linked is not None or known.up is not None:

@@ -53,7 +53,7 @@ class CheckedCluster:
         self.simulation = simulation
         self.lives: dict[str, CheckedLife] = {}  # for each node the latest
         self.calls = Calls(lambda: simulation.now)
-        self.ties = Ties()
+        self.ties = Ties(self.alive)
         self.names = Names()
         self.broadcasts = Broadcasts(self.alive)
         self.refused = 0  # joins that came to nothing
@@ -243,7 +243,7 @@ class CheckedCluster:
     # Who owes what to whom
 
     def _begin(self, node: Node, number: int) -> CheckedLife:
-        life = self.lives[node.name] = CheckedLife(node, number, group=self._new_group())
+        life = self.lives[node.name] = CheckedLife(node, number, home=node.life, group=self._new_group())
         node.run(Echo.start, name="echo")
         self.broadcasts.listen(life)
         return life

@@ -37,6 +37,7 @@ from partisan_actors import (
 )
 from partisan_actors.behaviours import GenServer, call
 from partisan_actors.broadcast import BroadcastHandler, broadcast, register_handler
+from partisan_actors.processes.identity import Life
 
 __all__ = ["CALL_LIMIT", "Broadcasts", "Calls", "CheckedLife", "Echo", "Names", "Ties"]
 
@@ -53,6 +54,7 @@ class CheckedLife:
     node: Node
     number: int
     alive: bool = True
+    home: Life | None = None  # as its pids say it
     left: bool = False  # it is alone, and was told to be
     stay: int = 0  # how often it left so far: nobody owes it what was said while it was gone
     group: int = 0  # those of one number have joined each other
@@ -171,7 +173,8 @@ class _Tie:
 class Ties:
     """Each fires exactly once when what it is on has ended, and never while that lives and nobody was disturbed."""
 
-    def __init__(self) -> None:
+    def __init__(self, lives: Callable[[], Iterable[CheckedLife]]) -> None:
+        self._lives = lives  # those that live now
         self._ties: list[_Tie] = []
         self.fired = 0
 
@@ -179,13 +182,20 @@ class Ties:
         """Let a process of `watcher` tie itself to a new one of `target`.
 
         Args:
-            kind: "monitor", "link", or "spawn": it spawns the other there, with a monitor.
+            kind: "monitor", "link", or "spawn": it spawns the other there, with a monitor. A node is asked by its
+                name, so that it may be in its next life.
         """
         tie = _Tie(watcher, target, kind, disturbed)
         self._ties.append(tie)
         if kind != "spawn":
             tie.pid = target.node.spawn(_be_watched, tie.back)
-        watcher.node.spawn(_watch, tie)
+        watcher.node.spawn(_watch, tie, self._spawned)
+
+    def _spawned(self, tie: _Tie) -> None:
+        assert tie.pid is not None
+        if tie.pid.home != tie.target.home:
+            later = [life for life in self._lives() if life.home == tie.pid.home]
+            tie.target, tie.ended, tie.disturbed = later[0] if later else tie.target, not later, True
 
     def living(self) -> list[int]:
         """The ties, by their places, whose watched process can be killed."""
@@ -253,12 +263,13 @@ def _be_watched_from_afar() -> None:
     receive(Global)
 
 
-def _watch(tie: _Tie) -> None:
+def _watch(tie: _Tie, spawned: Callable[[_Tie], None]) -> None:
     trap_exits()
     ref = None
     try:
         if tie.kind == "spawn":
             tie.pid, ref = spawn_opt(_be_watched_from_afar, node=tie.target.name, monitor=True)
+            spawned(tie)
         elif tie.kind == "link":
             assert tie.pid is not None
             link(tie.pid)

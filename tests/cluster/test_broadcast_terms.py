@@ -25,7 +25,7 @@ from partisan_actors.wire.signals import BROADCAST, BROADCAST_CONTROL, Signal, e
 
 KINDS = (
     *("gossip", "answer", "ihave", "graft", "prune", "digest", "branches", "leaves", "summary"),
-    *("pull", "served", "synchronise", "marks"),
+    *("pull", "served", "synchronise", "asked", "marks"),
 )
 NUMBERS = st.sampled_from([-1, 0, 1, 2, 3, 63, 64, 4095, 1 << 31, 1 << 40, (1 << 62) - 1, 1 << 62, (1 << 64) - 1])
 WORDS: st.SearchStrategy[Any] = st.sampled_from(["", "r", "me", "a", "h", "x" * 256]) | NUMBERS | st.booleans()

@@ -797,6 +797,47 @@ def test_one_that_left_and_dials_without_coming_back_is_told_and_forgotten():
     assert Forget("b@h") in subject.get("b@h", hello(B))
 
 
+def linked_before_its_leave_is_heard_of():
+    """b@h, which left and joins again by this node: it has yet to say so, and others have only heard that it left."""
+    subject, gone = Subject().meet(C), B._replace(status=LEFT)
+    assert of(NodeUp, subject.link(B)) == [NodeUp("b@h", 1, 20)]
+    effects = subject.get("c@h", view(gone))
+    assert ups_and_downs(effects) == [] and of(Forget, effects) == []
+    assert ("b@h", ("news", (entry(gone, 0),), ())) in sent(effects)
+    assert timers(effects)["disputed", "b@h"] == 5.0
+    return subject
+
+
+def test_one_that_is_back_says_so_after_others_have_said_that_it_left():
+    subject = linked_before_its_leave_is_heard_of()
+    effects = subject.get("b@h", hello(B._replace(version=2)))
+    assert ups_and_downs(effects) == [] and of(Forget, effects) == []
+    assert subject.fire(("disputed", "b@h"), 5.0) == []
+    assert subject.members() == ["a@h", "b@h", "c@h"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ViewReceived("b@h", hello(B)),
+        LinkDown("b@h", 20, SILENT),
+        LinkDown("b@h", 20, LEAVE),
+        TimerFired(("disputed", "b@h")),
+    ],
+    ids=repr,
+)
+def test_one_that_left_by_the_word_of_others_and_does_not_say_that_it_is_back_is_down(event):
+    subject = linked_before_its_leave_is_heard_of()
+    assert ups_and_downs(subject.step(event)) == [NodeDown("b@h", 20, LEAVE)]
+    assert subject.members() == ["a@h", "c@h"] and subject.machine.table.links == ["c@h"]
+
+
+def test_one_that_left_by_the_word_of_others_after_it_has_said_more_is_down_at_once():
+    subject = Subject().meet(B, C)
+    effects = subject.get("c@h", view(B._replace(status=LEFT)))
+    assert ups_and_downs(effects) == [NodeDown("b@h", 20, LEAVE)] and Forget("b@h") in effects
+
+
 # What is remembered, and tried again
 
 

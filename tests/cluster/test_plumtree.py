@@ -63,6 +63,13 @@ def sent(effects):
     return [(effect.nodes, effect.message) for effect in effects if isinstance(effect, SendBroadcast)]
 
 
+def answer(effects):
+    """The frames of marks, after the age that they are for."""
+    (_, (kind, _)), *frames = sent(effects)
+    assert kind == "asked"
+    return [message for _, message in frames]
+
+
 def delivered(effects):
     return [(effect.root, effect.number) for effect in effects if isinstance(effect, Deliver)]
 
@@ -410,8 +417,8 @@ def test_a_newcomer_is_told_what_was_seen_but_for_what_was_broadcast_since_it_ca
     node.gossip("a", 4)
     # 2 to 4 were broadcast before 5 was, whenever they come.
     for age, missing in ((0, ()), (2400, ()), (2600, ((2, 5),)), (3000, ((1, 5),))):
-        told = sent(node.receive("new", ("synchronise", age)))
-        assert [message[4] for _, message in told] == [(("r", 7, 5, missing, ((5, 3500),)),)], age
+        told = answer(node.receive("new", ("synchronise", age)))
+        assert [message[4] for message in told] == [(("r", 7, 5, missing, ((5, 3500),)),)], age
     new = Node()
     new.step(NeighbourUp("me"))
     new.receive("me", ("marks", True, True, True, (("r", 7, 4, ((2, 2), (4, 4)), ()),)))
@@ -434,7 +441,7 @@ def test_a_node_says_how_long_it_has_been_a_member_and_not_how_long_a_link_is_up
 def test_one_that_came_later_says_so():
     node = Node("a")  # since 100.0, and synchronised
     node.now = 110.0
-    told = [sent(node.receive("b", ("synchronise", age)))[0][1][:3] for age in (0, 10_000, 10_499, 10_501)]
+    told = [answer(node.receive("b", ("synchronise", age)))[0][:3] for age in (0, 10_000, 10_499, 10_501)]
     assert told == [("marks", True, True)] * 3 + [("marks", True, False)]
 
 
@@ -442,7 +449,7 @@ def test_one_that_came_later_is_believed_as_it_knows_what_was_before():
     new = new_node("later")
     new.receive("later", ("marks", True, False, True, (("r", 7, 9, ((5, 9),), ((4, 50_000),)),)))
     assert new.machine.synchronised and new.machine.seen(R, 4) and not new.machine.seen(R, 5)
-    told = sent(new.receive("x", ("synchronise", 3000)))[0][1]
+    (told,) = answer(new.receive("x", ("synchronise", 3000)))
     assert told == ("marks", True, False, True, (("r", 7, 9, ((5, 9),), ((4, 50_000), (9, 0))),))
 
 
@@ -478,7 +485,7 @@ def test_marks_of_many_roots_come_in_several_frames_and_count_when_all_are_there
     node = Node("a")
     for bits in range(1200):
         node.gossip("a", root=Root("r", bits))
-    frames = [message for _, message in sent(node.receive("new", ("synchronise", 0)))]
+    frames = answer(node.receive("new", ("synchronise", 0)))
     assert [len(frame[4]) for frame in frames] == [500, 500, 200]
     new = Node()
     new.step(NeighbourUp("me"))
@@ -521,6 +528,97 @@ def test_the_next_one_is_believed_when_the_first_is_new_itself_or_gone():
     assert new.machine.synchronised and [new.machine.seen(R, number) for number in (5, 9)] == [True, False]
 
 
+def test_who_answers_quotes_the_age_that_the_newcomer_has_by_then():
+    node = new_node("a")  # which is new itself
+    told = sent(node.receive("b", ("synchronise", 3000)))
+    assert told == [(("b",), ("asked", 3000)), (("b",), ("marks", False, False, True, ()))]
+    node.now += 2.5
+    told = sent(node.receive("a", ("marks", True, True, True, ())))
+    assert told == [(("b",), ("asked", 5500)), (("b",), ("marks", True, False, True, ()))]
+
+
+def late_answer(new, quoted, high):
+    asked = sent(new.receive("a", ("asked", quoted)))
+    return asked + sent(new.receive("a", marks(high)))
+
+
+def test_an_answer_to_a_question_that_has_waited_is_not_believed_and_it_asks_again():
+    new = new_node("a")  # at 100.0
+    new.now += 5.0
+    assert late_answer(new, 0, 9) == [(("a",), ("synchronise", 5000))]
+    assert not new.machine.synchronised
+    new.now += 0.3
+    assert late_answer(new, 5000, 5) == []
+    assert new.machine.synchronised and [new.machine.seen(R, number) for number in (5, 9)] == [True, False]
+
+
+def test_what_was_broadcast_while_a_question_waited_is_missing():
+    node, new = Node("a"), new_node("me")  # both at 100.0, when it asks
+    node.now = new.now = 102.0
+    node.gossip("a", 1)
+    node.now = new.now = 105.0
+    for age in (0, 5000):
+        assert not new.machine.synchronised
+        for _, message in sent(node.receive("new", ("synchronise", age))):
+            new.receive("me", message)
+    assert new.machine.synchronised and not new.machine.seen(R, 1)
+    assert R in new.machine._repair.holes
+
+
+def test_an_answer_may_be_late_by_the_overlap():
+    for seconds, late in ((1.0, False), (1.001, True)):
+        new = new_node("a")
+        new.now += seconds
+        late_answer(new, 0, 9)
+        assert new.machine.synchronised is not late
+    new = Node(parameters=PlumtreeParameters(newcomer_overlap=0))
+    new.step(NeighbourUp("a"))
+    new.now += 1.0
+    late_answer(new, 0, 9)
+    assert new.machine.synchronised
+
+
+def test_it_does_not_ask_again_while_a_later_question_is_under_way():
+    new = new_node("a")
+    for turn in (1, 2):
+        assert sent(new.fire("synchronise", after=2.0)) == [(("a",), ("synchronise", 2000 * turn))]
+    assert late_answer(new, 0, 9) == late_answer(new, 2000, 9) == []
+    assert not new.machine.synchronised
+    assert late_answer(new, 4000, 5) == []
+    assert new.machine.synchronised and not new.machine.seen(R, 9)
+
+
+def test_the_next_one_is_believed_when_the_answer_of_the_first_is_late():
+    new = new_node("a", "b")
+    new.now += 5.0
+    late_answer(new, 0, 9)
+    new.receive("b", marks(5))  # it quotes nothing
+    assert new.machine.synchronised and not new.machine.seen(R, 9)
+
+
+def test_one_that_is_so_far_away_that_its_answers_are_always_late_is_believed_in_the_end():
+    new = new_node("a")
+    for turn in range(10):
+        assert not new.machine.synchronised
+        new.now += 1.5
+        late_answer(new, 2000 * turn, turn + 1)
+        new.fire("synchronise", after=0.5)
+    assert new.machine.synchronised and new.machine.seen(R, 10)
+
+
+def test_the_age_that_one_quotes_is_only_for_what_it_tells_next_over_this_link():
+    new = new_node("a", "b")
+    new.now += 5.0
+    new.receive("a", ("asked", 0))
+    new.receive("stranger", ("asked", 0))
+    new.step(NeighbourDown("a"))
+    new.step(NeighbourUp("a"))
+    new.receive("a", marks(5))
+    assert new.machine.synchronised
+    for message in (("asked",), ("asked", -1), ("asked", 1.5), ("asked", 0, 0)):
+        assert new.receive("a", message)[-1] == Refused("a", "asked")
+
+
 def test_one_that_knows_better_tells_again():
     new = new_node("first", "second")
     new.receive("first", marks(1, synchronised=False))
@@ -537,8 +635,8 @@ def test_a_neighbour_that_is_new_itself_is_believed_only_when_time_is_up():
     new.receive("a", ("marks", False, True, True, (("r", 7, 2, (), ()),)))
     assert not new.machine.synchronised
     assert sent(new.receive("a", ("digest", 5))) == []
-    assert sent(new.receive("a", ("synchronise", 0))) == [(("a",), ("marks", False, True, True, ()))]
-    assert sent(new.fire("synchronise"))[0][1][:2] == ("marks", True)  # who has asked is told again
+    assert answer(new.receive("a", ("synchronise", 0))) == [("marks", False, True, True, ())]
+    assert answer(new.fire("synchronise"))[0][:2] == ("marks", True)  # who has asked is told again
     assert new.machine.synchronised and new.machine.seen(R, 2)
 
 

@@ -309,7 +309,8 @@ SAID = {
     signals.MEMBERSHIP: ("hello", "view", "news", "branches", "leaves", "records", "topology"),
     signals.NAMES: ("claim", "granted", "refused", "store", "stored", "names", "released", "unregister", "ask", "told"),
     signals.BROADCAST_CONTROL: (
-        *("ihave", "graft", "prune", "digest", "branches", "leaves", "summary", "pull", "synchronise", "marks"),
+        *("ihave", "graft", "prune", "digest", "branches", "leaves", "summary", "pull"),
+        *("synchronise", "asked", "marks"),
     ),
     signals.OVERLAY: (
         *("join", "forward_join", "neighbor", "accepted", "rejected", "shuffle", "shuffle_reply"),

@@ -168,6 +168,37 @@ def test_a_monitor_that_does_not_fire_is_seen(cluster):
         cluster.settle()
 
 
+def spawned_in_the_next_life(cluster):
+    watcher, *others = cluster.alive()
+    target = next(life for life in others if life.name not in watcher.node.neighbours())
+    cluster.tie(watcher, target, "spawn")  # which waits for a way there
+    cluster.crash(target)
+    later = cluster.restart(target.name, watcher)
+    cluster.simulation.run(1.0)
+    (tie,) = cluster.ties._ties
+    assert tie.tied and tie.pid.home == later.home
+    return later
+
+
+def test_a_spawn_by_the_next_life_of_a_node_is_tied_to_that_one(cluster):
+    later = spawned_in_the_next_life(cluster)
+    cluster.settle()
+    assert cluster.ties.fired == 0
+    cluster.crash(later)
+    cluster.settle()
+    assert cluster.ties.fired == 1
+
+
+def test_a_monitor_by_a_spawn_in_the_next_life_of_a_node_that_does_not_fire_is_seen(cluster):
+    spawned_in_the_next_life(cluster)
+    watcher, *_ = cluster.alive()
+    for pid in watcher.node.run(processes):
+        watcher.node.run(send_exit, pid, "kill")
+    cluster.ties.kill(*cluster.ties.living())
+    with pytest.raises(AssertionError, match="has not fired"):
+        cluster.settle()
+
+
 def test_a_link_that_is_broken_at_one_end_is_seen(cluster):
     watcher, target, *_ = cluster.alive()
     cluster.tie(watcher, target, "link")

@@ -38,6 +38,16 @@ def test_islands_whose_nodes_asked_in_vain_for_a_place_elsewhere(seed):
     scenarios.run("hyparview", seed)
 
 
+def test_a_spawn_on_a_node_whose_next_life_is_there_at_once():
+    """The process is of that life, and so its monitor does not fire for the crash of the one before."""
+    scenarios.run("hyparview", 395)
+
+
+def test_a_join_of_one_that_left_through_one_that_is_just_told_of_that():
+    """Others told it of the leave before the newcomer said that it was back, and it was let go of."""
+    scenarios.run("hyparview", 664)
+
+
 def lines(seed, hash_seed, *names):
     """What the command says of each run, without the time that it took."""
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
