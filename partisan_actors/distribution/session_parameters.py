@@ -48,9 +48,8 @@ class SessionParameters:
     last_words: float = 1.0
     """After the peer has left, for what it sent before over other connections than its last word."""
 
-    acknowledge_after: float = 0.2
-    """How long an acknowledgement waits for a frame that can carry it. Nobody waits for it: what is not acknowledged is
-    kept to be sent again, and `owed_frames` and `owed_bytes` of the stream bound that."""
+    acknowledge_after: float = 0.02
+    """How long an acknowledgement waits for a frame that can carry it."""
 
     broken_envelopes: int = 3
     broken_within: float = 10.0
