@@ -60,6 +60,7 @@ PURE = (
     *(f"cluster.broadcast_{name}" for name in ("births", "events", "log", "marks", "roots", "terms")),
     *(f"cluster.plumtree{name}" for name in ("", "_beyond", "_exchange", "_missing", "_newcomer", "_pulls")),
     *(f"cluster.plumtree_{name}" for name in ("repair", "trees")),
+    "processes.lateness",
     *(f"distribution.{name}" for name in ("machine", "session", "session_events", "stream")),
     *(f"distribution.{name}" for name in ("admission", "dialling", "strangers")),
     *(f"distribution.{name}" for name in ("outbox", "outbox_events", "outboxes", "inbox", "log_batches")),
@@ -72,8 +73,6 @@ PURE = (
     *(f"distribution.{name}" for name in ("look_ups", "saying", "behind")),
     *(f"distribution.{name}" for name in ("carrier", "streams", "flows", "assembly", "stream_dialling", "channels")),
     *(f"testing.{name}" for name in ("virtual_time", "network", "trace", "layers", "links")),
-    *(f"testing.{name}" for name in ("checked_overlay", "overlay_world", "overlay_events")),
-    *(f"testing.{name}" for name in ("members", "simulated_node", "protocols", "peer_services", "churn")),
     *(f"testing.{name}" for name in ("checked_overlay", "overlay_world", "overlay_events", "peer_services")),
     *(f"testing.{name}" for name in ("members", "simulated_node", "protocols", "churn")),
 )

@@ -19,7 +19,7 @@ from benchmarks.overlays.catalogue import EXPERIMENTS
 from benchmarks.overlays.figures import run_figures
 from benchmarks.overlays.page import show
 from benchmarks.overlays.rows import Run, json_lines
-from benchmarks.overlays.runs import Failed, Order, run_all
+from benchmarks.overlays.runs import Order, make_all
 
 __all__ = ["main"]
 
@@ -58,18 +58,14 @@ def _as(value: Any, text: str) -> Any:
 
 
 def _run_one(orders: list[Order], jobs: int) -> int:
-    progress = Console(stderr=True, highlight=False)
     runs: list[Run] = []
-    failed = False
-    for outcome in run_all(orders, jobs):
-        if isinstance(outcome, Failed):
-            failed = True
-            progress.print(f"seed {outcome.order.seed} failed: {outcome.reason}", markup=False)
-            continue
-        runs.append(outcome)
-        progress.print(f"{outcome.experiment}, seed {outcome.seed}: {outcome.about['core_seconds']:.0f} s of one core")
-        for line in json_lines(outcome):
+
+    def keep(run: Run) -> None:
+        runs.append(run)
+        for line in json_lines(run):
             print(line, flush=True)
+
+    failed = make_all(orders, jobs, keep, Console(stderr=True, highlight=False))
     if runs:
         show(runs[0].experiment, runs)
     return 1 if failed else 0

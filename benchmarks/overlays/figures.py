@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks.overlays.catalogue import EXPERIMENTS
 from benchmarks.overlays.page import show, write_part
 from benchmarks.overlays.rows import Run, RunFile
-from benchmarks.overlays.runs import Failed, Order, run_all
+from benchmarks.overlays.runs import Order, make_all
 from benchmarks.overlays.summary import Summary
 
 __all__ = ["run_figures"]
@@ -84,17 +84,12 @@ def _run(orders: Sequence[Order], files: dict[str, RunFile], jobs: int, progress
     """Make them, and keep each; whether one failed."""
     minutes = sum(EXPERIMENTS[order.experiment].minutes for order in orders)
     progress.print(f"{len(orders)} runs to be made, at full size some {minutes:.0f} minutes of a core")
-    failed = False
-    for outcome in run_all(orders, jobs):
-        if isinstance(outcome, Failed):
-            failed = True
-            progress.print(f"{outcome.order.experiment}, seed {outcome.order.seed}: {outcome.reason}", markup=False)
-            continue
-        file = files[outcome.experiment]
-        file.write([*file.read(), outcome])
-        about = outcome.about
-        progress.print(f"{outcome.experiment}, seed {outcome.seed}: {about['seconds']} s, {about['peak_mb']} MB")
-    return failed
+
+    def keep(run: Run) -> None:
+        file = files[run.experiment]
+        file.write([*file.read(), run])
+
+    return make_all(orders, jobs, keep, progress)
 
 
 def _draw(folder: Path, page: Path, only: Sequence[str]) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import gc
 import resource
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import Any, NamedTuple
+
+from rich.console import Console
 
 from benchmarks.overlays.catalogue import EXPERIMENTS
 from benchmarks.overlays.machine import about_here
 from benchmarks.overlays.rows import Run
 
-__all__ = ["Failed", "Order", "run_all"]
+__all__ = ["Failed", "Order", "make_all", "run_all"]
 
 
 class Order(NamedTuple):
@@ -38,6 +40,20 @@ def run_all(orders: Iterable[Order], jobs: int) -> Iterator[Run | Failed]:
     shared = [order for order in ordered if not EXPERIMENTS[order.experiment].alone]
     yield from _run(shared, jobs)
     yield from _run([order for order in ordered if order not in shared], 1)
+
+
+def make_all(orders: Iterable[Order], jobs: int, keep: Callable[[Run], None], progress: Console) -> bool:
+    """Make the runs, keep each that is made, and say so; whether one failed."""
+    failed = False
+    for outcome in run_all(orders, jobs):
+        if isinstance(outcome, Failed):
+            failed = True
+            progress.print(f"{outcome.order.experiment}, seed {outcome.order.seed}: {outcome.reason}", markup=False)
+            continue
+        keep(outcome)
+        about = outcome.about
+        progress.print(f"{outcome.experiment}, seed {outcome.seed}: {about['seconds']} s, {about['peak_mb']} MB")
+    return failed
 
 
 def _run(orders: list[Order], jobs: int) -> Iterator[Run | Failed]:

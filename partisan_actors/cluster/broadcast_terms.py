@@ -5,7 +5,7 @@ What is not right gives None, never an error. Pure.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from partisan_actors.cluster.broadcast_events import MOST_ANNOUNCED, Root
 from partisan_actors.cluster.broadcast_marks import Ranges
@@ -100,13 +100,10 @@ def read_age(term: object) -> float | None:
 
 def read_ranges(term: object) -> Ranges | None:
     """Ranges of numbers: sorted, and apart."""
-    if type(term) is not tuple or len(term) > _MAX_RANGES:
+    if not _are_pairs(term, _MAX_RANGES):
         return None
     before = 0
-    for pair in term:
-        if type(pair) is not tuple or len(pair) != 2:
-            return None
-        first, last = pair
+    for first, last in term:
         if not _between(first, before + 1, _MAX_NUMBER) or not _between(last, first, _MAX_NUMBER):
             return None
         before = last
@@ -129,13 +126,10 @@ def read_marks(term: object) -> tuple[Root, int, Ranges, tuple[tuple[int, int], 
     if type(term) is not tuple or len(term) != 5:
         return None
     summary, births = read_summary(term[:4]), term[4]
-    if summary is None or type(births) is not tuple or len(births) > _MAX_BIRTHS:
+    if summary is None or not _are_pairs(births, _MAX_BIRTHS):
         return None
     before = 0
-    for pair in births:
-        if type(pair) is not tuple or len(pair) != 2:
-            return None
-        number, age = pair
+    for number, age in births:
         if not _between(number, before + 1, summary[1] + 1) or not _between(age, 0, MOST_AGE + 1):
             return None
         before = number
@@ -149,6 +143,10 @@ def read_wanted(term: object) -> tuple[Root, Ranges] | None:
     node, bits, wanted = term
     root, ranges = read_root(node, bits), read_ranges(wanted)
     return None if root is None or ranges is None else (root, ranges)
+
+
+def _are_pairs(term: object, most: int) -> TypeGuard[tuple[tuple[Any, Any], ...]]:
+    return type(term) is tuple and len(term) <= most and all(type(pair) is tuple and len(pair) == 2 for pair in term)
 
 
 def _between(value: object, low: int, end: int) -> bool:

@@ -131,7 +131,7 @@ class Islands:
 
     def _may_speak(self, name: str) -> bool:
         record = self._table.records.get(name)
-        return record is not None and record.dialable and bool(record.addresses) and self._table.alive(name)
+        return record is not None and record.can_be_dialled and self._table.alive(name)
 
 
 def _send(nodes: tuple[str, ...], beacon: Beacon) -> Iterable[SendView]:

@@ -106,23 +106,19 @@ class Probing:
         self._pause = min(self._pause * 1.5, self._longest)
         member = records.get(random.choice(self._down))
         # One that cannot be dialled, and has no link to anybody, has to come back by itself.
-        return (*(self.probe(member) if _can_be_dialled(member) else ()), self._next(now, random))
+        return (*(self.probe(member) if member is not None and member.can_be_dialled else ()), self._next(now, random))
 
     def probe(self, member: Member | None) -> Sequence[Probe]:
         """Look whether it answers; one that cannot be dialled is asked by others, to some of which it has links."""
         if member is None:
             return ()
-        return (Probe(member.node, member.addresses if _can_be_dialled(member) else ()),)
+        return (Probe(member.node, member.addresses if member.can_be_dialled else ()),)
 
     def _next(self, now: float, random: Random) -> SetTimer:
         # A node that has more to do than it can leaves for later what nobody waits for.
         seconds = self._pause * random.uniform(0.75, 1.25) * (1 + self._busy / _BUSY)
         self._rejoin_due = now + seconds
         return SetTimer(REJOIN, seconds)
-
-
-def _can_be_dialled(member: Member | None) -> bool:
-    return member is not None and member.dialable and bool(member.addresses)
 
 
 def _is_down(member: Member | None) -> bool:

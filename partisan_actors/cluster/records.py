@@ -98,6 +98,11 @@ class Member(NamedTuple):
         """Tells its lives apart, and orders them."""
         return (self.epoch, self.bits)
 
+    @property
+    def can_be_dialled(self) -> bool:
+        """Whether it says so, and where."""
+        return self.dialable and bool(self.addresses)
+
     def rank(self) -> tuple[object, ...]:
         """The record of the higher rank wins. Total, so that even the contradictions of a faulty peer merge alike."""
         _node, epoch, bits, addresses, dialable, version, status, tag, topology = self

@@ -21,6 +21,7 @@ from partisan_actors.cluster.suspicion import LocalHealth, Suspicion
 from partisan_actors.cluster.view_news import News
 from partisan_actors.cluster.view_parameters import MembershipParameters
 from partisan_actors.distribution.machine import CancelTimer, SetTimer
+from partisan_actors.processes.lateness import LATE
 
 __all__ = ["DOWN", "Verdicts"]
 
@@ -28,8 +29,6 @@ DOWN = "down"
 """Why a node is down by the word of others."""
 
 _DISPUTED = "does not refute"
-
-_LATE = 0.05  # seconds by which a timer says that there is more to do than can be done at once
 
 
 class Verdicts:
@@ -150,7 +149,7 @@ class Verdicts:
             # It is we who were stopped: what refutes it may be waiting to be read.
             self.health.worse()
             suspicion.not_before = self._now + self.parameters.suspicion.shortest
-        elif late > _LATE:
+        elif late > LATE:
             suspicion.postpone(self._now, 2 * late)  # the same, of one that has too much to do
         self._judge(known, suspicion)
 
@@ -210,7 +209,9 @@ class Verdicts:
 
     def _look_around(self, most: int) -> None:
         """See whether so many members, chosen by chance, answer, of those that nothing would be heard of otherwise."""
-        others = self.table.without_link() if most else []
+        if not most:
+            return
+        others = self.table.without_link()
         for node in self._random.sample(others, min(most, len(others))):
             self._effects += self._probing.probe(self._records.get(node))
 

@@ -101,16 +101,16 @@ class News:
     def _flush(
         self, peers: Sequence[str], records: Records, entry: Callable[[Member], tuple[object, ...]]
     ) -> Iterator[SendView]:
-        entries, words = [], [tuple(word) for word, _ in self._suspicions]
-        knows_all: set[str] | None = None
-        for node, informed in self._records.items():
-            if (record := records.get(node)) is not None:
-                entries.append(entry(record))
-                knows_all = knows_all.intersection(informed) if knows_all is not None else set(informed)
-        for _, source in self._suspicions:
-            knows_all = knows_all.intersection((source,)) if knows_all is not None else {source}
+        told = [
+            (entry(record), informed)
+            for node, informed in self._records.items()
+            if (record := records.get(node)) is not None
+        ]
+        words = tuple(tuple(word) for word, _ in self._suspicions)
+        knowing = [*(set(informed) for _, informed in told), *({source} for _, source in self._suspicions)]
         self.clear()
         # The same to each, who knows some of it: to encode an entry costs several times what it costs to know it again.
-        nodes = tuple(peer for peer in peers if not knows_all or peer not in knows_all)
-        if nodes and (entries or words):
-            yield SendView(nodes, ("news", tuple(entries), tuple(words)))
+        know_all = set.intersection(*knowing) if knowing else set(peers)
+        nodes = tuple(peer for peer in peers if peer not in know_all)
+        if nodes:
+            yield SendView(nodes, ("news", tuple(item for item, _ in told), words))

@@ -45,7 +45,7 @@ _NUMBER = re.compile(r"\d+")
 
 
 class BadInputLog:
-    """The one place of a node that writes them.
+    """What one part of a node writes of them; no two parts write of one event.
 
     Args:
         node: this node's name.

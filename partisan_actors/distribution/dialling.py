@@ -37,7 +37,7 @@ from random import Random
 from typing import NamedTuple
 
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
-from partisan_actors.processes.clock import LONGEST, longer
+from partisan_actors.processes.lateness import LONGEST, longer
 from partisan_actors.wire.handshake import RefusalCode
 
 __all__ = [

@@ -233,15 +233,14 @@ class Reaching:
 
     def end_offered(self, session: Session) -> None:
         """Its peer does not need it, and says nothing on it until we have answered."""
-        dialler = self.diallers.get(session.node)
-        link = session.linked or (dialler is not None and dialler.wanted)
-        if link or session.unacknowledged_at_all or self._owner.tell(self._events.keeps, session):
-            session.refuse_end()
-        elif self._owner.is_greeting(session.node):
+        needed = (
+            self._wants_link(session)
+            or session.unacknowledged_at_all
+            or self._owner.tell(self._events.keeps, session)
             # The peer may go on with it there, by what we have said in the handshake.
-            session.refuse_end()
-        else:
-            session.end(IDLE)
+            or self._owner.is_greeting(session.node)
+        )
+        session.refuse_end() if needed else session.end(IDLE)
 
     def needed(self, session: Session) -> None:
         """It rests, and its peer needs it."""
@@ -398,6 +397,10 @@ class Reaching:
 
     # Of sessions that nobody needs
 
+    def _wants_link(self, session: Session) -> bool:
+        dialler = self.diallers.get(session.node)
+        return session.linked or (dialler is not None and dialler.wanted)
+
     def _rest(self, session: Session) -> None:
         if not session.rests:
             session.rests = True
@@ -432,10 +435,8 @@ class Reaching:
             self._watch_idle(session)
             return
         idle = self._owner.parameters.session.idle
-        dialler = self.diallers.get(node)
-        link_is_wanted = session.linked or (dialler is not None and dialler.wanted)
         left = session.last_active + (idle if session.connected else idle + LATER) - self._owner.clock.now()
-        if link_is_wanted or session.carries or self._owner.tell(self._events.keeps, session):
+        if self._wants_link(session) or session.carries or self._owner.tell(self._events.keeps, session):
             left = idle
         if left > 0:
             self._timers.set(node, left)

@@ -14,22 +14,9 @@ from typing import Any, Protocol
 
 from gevent import get_hub
 
-__all__ = [
-    "LONGEST",
-    "Clock",
-    "GeventClock",
-    "Timer",
-    "call_at_deadline",
-    "checked_seconds",
-    "deadline_after",
-    "longer",
-]
+from partisan_actors.processes.lateness import LONGEST, longer
 
-LONGEST = 3
-"""So many times as long as it was to be a deadline may become, at most."""
-
-_LATE = 0.05  # seconds by which a timer says that there is more to do than can be done at once
-_EXCUSE = 6  # a handshake takes so many turns of the two loops, each as long as a timer may be late
+__all__ = ["Clock", "GeventClock", "Timer", "call_at_deadline", "checked_seconds", "deadline_after"]
 
 
 class Timer(Protocol):
@@ -123,16 +110,9 @@ def _fire(timer: _GeventTimer, function: Callable[..., Any], args: tuple[Any, ..
 def call_at_deadline(clock: Clock, seconds: float, function: Callable[..., Any], *args: Any) -> Timer:
     """As `call_later`, for the end of the time that others have for something.
 
-    Where that comes late, this node has more to do than it can, and what they sent in time may be unread. Then they
-    are given more, by how late it is, up to three times as long in all. A node that works at its limit would take
-    others for dead, and have more to do for it.
+    Where that comes late, they are given more, by how late it is, up to three times as long in all: see `lateness`.
     """
     return _Deadline(clock, seconds, function, args)
-
-
-def longer(late: float, now: float, last: float) -> float:
-    """Seconds that a deadline is put off whose timer came so late; 0: it is over. Never beyond `last`."""
-    return max(min(_EXCUSE * late, last - now), 0.0) if late > _LATE else 0.0
 
 
 class _Deadline:

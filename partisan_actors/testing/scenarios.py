@@ -19,7 +19,6 @@ from partisan_actors import (
     Global,
     Node,
     Remote,
-    current_node,
     monitor,
     processes,
     receive,
@@ -30,9 +29,10 @@ from partisan_actors import (
     spawn,
     whereis,
 )
-from partisan_actors.behaviours import GenServer, call
+from partisan_actors.behaviours import call
 from partisan_actors.processes.identity import Pid
 from partisan_actors.testing.checked_cluster import CheckedCluster
+from partisan_actors.testing.checked_traffic import Echo
 from partisan_actors.testing.faults import storm
 from partisan_actors.testing.layers import overlay_layer
 from partisan_actors.testing.members import FullMembers
@@ -101,14 +101,6 @@ def full_mesh(seed: int, trace: Trace | None) -> None:
 
 
 # Whole nodes
-
-
-class Echo(GenServer):
-    """Says where it is."""
-
-    def handle_call(self, request: Any, caller: Any) -> Any:
-        """The node, and what was asked."""
-        return (current_node(), request)
 
 
 def _cluster(simulation: Simulation, count: int) -> list[Node]:

@@ -133,7 +133,7 @@ def test_only_what_is_missing_is_run(tmp_path, monkeypatch, capsys):
                 Failed(order, "it broke") if order.seed == 2 else made(order.seed)._replace(parameters=order.parameters)
             )
 
-    monkeypatch.setattr(figures, "run_all", run_all)
+    monkeypatch.setattr(runs, "run_all", run_all)
     command = ["--only", "storm", "--results", str(tmp_path), "--seeds", "3"]
     assert figures.run_figures(command) == 1
     assert figures.run_figures(command) == 1

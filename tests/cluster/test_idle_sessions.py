@@ -131,6 +131,20 @@ def _called(dest: Any) -> str:
     return "answered"
 
 
+def end_soon(node: Node) -> None:
+    """Its sessions end after 2 s without anything."""
+    peers = node._clustered().peers
+    peers.parameters = replace(peers.parameters, session=replace(peers.parameters.session, idle=2.0))
+
+
+def send_some(a: Node, c: Node, number: int, sent: dict[Node, list[int]], random: Random) -> None:
+    """Each sends the number to the other, never, once or three times."""
+    for node, other in ((a, c), (c, a)):
+        for _ in range(random.choice((0, 1, 1, 3))):
+            send_to(node, other, number)
+            sent[node].append(number)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_links_break_and_sessions_end_idle_and_nothing_is_lost_or_doubled(
     line: tuple[Simulation, Node, Node], seed: int
@@ -139,20 +153,16 @@ def test_links_break_and_sessions_end_idle_and_nothing_is_lost_or_doubled(
     b = simulation.nodes["b@sim"]
     random = Random(seed)
     for node in (a, b, c):
-        peers = node._clustered().peers
-        peers.parameters = replace(peers.parameters, session=replace(peers.parameters.session, idle=2.0))
-    sent: dict[str, list[int]] = {"a": [], "c": []}
+        end_soon(node)
+    sent: dict[Node, list[int]] = {a: [], c: []}
     for number in range(250):
-        for name, node, other in (("a", a, c), ("c", c, a)):
-            for _ in range(random.choice((0, 1, 1, 3))):
-                send_to(node, other, number)
-                sent[name].append(number)
+        send_some(a, c, number, sent, random)
         if random.random() < 0.2:
             simulation.reset(b, random.choice((a, c)))
         simulation.run(random.choice((0.0, 0.01, 0.3, 1.99, 2.0, 2.01, 2.02, 2.03, 2.04, 2.05, 2.3, 5.0)))
     simulation.run(30.0)
-    assert collected(c) == sent["a"]
-    assert collected(a) == sent["c"]
+    assert collected(c) == sent[a]
+    assert collected(a) == sent[c]
     assert len(a.members()) == 3
 
 
@@ -161,22 +171,18 @@ def test_a_link_that_comes_and_goes_meanwhile_changes_nothing_of_that(line: tupl
     simulation, a, c = line
     random = Random(seed)
     for node in (a, c):
-        peers = node._clustered().peers
-        peers.parameters = replace(peers.parameters, session=replace(peers.parameters.session, idle=2.0))
-    sent: dict[str, list[int]] = {"a": [], "c": []}
+        end_soon(node)
+    sent: dict[Node, list[int]] = {a: [], c: []}
     for number in range(250):
-        for name, node, other in (("a", a, c), ("c", c, a)):
-            for _ in range(random.choice((0, 1, 1, 3))):
-                send_to(node, other, number)
-                sent[name].append(number)
+        send_some(a, c, number, sent, random)
         if random.random() < 0.4:
             one, other = random.choice(((a, c), (c, a)))
             peers = one._clustered().peers
             peers.connect(other.name, other.listening) if random.random() < 0.5 else peers.forget(other.name)
         simulation.run(random.choice((0.0, 0.01, 0.02, 0.05, 0.3, 1.99, 2.0, 2.01, 2.02, 2.03, 2.04, 2.05, 2.3, 5.0)))
     simulation.run(30.0)
-    assert collected(c) == sent["a"]
-    assert collected(a) == sent["c"]
+    assert collected(c) == sent[a]
+    assert collected(a) == sent[c]
 
 
 @pytest.mark.parametrize("step", range(-4, 10))

@@ -274,14 +274,19 @@ def test_one_that_the_peer_needs_goes_on_after_it_was_asked(line: RoutedWorld):
     assert a.told("ended") == c.told("ended") == []
 
 
+def offer_end(node, peer):
+    """Let one end say that it does not need the session, as when it was idle for long."""
+    node.peers._reaching._rest(node.session(peer))
+    node.session(peer).offer_end()
+
+
 def test_what_was_on_its_way_when_the_end_was_offered_is_taken_in(line: RoutedWorld):
     line.open("a", "c")
     a, c = line["a"], line["c"]
     line.clock.run(1.0)
     c.session(a).send(b"on its way")
     c.peers.flush()
-    a.peers._reaching._rest(a.session(c))
-    a.session(c).offer_end()
+    offer_end(a, c)
     line.clock.run(1.0)
     assert a.bodies == [b"on its way"]
     assert not a.session(c).rests
@@ -295,8 +300,7 @@ def test_a_session_that_was_spoken_of_in_a_handshake_is_not_ended_by_agreement(l
     line.open("a", "c")
     a, c = line["a"], line["c"]
     line.clock.run(1.0)
-    a.peers._reaching._rest(a.session(c))
-    a.session(c).offer_end()
+    offer_end(a, c)
     line.want(a, c)
     line.clock.until(lambda: linked(a, c), 5.0)
     assert not a.session(c).rests and a.told("ended") == c.told("ended") == []
@@ -309,8 +313,7 @@ def test_who_waits_for_a_session_that_rests_is_told_of_the_next_one(line: Routed
     line.open("a", "c")
     a, c = line["a"], line["c"]
     line.clock.run(1.0)
-    a.peers._reaching._rest(a.session(c))
-    a.session(c).offer_end()
+    offer_end(a, c)
     a.peers.open("c")
     assert a.peers.is_opening("c")
     line.clock.until(lambda: not a.peers.is_opening("c"), 5.0)

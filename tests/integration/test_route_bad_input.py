@@ -85,26 +85,19 @@ def ignored(say: Callable[[Hostile, int], None], reason: str, level: str = "warn
     return Case(say, ("routing", "ignored", reason), "relay_refused", reason, level)
 
 
+def too_far(say: Callable[[Hostile, int], None]) -> Case:
+    return Case(say, ("routing", "dropped", "hop limit"), "relay_refused", "hop limit")
+
+
 CASES = {
     "a relay back to where it comes from": ignored(lambda w, n: relay(w, w.bad, number=FAR_NUMBER + n), "itself"),
-    "a relay that has crossed too many links": Case(
-        lambda w, n: relay(w, w.far, number=FAR_NUMBER + n, hops=255, ttl=255),
-        ("routing", "dropped", "hop limit"),
-        "relay_refused",
-        "hop limit",
+    "a relay that has crossed too many links": too_far(
+        lambda w, n: relay(w, w.far, number=FAR_NUMBER + n, hops=255, ttl=255)
     ),
-    "a relay that has crossed as many as this node allows": Case(
-        lambda w, n: relay(w, w.far, number=FAR_NUMBER + n, hops=64, ttl=255),
-        ("routing", "dropped", "hop limit"),
-        "relay_refused",
-        "hop limit",
+    "a relay that has crossed as many as this node allows": too_far(
+        lambda w, n: relay(w, w.far, number=FAR_NUMBER + n, hops=64, ttl=255)
     ),
-    "a relay that may go no farther": Case(
-        lambda w, n: relay(w, w.far, number=FAR_NUMBER + n, hops=1, ttl=0),
-        ("routing", "dropped", "hop limit"),
-        "relay_refused",
-        "hop limit",
-    ),
+    "a relay that may go no farther": too_far(lambda w, n: relay(w, w.far, number=FAR_NUMBER + n, hops=1, ttl=0)),
     "a relay that is replayed": Case(
         lambda w, n: relay(w, w.here, encode_control(RESET, 12345)), ("routing", "duplicates"), more=1
     ),

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from partisan_actors.processes.clock import LONGEST, GeventClock, Timer, call_at_deadline
+from partisan_actors.processes.clock import GeventClock, Timer, call_at_deadline
+from partisan_actors.processes.lateness import LONGEST
 
 
 class _Set:

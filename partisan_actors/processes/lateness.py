@@ -1,0 +1,22 @@
+"""What a node may conclude from its own timers' coming late: how much longer others are given, and how long at most.
+
+Where they come late, it has more to do than it can, and what others sent in time may be unread. A node that works at
+its limit would take others for dead, and have more to do for it (Lifeguard, section 3). Pure.
+"""
+
+from __future__ import annotations
+
+__all__ = ["LATE", "LONGEST", "longer"]
+
+LATE = 0.05
+"""Seconds by which a timer says that there is more to do than can be done at once."""
+
+LONGEST = 3
+"""So many times as long as it was to be a deadline may become, at most."""
+
+_EXCUSE = 6  # a handshake takes so many turns of the two loops, each as long as a timer may be late
+
+
+def longer(late: float, now: float, last: float) -> float:
+    """Seconds that a deadline is put off whose timer came so late; 0: it is over. Never beyond `last`."""
+    return max(min(_EXCUSE * late, last - now), 0.0) if late > LATE else 0.0
