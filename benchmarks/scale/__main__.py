@@ -20,6 +20,7 @@ from benchmarks.scale.cluster import HostProcess, LargeCluster
 
 TOPOLOGIES = ("hyparview", "xbot", "scamp", "full_mesh", "client_server")
 _SERVERS = 4
+_REST = 60.0  # seconds after which what was begun has come to rest: shuffles go from 10 s apart to 40
 
 
 class Report:
@@ -51,7 +52,9 @@ def main() -> None:
     arguments = _arguments()
     names = [f"n{index:04d}@127.0.0.1" for index in range(arguments.nodes)]
     report = Report({"topology": arguments.topology, "nodes": arguments.nodes, "processes": arguments.processes})
-    with LargeCluster(names, arguments.processes) as cluster:
+    with LargeCluster(names, arguments.processes, arguments.kill) as cluster:
+        if arguments.watch:
+            cluster.ask_all("watch", every=arguments.watch)
         began = time.perf_counter()
         started = cluster.start(_topologies(arguments.topology, cluster))
         failed: Counter[str] = Counter()
@@ -63,7 +66,7 @@ def main() -> None:
         _tell_state(report, cluster)
         _talk(report, cluster, arguments.seed, "")
         _idle(report, cluster, arguments.idle)
-        victims = cluster.kill(round(arguments.kill * arguments.processes))
+        victims = cluster.kill()
         report.tell("killed at once", nodes=len(victims))
         report.tell("the others know that", seconds=cluster.members_agree(arguments.limit))
         _talk(report, cluster, arguments.seed + 1, " after the kill")
@@ -76,9 +79,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("topology", choices=TOPOLOGIES)
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=10)
-    parser.add_argument("--kill", type=float, default=0.3, help="the share of the OS processes that is killed")
+    parser.add_argument(
+        "--kill", type=float, default=0.3, help="the share of the nodes that is killed, with their OS processes"
+    )
     parser.add_argument("--idle", type=float, default=30.0, help="seconds of doing nothing")
     parser.add_argument("--limit", type=float, default=180.0, help="seconds that anything is waited for")
+    parser.add_argument("--watch", type=float, default=0.0, help="seconds from one line of each process to the next")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 
@@ -131,7 +137,7 @@ def _talk(report: Report, cluster: LargeCluster, seed: int, when: str) -> None:
 
 
 def _idle(report: Report, cluster: LargeCluster, seconds: float) -> None:
-    time.sleep(min(10.0, seconds))  # what was begun has come to rest
+    time.sleep(_REST)
     before, began = cluster.state(), time.perf_counter()
     time.sleep(seconds)
     after, elapsed = cluster.state(), time.perf_counter() - began

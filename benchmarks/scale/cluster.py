@@ -41,10 +41,22 @@ class HostProcess:
 
 
 class LargeCluster:
-    """All of them; a context manager that kills what is left."""
+    """All of them; a context manager that kills what is left.
 
-    def __init__(self, names: list[str], processes: int) -> None:
-        self.hosts = [HostProcess(names[index::processes]) for index in range(processes)]
+    Args:
+        names: the nodes.
+        processes: how many OS processes host them.
+        doomed: the share of the nodes that the last of the processes host, to be killed; at least one of them does.
+    """
+
+    def __init__(self, names: list[str], processes: int, doomed: float) -> None:
+        self._victims = max(1, round(doomed * processes))
+        count = round(doomed * len(names))
+        living, dying = processes - self._victims, names[len(names) - count :]
+        names = names[: len(names) - count]
+        shares = [names[index::living] for index in range(living)]
+        shares += [dying[index :: self._victims] for index in range(self._victims)]
+        self.hosts = [HostProcess(share) for share in shares]
         self._threads = ThreadPoolExecutor(processes)
 
     def __enter__(self) -> LargeCluster:
@@ -86,9 +98,9 @@ class LargeCluster:
         """That of each host."""
         return self.ask_all("state")
 
-    def kill(self, count: int) -> list[str]:
-        """Kill so many hosts at once, never the first; the nodes that died with them."""
-        victims, self.hosts = self.hosts[-count:], self.hosts[:-count]
+    def kill(self) -> list[str]:
+        """Kill at once the hosts of those that are to die; which nodes that were."""
+        victims, self.hosts = self.hosts[-self._victims :], self.hosts[: -self._victims]
         for host in victims:
             host.process.kill()
         for host in victims:

@@ -403,6 +403,10 @@ class Cluster:
                 self.broadcasting.look()
             case view.Heard(node, via):
                 self.routes.relaying.learned(node, via)
+            case view.Suspected(node):
+                self.routes.relaying.suspected(node)
+            case view.Trusted(node):
+                self.routes.relaying.trusted(node)
             case view.NameConflict(record):
                 reason = "another life has our name"
                 _log.error("name_conflict", node=me, reason=reason, epoch=record.epoch)
@@ -421,6 +425,7 @@ class Cluster:
 
     def _member_up(self, life: Life) -> None:
         self._ups += 1
+        self.routes.relaying.trusted(life.node)
         self.remote.acknowledging.life_changed(life)
         self.remote.causality.member_up(life)
         self._runtime.tell_node_watchers(NodeUp(life.node))

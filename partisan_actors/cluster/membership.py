@@ -169,14 +169,20 @@ class Membership(Verdicts):
     def _unreachable(self, node: str, reason: str) -> None:
         known = self.table.get(node)
         # That there is no link to one that has to make it is nothing against it.
-        if known is not None and self.table.record_of(known).dialable:
+        if known is not None and self.table.record_of(known).dialable and not self._may_have_answered(reason):
             self._out_of_reach(known, reason)
+
+    def _may_have_answered(self, reason: str) -> bool:
+        """Whether one that did not answer, for `reason`, is out of reach for want of this node's own time."""
+        return self.health.is_late and reason != view.REFUSED
 
     def _out_of_reach(self, known: Known, reason: str) -> None:
         if known.linked is None and self._now >= known.excused_until:
             self._suspect(known, self._records.own.node, reason)
 
     def _probed(self, node: str, bits: int | None, reason: str) -> None:
+        answers = bits is not None or self._may_have_answered(reason)
+        self._look_after(self._probing.looked(node, answers, self.table.without_link, self._random))
         known = self.table.get(node)
         if known is None or known.linked is not None:
             return
@@ -187,7 +193,7 @@ class Membership(Verdicts):
                 self._probing.answered()
                 if self._is_way(known) and record.dialable:
                     self._effects.append(view.Contact(node, record.addresses))
-            else:  # if anybody answers, it is another life in its place
+            elif bits is not None or not answers:  # if anybody answers, it is another life in its place
                 self._out_of_reach(known, reason if bits is None else view.REFUSED)
         elif bits is not None and record.status is Status.DOWN:
             self._effects.append(view.Contact(node, record.addresses))
@@ -346,7 +352,7 @@ class Membership(Verdicts):
     def _timer_fired(self, key: object) -> None:
         match key:
             case ("news", _):
-                self._news.timer_fired()
+                self._news.timer_fired(self._now)
             case ("round", _):
                 self._round()
             case ("beacon", _):

@@ -19,6 +19,8 @@ _CROWD = 8  # so many suspects at once are no reason for more time
 
 _PATIENCE = 10  # times `longest`
 
+_TENTH = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class SuspicionParameters:
@@ -51,21 +53,45 @@ class SuspicionParameters:
 
 
 class LocalHealth:
-    """What a node thinks of itself: 0 is well. Up when it was suspected or stopped, down with each quiet round."""
+    """What a node thinks of itself: 0 is well. Up when it was suspected or stopped, down with each quiet round.
 
-    __slots__ = ("_worst", "score")
+    And up by one for each tenth of a second that its timers are late: who has more to do than it can has not read yet
+    what others said, and word to a suspect and back takes as many turns of busy nodes as it has links to cross.
+    """
 
-    def __init__(self, parameters: SuspicionParameters) -> None:
-        self.score = 0
+    __slots__ = ("_found", "_late", "_stall", "_worst")
+
+    def __init__(self, parameters: SuspicionParameters, stall: float) -> None:
+        """Begin well; a timer that is `stall` seconds late says that this node was stopped, and may be well now."""
+        self._found = 0
+        self._stall = stall
+        self._late = 0.0  # seconds that its timers were late, lately
         self._worst = parameters.worst_health
+
+    @property
+    def score(self) -> int:
+        """From 0 to the worst."""
+        return min(self._found + int(self._late / _TENTH), self._worst)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it has more to do than it can: what can wait is to wait, and who does not answer may have done so."""
+        return self._late >= _TENTH
+
+    def timer_came(self, due: float | None, now: float) -> float:
+        """A timer fired that was due then, if it was set; by how many seconds it was late."""
+        late = max(now - due, 0.0) if due is not None else 0.0
+        if late <= self._stall:
+            self._late = max(late, self._late / 2)
+        return late
 
     def worse(self) -> None:
         """It was found slow."""
-        self.score = min(self.score + 1, self._worst)
+        self._found = min(self._found + 1, self._worst)
 
     def better(self) -> None:
         """Nothing was found for a while."""
-        self.score = max(self.score - 1, 0)
+        self._found = max(self._found - 1, 0)
 
 
 class Suspicion:
@@ -84,11 +110,16 @@ class Suspicion:
         self._parameters = parameters
 
     def add(self, suspector: str, refused: bool) -> bool:
-        """Note who suspects it; whether that is worth telling others."""
-        news = refused and not self.refused
+        """Note who suspects it; whether that is worth telling others.
+
+        Of one that is refused no confirmation is: it has no longer time without. As a machine with 250 nodes of a
+        thousand died, a fifth of what the others did was about who else suspected them.
+        """
         if suspector not in self.suspectors and len(self.suspectors) <= self._parameters.confirmations:
             self.suspectors.add(suspector)
-            news = True
+            news = not self.refused
+        else:
+            news = refused and not self.refused
         self.refused |= refused
         return news
 

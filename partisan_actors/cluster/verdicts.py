@@ -48,13 +48,13 @@ class Verdicts:
         self.parameters = parameters if parameters is not None else MembershipParameters()
         self.left = False  # from view.Leave to view.Join
         self.refused: dict[str, int] = {}  # what was not taken in, by reason
-        self.health = LocalHealth(self.parameters.suspicion)
+        self.health = LocalHealth(self.parameters.suspicion, self.parameters.stall)
         self.table = MemberTable(own, self.parameters.limits)
         self._records = self.table.records
-        self._probing = Probing(self.parameters.rejoin_first, self.parameters.rejoin_longest)
+        self._probing = Probing(self.health, self.parameters.rejoin_first, self.parameters.rejoin_longest)
         self._islands = Islands(self.table)
         self._gossip = gossip if gossip is not None else list
-        self._news = News(self.parameters.news_delay, self.parameters.news_longest)
+        self._news = News(self.health, self.parameters.news_delay, self.parameters.news_longest)
         self._suspects = 0  # members that anybody suspects
         self._suspecting: dict[str, None] = {}  # those that this node suspects itself
         self._now = 0.0
@@ -85,16 +85,19 @@ class Verdicts:
         if record.status is not Status.ALIVE:
             return
         suspicion = known.suspicion
-        self._suspects += suspicion is None
+        if suspicion is None:
+            self._suspects += 1
+            self._effects.append(view.Suspected(known.node))
         if suspicion is None or suspicion.version != record.version:
             suspicion = known.suspicion = Suspicion(record.version, self._now, self.parameters.suspicion)
             suspicion.reason = reason
         if by == self._records.own.node:
             suspicion.reason = reason  # rather than what others heard
         refused = reason == view.REFUSED
-        if suspicion.add(by, refused):
-            if by == self._records.own.node:
-                self._suspecting[known.node] = None
+        news = suspicion.add(by, refused)
+        if by in suspicion.suspectors and by == self._records.own.node:
+            self._suspecting[known.node] = None
+        if news:
             self._news.suspicion(self._word(known, by, refused), source)
             self._judge(known, suspicion)
             if known.suspicion is not None and len(suspicion.suspectors) == 1:
@@ -131,7 +134,8 @@ class Verdicts:
         self._news.record(known.node)
         self._settle(known, suspicion.reason)
         if self._records.own.node in suspicion.suspectors:
-            self._look_around(self.parameters.look_around)
+            others = self.table.without_link()
+            self._look_after(self._probing.around(others, self.parameters.look_around, self._random))
 
     def _end_suspicion(self, known: Known) -> None:
         if known.suspicion is not None:
@@ -139,12 +143,14 @@ class Verdicts:
             self._suspects -= 1
             self._suspecting.pop(known.node, None)
             self._effects.append(CancelTimer(("suspicion", known.node)))
+            if self.table.record_of(known).status is Status.ALIVE:
+                self._effects.append(view.Trusted(known.node))
 
     def _suspicion_due(self, known: Known) -> None:
         suspicion = known.suspicion
         if suspicion is None:
             return
-        late = self._now - suspicion.due
+        late = self.health.timer_came(suspicion.due, self._now)
         if late > self.parameters.stall:
             # It is we who were stopped: what refutes it may be waiting to be read.
             self.health.worse()
@@ -212,7 +218,10 @@ class Verdicts:
         if not most:
             return
         others = self.table.without_link()
-        for node in self._random.sample(others, min(most, len(others))):
+        self._look_after(self._random.sample(others, min(most, len(others))))
+
+    def _look_after(self, nodes: Iterable[str]) -> None:
+        for node in nodes:
             self._effects += self._probing.probe(self._records.get(node))
 
     def _set_round(self) -> None:

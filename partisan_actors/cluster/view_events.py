@@ -32,7 +32,9 @@ __all__ = [
     "Probed",
     "Refused",
     "SendView",
+    "Suspected",
     "Synchronised",
+    "Trusted",
     "Unreachable",
     "ViewReceived",
     "Written",
@@ -150,6 +152,18 @@ class Moved(NamedTuple):
     node: str
 
 
+class Suspected(NamedTuple):
+    """Effect: somebody cannot reach this member, and it has not refuted that yet."""
+
+    node: str
+
+
+class Trusted(NamedTuple):
+    """Effect: it has refuted that, or is reached."""
+
+    node: str
+
+
 class Heard(NamedTuple):
     """Effect: the first word of a member came in over the link to `via`: that is a way to it."""
 
@@ -209,6 +223,8 @@ Effect: TypeAlias = (
     | NodeUp
     | NodeDown
     | Moved
+    | Suspected
+    | Trusted
     | Heard
     | Forget
     | Probe

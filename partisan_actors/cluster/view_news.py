@@ -4,6 +4,10 @@ Nobody waits for word of a newcomer as others wait for that of a suspicion, or o
 keep coming, the moment in which they are collected grows, up to `longest`: when a thousand nodes join together, each of
 them is told of ten at a time rather than of two, and what a thousand joins cost is mostly the number of messages.
 
+A node whose own timers are late has more to do than it can: it collects for longer, ten times `longest` at most, and
+what is urgent for `longest`. Measured with 1,000 nodes in one machine of two cores: without this the news alone are
+more than the machine can take, 16,000 messages in a second, and 1,000 joins do not come to an end.
+
 Not known here: what is news, and who hears of everything. Pure.
 """
 
@@ -12,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from partisan_actors.cluster.records import Member, Records
+from partisan_actors.cluster.suspicion import LocalHealth
 from partisan_actors.cluster.view_events import SendView
 from partisan_actors.cluster.view_messages import SuspicionOf
 from partisan_actors.distribution.machine import SetTimer
@@ -21,22 +26,26 @@ __all__ = ["NEWS", "News"]
 NEWS = ("news", "")
 """The key of the timer for what waits."""
 
+_OVERLOADED = 10  # times `longest`, at most, in a node that is late itself
+
 
 class News:
     """Records and suspicions that are to be passed on, but not to where they came from."""
 
-    __slots__ = ("_delay", "_due", "_flushed", "_longest", "_pace", "_records", "_suspicions", "_urgent")
+    __slots__ = ("_delay", "_due", "_flushed", "_health", "_longest", "_pace", "_records", "_suspicions", "_urgent")
 
-    def __init__(self, delay: float, longest: float) -> None:
+    def __init__(self, health: LocalHealth, delay: float, longest: float) -> None:
         """Begin with none.
 
         Args:
+            health: the node's, which says whether its timers are late.
             delay: seconds from one time that some go to the next, at least.
             longest: the same while only newcomers come, and keep coming.
         """
+        self._health = health
         self._delay = delay
         self._longest = longest
-        self._pace = delay  # from `delay` to `longest`
+        self._pace = delay  # from `delay` to `longest`, and beyond while this node is late
         self._flushed = float("-inf")
         self._due: float | None = None  # when its timer fires, while that is set
         self._urgent = False  # something waits that is not about a newcomer
@@ -73,8 +82,9 @@ class News:
         self._suspicions.clear()
         self._urgent = False
 
-    def timer_fired(self) -> None:
+    def timer_fired(self, now: float) -> None:
         """They have waited long enough."""
+        self._health.timer_came(self._due, now)
         self._due = None
 
     def due(
@@ -87,14 +97,17 @@ class News:
         """All of it for each of `peers()`, if it is time; then there is none."""
         if not (self._records or self._suspicions):
             return ()
-        when = self._flushed + (self._delay if self._urgent else self._pace)
+        late = self._health.is_late
+        delay = self._longest if late else self._delay
+        when = self._flushed + (delay if self._urgent else self._pace)
         if when - now > 1e-9:
             if self._due is not None and self._due <= when:
                 return ()
             self._due = when
             return (SetTimer(NEWS, when - now),)
-        keep_coming = now - self._flushed <= self._longest
-        self._pace = min(2 * self._pace, self._longest) if keep_coming else self._delay
+        longest = _OVERLOADED * self._longest if late else self._longest
+        keep_coming = now - self._flushed <= 1.5 * max(longest, self._pace)  # the timer may be late, and a little is
+        self._pace = min(2 * self._pace, longest) if keep_coming else self._delay
         self._flushed = now
         return self._flush(peers(), records, entry)
 

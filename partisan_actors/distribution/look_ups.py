@@ -77,13 +77,15 @@ class LookUp:
 class LookUps:
     """Those of one node."""
 
-    __slots__ = ("_by_destination", "_parameters", "floods", "get", "size")
+    __slots__ = ("_by_destination", "_parameters", "floods", "get", "gone", "size", "suspects")
 
     def __init__(self, parameters: RoutingParameters) -> None:
         self._by_destination: dict[str, LookUp] = {}
         self._parameters = parameters
         self.size = 0  # bytes that wait
         self.floods: dict[str, None] = {}  # those that ask everybody
+        self.suspects: set[str] = set()  # members that are not looked up until they have refuted that
+        self.gone: dict[str, None] = {}  # those that are members no more, the latest of them
         self.get = self._by_destination.get
 
     def __contains__(self, destination: str) -> bool:
@@ -182,9 +184,18 @@ class LookUps:
         return True
 
     def forget(self, destination: str) -> LookUp | None:
-        """Know nothing of it any more; what that was."""
+        """It is a member no more; what was known of it."""
         self.floods.pop(destination, None)
+        self.suspects.discard(destination)
+        self.gone[destination] = None
+        if len(self.gone) > self._parameters.most_look_ups:
+            del self.gone[next(iter(self.gone))]
         return self._by_destination.pop(destination, None)
+
+    def trust(self, destination: str) -> None:
+        """It is a member, and nobody says that it cannot be reached."""
+        self.suspects.discard(destination)
+        self.gone.pop(destination, None)
 
     def _has_place(self) -> bool:
         known = self._by_destination

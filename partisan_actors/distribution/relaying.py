@@ -39,6 +39,8 @@ from partisan_actors.distribution.routing_events import (
     RouteReceived,
     Send,
     SendRoute,
+    Suspected,
+    Trusted,
     Undeliverable,
 )
 from partisan_actors.processes.clock import Clock
@@ -154,6 +156,15 @@ class Relaying:
     def member_down(self, node: str) -> None:
         """It is a member no more: what waits for a way to it is undeliverable."""
         self._feed(MemberDown(node))
+
+    def suspected(self, node: str) -> None:
+        """Some member cannot reach it: it is not looked up until it is down, or trusted again."""
+        self._feed(Suspected(node))
+
+    def trusted(self, node: str) -> None:
+        """It has refuted that, or is a member again."""
+        if self.machine.distrusts(node):
+            self._feed(Trusted(node))
 
     def learned(self, node: str, via: str, hops: int = 1) -> None:
         """What `node` said of itself came in first over the link to `via`, after so many links, as far as is known."""

@@ -24,6 +24,8 @@ __all__ = [
     "RouteReceived",
     "Send",
     "SendRoute",
+    "Suspected",
+    "Trusted",
     "Undeliverable",
 ]
 
@@ -49,6 +51,18 @@ class Measured(NamedTuple):
 
 class MemberDown(NamedTuple):
     """Event: it is a member no more: nothing is kept for it, and nobody asked for it."""
+
+    node: str
+
+
+class Suspected(NamedTuple):
+    """Event: some member cannot reach it, and it has not refuted that yet: `MemberDown` or `Trusted` follows."""
+
+    node: str
+
+
+class Trusted(NamedTuple):
+    """Event: it is a member, and nobody says any more that it cannot be reached."""
 
     node: str
 
@@ -129,6 +143,17 @@ class Ignored(NamedTuple):
 
 
 Event: TypeAlias = (
-    LinkUp | LinkDown | Measured | MemberDown | Learned | Doubted | Send | RelayReceived | RouteReceived | TimerFired
+    LinkUp
+    | LinkDown
+    | Measured
+    | MemberDown
+    | Suspected
+    | Trusted
+    | Learned
+    | Doubted
+    | Send
+    | RelayReceived
+    | RouteReceived
+    | TimerFired
 )
 Effect: TypeAlias = Forward | SendRoute | Arrived | Undeliverable | Ignored | SetTimer | CancelTimer

@@ -271,7 +271,7 @@ def test_who_knew_the_same_as_the_source_is_not_told():
 
 def test_news_that_come_fast_go_on_together():
     subject = Subject(news_delay=0.02).meet(B, C)
-    subject.fire(NEWS, 1.0)
+    subject.fire(NEWS, 0.02)
     subject.now += 1.0
     assert sent(subject.get("b@h", news(D))) == [("c@h", news(D))]
     subject.now += 0.005
@@ -1038,11 +1038,54 @@ def test_who_was_often_wrong_asks_less_often():
     for version in range(2, 12):
         subject.step(Probed("d@h", None, "timeout"))
         subject.get("b@h", news(D._replace(version=version)))
-    asked = sum(len(of(Probe, subject.fire(ROUND, 10.0))) for _ in range(128))
+    asked, seconds = 0, 10.0
+    for _ in range(128):
+        effects = subject.fire(ROUND, seconds)
+        asked += len(of(Probe, effects))
+        (seconds,) = (timer.seconds for timer in of(SetTimer, effects) if timer.key == ROUND)
     assert asked == 2
     for _ in range(6):
         subject.step(Probed("d@h", 22))
-    assert len(of(Probe, subject.fire(ROUND, 10.0))) == 1
+    assert len(of(Probe, subject.fire(ROUND, seconds))) == 1
+
+
+def late(subject):
+    """Its timers are: half a second."""
+    (timer,) = (timer for timer in of(SetTimer, subject.fire(ROUND, 10.0)) if timer.key == ROUND)
+    subject.fire(ROUND, timer.seconds + 0.5)
+    assert subject.machine.health.is_late
+    return subject
+
+
+@pytest.mark.parametrize("tells", [Probed("d@h", None, "timeout"), Unreachable("d@h", "timeout")], ids=repr)
+def test_that_a_late_node_had_no_answer_in_time_says_nothing(tells):
+    subject = Subject().meet(B, C)
+    subject.get("b@h", view(D))
+    assert suspicion(D) not in timers(late(subject).step(tells))
+
+
+@pytest.mark.parametrize(
+    "tells", [Probed("d@h", None, REFUSED), Probed("d@h", 99), Unreachable("d@h", REFUSED)], ids=repr
+)
+def test_but_a_refusal_or_another_life_does(tells):
+    subject = Subject().meet(B, C)
+    subject.get("b@h", view(D))
+    assert suspicion(D) in timers(late(subject).step(tells))
+
+
+def test_one_after_another_is_looked_after_while_none_answers_when_one_is_down():
+    """So a node that is cut off finds that of all others, and one that is not asks four."""
+    others = [member(f"m{number}@h", bits=50 + number, addresses=(f"h:9{number}",)) for number in range(20)]
+    subject = Subject().meet(B, C)
+    subject.get("b@h", view(*others))
+    subject.lose(C)
+    first = [probe.node for probe in of(Probe, subject.fire(suspicion(C), 5.0))]
+    assert len(first) == 4
+    effects = [effect for node in first for effect in subject.step(Probed(node, None, "timeout"))]
+    second = [probe.node for probe in of(Probe, effects)]
+    assert len(second) == 8
+    effects = [effect for node in second for effect in subject.step(Probed(node, subject.known(node).bits))]
+    assert of(Probe, effects) == []
 
 
 def test_alone_there_are_no_rounds():

@@ -63,11 +63,18 @@ def test_only_what_changes_something_is_told_to_others():
     assert not made.add("a", False)
     assert made.add("a", True)
     assert not made.add("a", True)
-    assert made.add("b", False)
-    assert made.add("c", False)
-    assert made.add("d", False)
-    assert not made.add("e", False)
+
+
+def test_confirmations_are_told_up_to_as_many_as_count():
+    made = suspicion("a")
+    assert [made.add(suspector, False) for suspector in "bcde"] == [True, True, True, False]
     assert sorted(made.suspectors) == ["a", "b", "c", "d"]
+
+
+def test_of_one_that_is_refused_no_confirmation_is_told():
+    made = suspicion("a", refused=True)
+    assert [made.add(suspector, refused) for suspector, refused in (("b", False), ("c", True))] == [False, False]
+    assert sorted(made.suspectors) == ["a", "b", "c"]
 
 
 def test_it_can_be_put_off():
@@ -78,7 +85,7 @@ def test_it_can_be_put_off():
 
 
 def test_health_is_between_well_and_the_worst():
-    health = LocalHealth(PARAMETERS)
+    health = LocalHealth(PARAMETERS, stall=1.0)
     health.better()
     assert health.score == 0
     for _ in range(20):
@@ -103,3 +110,28 @@ def test_health_is_between_well_and_the_worst():
 def test_parameters_that_make_no_sense(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SuspicionParameters(**wrong)
+
+
+def test_a_node_whose_timers_are_late_is_not_well_until_they_are_in_time_for_a_while():
+    health = LocalHealth(PARAMETERS, stall=1.0)
+    assert health.timer_came(None, 100.0) == 0.0
+    assert health.timer_came(100.0, 100.35) == pytest.approx(0.35)
+    assert (health.score, health.is_late) == (3, True)
+    for due, score in ((101.0, 1), (102.0, 0)):
+        assert health.timer_came(due, due) == 0.0
+        assert health.score == score
+    assert not health.is_late
+
+
+def test_one_that_was_stopped_is_not_late_for_that():
+    health = LocalHealth(PARAMETERS, stall=1.0)
+    assert health.timer_came(100.0, 160.0) == 60.0
+    assert not health.is_late
+
+
+def test_late_or_slow_it_is_never_worse_than_the_worst():
+    health = LocalHealth(PARAMETERS, stall=1.0)
+    for _ in range(20):
+        health.worse()
+    health.timer_came(100.0, 100.9)
+    assert health.score == PARAMETERS.worst_health

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from partisan_actors.cluster.records import Member, RecordLimits, Records, Status
+from partisan_actors.cluster.suspicion import LocalHealth, SuspicionParameters
 from partisan_actors.cluster.view_events import SendView
 from partisan_actors.cluster.view_messages import SuspicionOf, entry_of
 from partisan_actors.cluster.view_news import NEWS, News
@@ -21,10 +22,11 @@ class Line:
     """News on their way to two neighbours, in virtual time."""
 
     def __init__(self) -> None:
-        self.news = News(DELAY, LONGEST)
+        self.news = News(LocalHealth(SuspicionParameters(), stall=1.0), DELAY, LONGEST)
         self.records = Records(member("own@h"), RecordLimits())
         self.now = 100.0
         self.due: float | None = None
+        self.late = 0.0  # seconds that the timers of this node come late
         self.sent: list[tuple[float, SendView]] = []
 
     def entries(self) -> list[list[str]]:
@@ -42,9 +44,9 @@ class Line:
                 self.sent.append((self.now, effect))
 
     def until(self, when: float) -> None:
-        while self.due is not None and self.due <= when:
-            self.now, self.due = self.due, None
-            self.news.timer_fired()
+        while self.due is not None and self.due + self.late <= when:
+            self.now, self.due = self.due + self.late, None
+            self.news.timer_fired(self.now)
             self.look()
         self.now = when
 
@@ -77,7 +79,7 @@ def test_newcomers_that_keep_coming_go_together_more_and_more_of_them(line: Line
     told = [len(names) for names in line.entries()]
     assert sum(told) == 100
     assert told[-2] == 6
-    gaps = [after - before for (before, _), (after, _) in zip(line.sent, line.sent[1:], strict=False)]
+    gaps = gaps_of(line)
     assert gaps[0] < 0.1
     assert max(gaps) == pytest.approx(LONGEST)
 
@@ -114,3 +116,36 @@ def test_who_knows_some_of_it_is_sent_the_same_as_the_others(line: Line):
     ((_, sent),) = line.sent
     assert sent.nodes == ("p@h", "q@h")
     assert line.entries() == [["b@h", "c@h"]]
+
+
+def gaps_of(line: Line) -> list[float]:
+    return [after - before for (before, _), (after, _) in zip(line.sent, line.sent[1:], strict=False)]
+
+
+def test_a_node_that_is_late_itself_collects_for_longer_and_no_more_once_it_is_not(line: Line):
+    line.late = 0.2
+    for index in range(400):
+        line.until(100.0 + index * 0.05)
+        line.newcomer(f"n{index}@h")
+    assert max(gaps_of(line)) == pytest.approx(10 * LONGEST, abs=line.late + 0.06)
+    line.late = 0.0
+    line.sent.clear()
+    for index in range(400, 600):
+        line.until(100.0 + index * 0.05)
+        line.newcomer(f"n{index}@h")
+    line.until(200.0)
+    assert gaps_of(line)[-5:] == pytest.approx([LONGEST] * 5)
+    assert line.entries()[-1][-1] == "n599@h"
+
+
+def test_a_suspicion_waits_a_moment_where_the_node_is_late(line: Line):
+    line.late = 0.2
+    for index in range(100):
+        line.until(100.0 + index * 0.05)
+        line.newcomer(f"n{index}@h")
+    line.sent.clear()
+    began = line.now
+    line.suspicion()
+    line.until(began + 1.0)
+    when, _ = line.sent[0]
+    assert when - began <= LONGEST + line.late

@@ -23,6 +23,8 @@ from partisan_actors.distribution.routing_events import (
     RouteReceived,
     Send,
     SendRoute,
+    Suspected,
+    Trusted,
     Undeliverable,
 )
 from partisan_actors.wire.relays import ANNOUNCE, ANSWER, DOUBTED, LOOK_UP, NO_ROUTE, Relay, RouteMessage, names_of
@@ -758,6 +760,74 @@ def test_an_announcement_is_passed_on_once_and_lets_go_what_waits():
     assert forwards(effects) == [("a", "far")]
     assert [node for node, kind in told(effects) if kind == ANNOUNCE] == ["b", "c"]
     assert one.route("b", ANNOUNCE, "far", "far", number=5, hops=3) == []
+
+
+# Members that are suspected, or gone
+
+
+def test_one_that_is_suspected_is_not_looked_up():
+    one = One("a", "b")
+    one.step(Suspected("x"))
+    assert one.asks() == []
+    for _ in range(5):
+        one.now += 1.0
+        assert told(one.step(TimerFired("x"))) == []
+    assert one.machine.waiting_bytes == len(b"body")
+
+
+def test_a_look_up_under_way_does_not_go_farther_once_it_is_suspected():
+    one = One("a", "b")
+    assert len(one.asks()) == 2
+    one.step(Suspected("x"))
+    one.now += 1.0
+    assert told(one.step(TimerFired("x"))) == []
+
+
+def test_what_waits_for_one_that_is_suspected_goes_by_the_way_that_its_refutation_came():
+    one = One("a", "b")
+    one.step(Suspected("x"))
+    one.asks()
+    (timer,) = one.step(Trusted("x"))
+    assert timer == SetTimer("x", PARAMETERS.shortest_wait)
+    assert forwards(one.step(Learned("x", "b"))) == [("b", "x")]
+
+
+def test_or_is_looked_up_when_that_came_by_no_way_of_use():
+    one = One("a", "b")
+    one.step(Suspected("x"))
+    one.asks()
+    one.step(Trusted("x"))
+    one.now += PARAMETERS.shortest_wait
+    assert told(one.step(TimerFired("x"))) == [("a", LOOK_UP), ("b", LOOK_UP)]
+
+
+def test_what_is_relayed_to_one_that_is_suspected_goes_back_at_once():
+    one = One("a", "b")
+    one.step(Suspected("x"))
+    assert told(one.relay("a", "x", "far")) == [("a", NO_ROUTE)]
+    assert one.counters.dropped == {"no way": 1}
+
+
+def test_what_is_relayed_to_one_that_is_down_goes_back_until_it_is_a_member_again():
+    one = One("a", "b")
+    one.step(MemberDown("x"))
+    assert told(one.relay("a", "x", "far")) == [("a", NO_ROUTE)]
+    one.step(Trusted("x"))
+    assert told(one.relay("a", "x", "far", number=2)) == [("a", LOOK_UP), ("b", LOOK_UP)]
+
+
+def test_that_a_frame_to_one_that_is_down_was_lost_is_no_reason_to_look_for_a_way():
+    one = One("a", "b")
+    one.relay("a", "me", "x", hops=3)
+    one.step(MemberDown("x"))
+    assert one.route("a", NO_ROUTE, "me", "x") == []
+
+
+def test_members_that_are_gone_are_forgotten_from_so_many_on():
+    one = One("a", parameters=RoutingParameters(most_look_ups=2))
+    for name in "xyz":
+        one.step(MemberDown(name))
+    assert [one.machine.distrusts(name) for name in "xyz"] == [False, True, True]
 
 
 # Bad input
