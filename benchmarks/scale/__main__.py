@@ -138,10 +138,9 @@ def _talk(report: Report, cluster: LargeCluster, seed: int, when: str) -> None:
 
 def _idle(report: Report, cluster: LargeCluster, seconds: float) -> None:
     time.sleep(_REST)
-    before, began = cluster.state(), time.perf_counter()
+    before, began = cluster.spent(), time.perf_counter()
     time.sleep(seconds)
-    after, elapsed = cluster.state(), time.perf_counter() - began
-    cpu = sum(state["cpu_s"] for state in after) - sum(state["cpu_s"] for state in before)
+    cpu, elapsed = cluster.spent() - before, time.perf_counter() - began
     report.tell(
         "idle", cores=cpu / elapsed, microseconds_per_node_and_second=1e6 * cpu / elapsed / len(cluster.names())
     )

@@ -94,6 +94,10 @@ class LargeCluster:
         contact = answers[0]["address"]
         return answers + self.each([lambda host=host: started(host, contact) for host in others])
 
+    def spent(self) -> float:
+        """Seconds of processor time of all of them so far."""
+        return float(sum(answer["cpu_s"] for answer in self.ask_all("spent")))
+
     def state(self) -> list[dict[str, Any]]:
         """That of each host."""
         return self.ask_all("state")

@@ -129,6 +129,10 @@ class Worker:
         except Exception as error:
             failed[str(error)] += 1
 
+    def spent(self) -> dict[str, Any]:
+        """Processor time so far, and nothing that costs any."""
+        return {"cpu_s": process_time()}
+
     def state(self) -> dict[str, Any]:
         """What there is: how many members each node knows, links, memory, processor time, descriptors."""
         return {

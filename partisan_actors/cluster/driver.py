@@ -85,6 +85,7 @@ class PeerServiceDriver:
         if self._stepping:
             return
         self._stepping = True
+        self.service.view.health.late = self._clock.lateness()
         try:
             while self._events:
                 for effect in self.service.step(self._events.popleft(), self._clock.now(), self._clock.random):

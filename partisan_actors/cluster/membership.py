@@ -163,7 +163,7 @@ class Membership(Verdicts):
             self._records.merge(record._replace(status=Status.LEFT))
             self._news.record(node, (node,))
             self._settle(known, view.LEAVE)
-        elif had_it:
+        elif had_it and reason != view.BUSY:
             self._suspect(known, self._records.own.node, reason)
 
     def _unreachable(self, node: str, reason: str) -> None:
@@ -173,8 +173,8 @@ class Membership(Verdicts):
             self._out_of_reach(known, reason)
 
     def _may_have_answered(self, reason: str) -> bool:
-        """Whether one that did not answer, for `reason`, is out of reach for want of this node's own time."""
-        return self.health.is_late and reason != view.REFUSED
+        """Whether one that did not answer, for `reason`, is out of reach for want of its own time, or this node's."""
+        return reason == view.BUSY or (self.health.is_late and reason != view.REFUSED)
 
     def _out_of_reach(self, known: Known, reason: str) -> None:
         if known.linked is None and self._now >= known.excused_until:
@@ -352,13 +352,13 @@ class Membership(Verdicts):
     def _timer_fired(self, key: object) -> None:
         match key:
             case ("news", _):
-                self._news.timer_fired(self._now)
+                self._news.timer_fired()
             case ("round", _):
                 self._round()
             case ("beacon", _):
                 self._effects += self._islands.pass_on(self._gossip(self.table.links))
             case ("rejoin", _):
-                self._effects += self._probing.rejoin(self._records, self._now, self._random)
+                self._effects += self._probing.rejoin(self._records, self._random)
             case ("suspicion", str(node)) if (known := self.table.get(node)) is not None:
                 self._suspicion_due(known)
             case ("disputed", str(node)):

@@ -46,7 +46,6 @@ class Probing:
         "_longest",
         "_more",
         "_pause",
-        "_rejoin_due",
         "_round_due",
         "_rounds",
         "_wrong",
@@ -62,7 +61,6 @@ class Probing:
         self._health = health
         self._first, self._longest = first, longest
         self._pause = first
-        self._rejoin_due: float | None = None
         self._round_due: float | None = None
         self._rounds = 0
         self._wrong = 0  # how often it was lately, more or less
@@ -70,11 +68,11 @@ class Probing:
         self._around: set[str] = set()  # those that are looked after at once, as others were found down
         self._more = 0  # how many next, if none of them answers
 
-    def went_down(self, node: str, now: float, random: Random) -> SetTimer:
+    def went_down(self, node: str, random: Random) -> SetTimer:
         """There is one more to be tried."""
         self._down.append(node)
         self._pause = self._first
-        return self._next(now, random)
+        return self._next(random)
 
     def forget(self) -> None:
         """Try nobody any more."""
@@ -93,7 +91,7 @@ class Probing:
     def round_came(self, now: float) -> float:
         """It is here; by how many seconds it is late."""
         due, self._round_due = self._round_due, None
-        return self._health.timer_came(due, now)
+        return now - due if due is not None else 0.0
 
     def in_this_round(self, others: int) -> int:
         """How many are to be looked after: one; none in most rounds at a node that was often wrong, or in a large
@@ -110,16 +108,15 @@ class Probing:
         """One did."""
         self._wrong = max(self._wrong - 1, 0)
 
-    def rejoin(self, records: Records, now: float, random: Random) -> Sequence[Probe | SetTimer]:
+    def rejoin(self, records: Records, random: Random) -> Sequence[Probe | SetTimer]:
         """The timer is due."""
-        self._health.timer_came(self._rejoin_due, now)
         self._down = [node for node in dict.fromkeys(self._down) if _is_down(records.get(node))]
         if not self._down:
             return ()
         self._pause = min(self._pause * 1.5, self._longest)
         member = records.get(random.choice(self._down))
         # One that cannot be dialled, and has no link to anybody, has to come back by itself.
-        return (*(self.probe(member) if member is not None and member.can_be_dialled else ()), self._next(now, random))
+        return (*(self.probe(member) if member is not None and member.can_be_dialled else ()), self._next(random))
 
     def around(self, others: Sequence[str], most: int, random: Random) -> list[str]:
         """Choose whom to look after, as one that this node could not reach is down: so many, one time after another.
@@ -153,11 +150,9 @@ class Probing:
             return ()
         return (Probe(member.node, member.addresses if member.can_be_dialled else ()),)
 
-    def _next(self, now: float, random: Random) -> SetTimer:
+    def _next(self, random: Random) -> SetTimer:
         # A node that has more to do than it can leaves for later what nobody waits for.
-        seconds = self._pause * random.uniform(0.75, 1.25) * (1 + self._health.score)
-        self._rejoin_due = now + seconds
-        return SetTimer(REJOIN, seconds)
+        return SetTimer(REJOIN, self._pause * random.uniform(0.75, 1.25) * (1 + self._health.score))
 
 
 def _is_down(member: Member | None) -> bool:

@@ -59,31 +59,22 @@ class LocalHealth:
     what others said, and word to a suspect and back takes as many turns of busy nodes as it has links to cross.
     """
 
-    __slots__ = ("_found", "_late", "_stall", "_worst")
+    __slots__ = ("_found", "_worst", "late")
 
-    def __init__(self, parameters: SuspicionParameters, stall: float) -> None:
-        """Begin well; a timer that is `stall` seconds late says that this node was stopped, and may be well now."""
+    def __init__(self, parameters: SuspicionParameters) -> None:
+        self.late = 0.0  # seconds that its timers are late, by the clock of whoever has that
         self._found = 0
-        self._stall = stall
-        self._late = 0.0  # seconds that its timers were late, lately
         self._worst = parameters.worst_health
 
     @property
     def score(self) -> int:
         """From 0 to the worst."""
-        return min(self._found + int(self._late / _TENTH), self._worst)
+        return min(self._found + int(self.late / _TENTH), self._worst)
 
     @property
     def is_late(self) -> bool:
         """Whether it has more to do than it can: what can wait is to wait, and who does not answer may have done so."""
-        return self._late >= _TENTH
-
-    def timer_came(self, due: float | None, now: float) -> float:
-        """A timer fired that was due then, if it was set; by how many seconds it was late."""
-        late = max(now - due, 0.0) if due is not None else 0.0
-        if late <= self._stall:
-            self._late = max(late, self._late / 2)
-        return late
+        return self.late >= _TENTH
 
     def worse(self) -> None:
         """It was found slow."""

@@ -48,7 +48,7 @@ class Verdicts:
         self.parameters = parameters if parameters is not None else MembershipParameters()
         self.left = False  # from view.Leave to view.Join
         self.refused: dict[str, int] = {}  # what was not taken in, by reason
-        self.health = LocalHealth(self.parameters.suspicion, self.parameters.stall)
+        self.health = LocalHealth(self.parameters.suspicion)
         self.table = MemberTable(own, self.parameters.limits)
         self._records = self.table.records
         self._probing = Probing(self.health, self.parameters.rejoin_first, self.parameters.rejoin_longest)
@@ -150,7 +150,7 @@ class Verdicts:
         suspicion = known.suspicion
         if suspicion is None:
             return
-        late = self.health.timer_came(suspicion.due, self._now)
+        late = self._now - suspicion.due
         if late > self.parameters.stall:
             # It is we who were stopped: what refutes it may be waiting to be read.
             self.health.worse()
@@ -184,7 +184,7 @@ class Verdicts:
                 known.gone_since = self._now
             self._end_suspicion(known)
             if record.status is Status.DOWN:
-                self._effects.append(self._probing.went_down(known.node, self._now, self._random))
+                self._effects.append(self._probing.went_down(known.node, self._random))
         elif known.up is None:
             self.table.ups += 1
             known.up, known.gone_since = record.bits, None

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from partisan_actors.cluster.records import Member
+from partisan_actors.distribution.dialling import BUSY
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 
 __all__ = [
+    "BUSY",
     "LEAVE",
     "NEWER_LIFE",
     "NO_LINK",

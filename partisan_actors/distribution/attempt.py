@@ -68,6 +68,11 @@ class AttemptOwner(Protocol):
         """It is over, or cancelled."""
 
 
+_SHORTEST_HANDSHAKE = 1.0
+"""Seconds that there are for the handshake, however long it took to connect: where that took long both ends have much
+to do, and one that is cut short is work in vain for both."""
+
+
 class Attempt:
     """Dials when made."""
 
@@ -156,7 +161,7 @@ class Attempt:
     def _connected(self, connection: Connection) -> Link:
         now = self._owner.clock.now()
         self.round_trip = now - self._began
-        remaining = max(self._until - now, 0.1)
+        remaining = max(self._until - now, _SHORTEST_HANDSHAKE)
         hello = self._owner.hello_to(self.expected, self.purpose, self.stream, self.round_trip)
         self.link = self._owner.dialled(connection, hello, remaining, self)
         return self.link

@@ -20,7 +20,7 @@ from partisan_actors.distribution.dialling import (
 )
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
-from partisan_actors.wire.handshake import Purpose, Refusal
+from partisan_actors.wire.handshake import Purpose, Refusal, RefusalCode
 
 __all__ = ["Dialler", "DiallerEvents", "DiallerOwner"]
 
@@ -132,6 +132,9 @@ class Dialler:
             case Failed(reason):
                 self.attempt = None
                 self.feed(DialFailed(reason))
+            case Rejected(refusal, by_us) if by_us and refusal.code == RefusalCode.EXPIRED:
+                self.attempt = None
+                self.feed(DialFailed("timeout"))
             case Rejected(refusal):
                 self.attempt = None
                 self.feed(DialRefused(refusal.code, str(refusal)))

@@ -12,7 +12,7 @@ Promised, with the default parameters, once the connection of a session is gone:
   while it, or this node, has no place left for a session, `full_pause` apart.
 
 `Verdict` comes at most once between two established connections. Its reasons: "connection refused", "unreachable:
-...", "timeout", "silent", "refused: ...".
+...", "timeout", "silent", "refused: ...", "busy" of one that answers that it has no time.
 
     dial ----> connected and proven ------> quiet, until it is lost -----> dial
       |                                                                     ^
@@ -41,6 +41,9 @@ from partisan_actors.processes.lateness import LONGEST, longer
 from partisan_actors.wire.handshake import RefusalCode
 
 __all__ = [
+    "BUSY",
+    "NO_TIME",
+    "REFUSED",
     "CancelDial",
     "Dial",
     "DialFailed",
@@ -63,6 +66,12 @@ _PATIENCE = "patience"
 
 # What may be another time. TLS: whatever went wrong in its handshake, a bad certificate and a changed byte alike.
 _PASSING = frozenset({RefusalCode.BUSY, RefusalCode.EXPIRED, RefusalCode.TLS})
+
+BUSY = "busy"
+"""What a verdict says of a peer at whose address somebody answered to the end, and only had no time."""
+
+NO_TIME = frozenset({RefusalCode.BUSY, RefusalCode.EXPIRED})
+"""The codes of refusals of a node that is there, and has more to do than it can."""
 
 REFUSED = "refused"
 """What the transport says when nobody listens at an address."""
@@ -357,7 +366,7 @@ class Dialling:
             # The peer holds on to its own attempt. If that comes to nothing it will say so no more when we dial.
             return [SetTimer(_REDIAL, self._parameters.give_way)]
         if code in _PASSING:
-            self._cause = f"refused: {text}"
+            self._cause = BUSY if code in NO_TIME else f"refused: {text}"
             return [SetTimer(_REDIAL, self._parameters.retry)]
         return self._decide(f"refused: {text}", random)
 

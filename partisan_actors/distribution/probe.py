@@ -1,8 +1,8 @@
 """Looking whether a node answers at its addresses, and how quickly, without becoming connected to it.
 
 Promised: `done` is called exactly once, later, with the hello of whoever answered by that name, or with None and the
-reason why nobody did: REFUSED only when every address refuses, or somebody else answers there. Nothing of the answer
-is proven.
+reason why nobody did: REFUSED only when every address refuses, or somebody else answers there; BUSY when somebody
+answers that there is no time. Nothing of the answer is proven.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from partisan_actors.distribution.attempt import Attempt, AttemptOwner, Failed, Outcome, Rejected
-from partisan_actors.distribution.dialling import REFUSED
+from partisan_actors.distribution.dialling import BUSY, NO_TIME, REFUSED
 from partisan_actors.wire.handshake import Hello, Purpose
 
 __all__ = ["Probe", "ProbeDone", "ProbeOwner"]
@@ -62,6 +62,8 @@ class Probe:
             case Rejected(_, _, Hello() as peer):
                 self._finish(peer, "", attempt.round_trip)
                 return
+            case Rejected(refusal, by_us) if refusal.code in NO_TIME:
+                self._reason = "timeout" if by_us else BUSY
             case Rejected(refusal):
                 self._reason = f"refused: {refusal}"
             case Failed(reason) if reason != REFUSED:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from gevent import get_hub
 
-from partisan_actors.processes.lateness import LONGEST, longer
+from partisan_actors.processes.lateness import LONGEST, Lateness, longer
 
 __all__ = ["Clock", "GeventClock", "Timer", "call_at_deadline", "checked_seconds", "deadline_after"]
 
@@ -41,6 +41,12 @@ class Clock(Protocol):
         """Seconds of work so far, of which only differences mean anything.
 
         For who must not work on for too long. In virtual time work takes none, so there each look is counted as some.
+        """
+
+    def lateness(self) -> float:
+        """By how many seconds timers were late lately, 1 at most: whether there is more to do than can be done.
+
+        In virtual time they never are.
         """
 
     def entropy(self, count: int) -> bytes:
@@ -72,6 +78,7 @@ class GeventClock:
     def __init__(self, seed: int | None = None) -> None:
         self._loop = get_hub().loop
         self.random = random.Random(seed)
+        self._lateness = Lateness()
         # Bound as attributes: `now` is on the path of every call, and a method around it costs 40 ns more.
         self.now = time.monotonic  # type: ignore[method-assign]
         self.wall = time.time  # type: ignore[method-assign]
@@ -87,6 +94,10 @@ class GeventClock:
     def effort(self) -> float:
         return time.monotonic()
 
+    def lateness(self) -> float:
+        """As they were on this clock."""
+        return self._lateness.seconds(self.now())
+
     def entropy(self, count: int) -> bytes:
         """Of the machine's source, with a seed too: a nonce that can be foretold is none."""
         return os.urandom(count)
@@ -98,13 +109,13 @@ class GeventClock:
         """Start a loop timer. `update=True`: the loop's cached time may be a whole turn old."""
         watcher = self._loop.timer(max(seconds, 0.0))
         timer = _GeventTimer(watcher)
-        watcher.start(_fire, timer, function, args, update=True)
+        watcher.start(self._fire, self.now() + seconds, timer, function, args, update=True)
         return timer
 
-
-def _fire(timer: _GeventTimer, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    timer.cancel()
-    function(*args)
+    def _fire(self, due: float, timer: _GeventTimer, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._lateness.came(due, self.now())
+        timer.cancel()
+        function(*args)
 
 
 def call_at_deadline(clock: Clock, seconds: float, function: Callable[..., Any], *args: Any) -> Timer:

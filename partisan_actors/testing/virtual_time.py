@@ -153,6 +153,10 @@ class VirtualClock:
         """Seconds since 1970, as this clock has them."""
         return self.epoch + self.skew + self.time.now * self.rate
 
+    def lateness(self) -> float:
+        """None: as much is done as there is to do before time goes on."""
+        return 0.0
+
     def call_soon(self, function: Callable[..., Any], *args: Any) -> VirtualTimer:
         """Run `function(*args)` after what is due already; time does not go on before."""
         return self.time.call_later(0.0, function, *args)

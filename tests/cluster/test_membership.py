@@ -12,6 +12,7 @@ from partisan_actors.cluster.membership import Membership, MembershipParameters
 from partisan_actors.cluster.records import LEAVES, RecordLimits
 from partisan_actors.cluster.suspicion import SuspicionParameters
 from partisan_actors.cluster.view_events import (
+    BUSY,
     LEAVE,
     NEWER_LIFE,
     REFUSED,
@@ -1051,9 +1052,7 @@ def test_who_was_often_wrong_asks_less_often():
 
 def late(subject):
     """Its timers are: half a second."""
-    (timer,) = (timer for timer in of(SetTimer, subject.fire(ROUND, 10.0)) if timer.key == ROUND)
-    subject.fire(ROUND, timer.seconds + 0.5)
-    assert subject.machine.health.is_late
+    subject.machine.health.late = 0.5
     return subject
 
 
@@ -1071,6 +1070,19 @@ def test_but_a_refusal_or_another_life_does(tells):
     subject = Subject().meet(B, C)
     subject.get("b@h", view(D))
     assert suspicion(D) in timers(late(subject).step(tells))
+
+
+@pytest.mark.parametrize("tells", [Probed("d@h", None, BUSY), Unreachable("d@h", BUSY)], ids=repr)
+def test_one_that_answers_that_it_has_no_time_is_there(tells):
+    subject = Subject().meet(B, C)
+    subject.get("b@h", view(D))
+    assert suspicion(D) not in timers(subject.step(tells))
+
+
+def test_and_so_is_one_whose_link_is_not_made_anew_for_want_of_time():
+    subject = Subject().meet(B, C)
+    assert suspicion(B) not in timers(subject.lose(B, BUSY))
+    assert subject.machine.table.links == ["c@h"]
 
 
 def test_one_after_another_is_looked_after_while_none_answers_when_one_is_down():
@@ -1330,5 +1342,5 @@ def test_who_is_late_itself_tries_those_that_are_down_more_rarely():
     subject.lose(B)
     first = pause(subject.fire(suspicion(B), 5.0))
     on_time = pause(subject.fire(REJOIN, first))
-    late = pause(subject.fire(REJOIN, on_time + 1.0))
-    assert late > 5 * on_time
+    subject.machine.health.late = 0.9
+    assert pause(subject.fire(REJOIN, on_time)) > 5 * on_time

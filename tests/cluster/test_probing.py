@@ -16,7 +16,7 @@ class Looking:
     """A node that looks after others, and a cluster whose members answer or do not."""
 
     def __init__(self) -> None:
-        self.health = LocalHealth(SuspicionParameters(), stall=1.0)
+        self.health = LocalHealth(SuspicionParameters())
         self.probing = Probing(self.health, 1.0, 5.0)
         self.random = Random(1)
 
@@ -70,11 +70,11 @@ def test_who_looks_after_nobody_does_not_begin(looking: Looking):
 
 def test_a_node_that_is_late_leaves_its_rounds_out(looking: Looking):
     assert looking.probing.in_this_round(10) == 1
-    looking.health.timer_came(100.0, 100.5)
+    looking.health.late = 0.5
     assert [looking.probing.in_this_round(10) for _ in range(5)] == [0] * 5
 
 
 def test_and_tries_those_that_are_down_more_rarely(looking: Looking):
-    well = looking.probing.went_down("x@h", 100.0, Random(1)).seconds
-    looking.health.timer_came(100.0, 100.5)
-    assert looking.probing.went_down("y@h", 100.0, Random(1)).seconds == pytest.approx(6 * well)
+    well = looking.probing.went_down("x@h", Random(1)).seconds
+    looking.health.late = 0.5
+    assert looking.probing.went_down("y@h", Random(1)).seconds == pytest.approx(6 * well)

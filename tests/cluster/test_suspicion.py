@@ -85,7 +85,7 @@ def test_it_can_be_put_off():
 
 
 def test_health_is_between_well_and_the_worst():
-    health = LocalHealth(PARAMETERS, stall=1.0)
+    health = LocalHealth(PARAMETERS)
     health.better()
     assert health.score == 0
     for _ in range(20):
@@ -112,26 +112,18 @@ def test_parameters_that_make_no_sense(wrong):
         SuspicionParameters(**wrong)
 
 
-def test_a_node_whose_timers_are_late_is_not_well_until_they_are_in_time_for_a_while():
-    health = LocalHealth(PARAMETERS, stall=1.0)
-    assert health.timer_came(None, 100.0) == 0.0
-    assert health.timer_came(100.0, 100.35) == pytest.approx(0.35)
+def test_a_node_whose_timers_are_late_is_not_well():
+    health = LocalHealth(PARAMETERS)
+    assert (health.score, health.is_late) == (0, False)
+    health.late = 0.35
     assert (health.score, health.is_late) == (3, True)
-    for due, score in ((101.0, 1), (102.0, 0)):
-        assert health.timer_came(due, due) == 0.0
-        assert health.score == score
-    assert not health.is_late
-
-
-def test_one_that_was_stopped_is_not_late_for_that():
-    health = LocalHealth(PARAMETERS, stall=1.0)
-    assert health.timer_came(100.0, 160.0) == 60.0
-    assert not health.is_late
+    health.late = 0.05
+    assert (health.score, health.is_late) == (0, False)
 
 
 def test_late_or_slow_it_is_never_worse_than_the_worst():
-    health = LocalHealth(PARAMETERS, stall=1.0)
+    health = LocalHealth(PARAMETERS)
     for _ in range(20):
         health.worse()
-    health.timer_came(100.0, 100.9)
+    health.late = 1.0
     assert health.score == PARAMETERS.worst_health

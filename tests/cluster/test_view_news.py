@@ -22,7 +22,8 @@ class Line:
     """News on their way to two neighbours, in virtual time."""
 
     def __init__(self) -> None:
-        self.news = News(LocalHealth(SuspicionParameters(), stall=1.0), DELAY, LONGEST)
+        self.health = LocalHealth(SuspicionParameters())
+        self.news = News(self.health, DELAY, LONGEST)
         self.records = Records(member("own@h"), RecordLimits())
         self.now = 100.0
         self.due: float | None = None
@@ -46,7 +47,8 @@ class Line:
     def until(self, when: float) -> None:
         while self.due is not None and self.due + self.late <= when:
             self.now, self.due = self.due + self.late, None
-            self.news.timer_fired(self.now)
+            self.health.late = self.late
+            self.news.timer_fired()
             self.look()
         self.now = when
 
@@ -118,6 +120,15 @@ def test_who_knows_some_of_it_is_sent_the_same_as_the_others(line: Line):
     assert line.entries() == [["b@h", "c@h"]]
 
 
+def test_in_a_large_cluster_they_are_collected_for_longer(line: Line):
+    for index in range(1000):
+        line.records.merge(member(f"m{index}@h"))
+    for index in range(200):
+        line.until(100.0 + index * 0.05)
+        line.newcomer(f"n{index}@h")
+    assert max(gaps_of(line)) == pytest.approx(1001 / 250 * LONGEST, rel=0.2)
+
+
 def gaps_of(line: Line) -> list[float]:
     return [after - before for (before, _), (after, _) in zip(line.sent, line.sent[1:], strict=False)]
 
@@ -134,7 +145,7 @@ def test_a_node_that_is_late_itself_collects_for_longer_and_no_more_once_it_is_n
         line.until(100.0 + index * 0.05)
         line.newcomer(f"n{index}@h")
     line.until(200.0)
-    assert gaps_of(line)[-5:] == pytest.approx([LONGEST] * 5)
+    assert gaps_of(line)[-5:] == pytest.approx([LONGEST * 600 / 250] * 5, rel=0.2)
     assert line.entries()[-1][-1] == "n599@h"
 
 

@@ -197,15 +197,18 @@ def test_one_that_has_a_place_after_all_is_dialled_as_any_other():
     assert len(run.dials) == 1
 
 
-@pytest.mark.parametrize("code", [RefusalCode.BUSY, RefusalCode.EXPIRED, RefusalCode.TLS])
-def test_one_that_is_busy_or_tls_fails_with_is_tried_again(code: RefusalCode):
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [(RefusalCode.BUSY, "busy"), (RefusalCode.EXPIRED, "busy"), (RefusalCode.TLS, "refused: busy")],
+)
+def test_one_that_is_busy_or_tls_fails_with_is_tried_again(code: RefusalCode, verdict: str):
     run = Run(lambda address: DialRefused(code, "busy"))
     run.connect()
     run.feed(Lost())
     run.until(4.9)
     assert run.verdicts == [] and len(run.dials) > 10
     run.until(5.0)
-    assert run.verdicts == [(5.0, "refused: busy")]
+    assert run.verdicts == [(5.0, verdict)]
 
 
 def test_the_other_ends_dial_is_waited_for_when_it_is_kept():

@@ -40,6 +40,9 @@ class VirtualClock:
     def effort(self) -> float:
         return self._now
 
+    def lateness(self) -> float:
+        return 0.0
+
     def entropy(self, count: int) -> bytes:
         return self.random.randbytes(count)
 

@@ -158,6 +158,9 @@ class ManualClock:
     def effort(self) -> float:
         return self.time
 
+    def lateness(self) -> float:
+        return 0.0
+
     def entropy(self, count: int) -> bytes:
         return self.random.randbytes(count)
 
