@@ -163,7 +163,7 @@ class Membership(Verdicts):
             self._records.merge(record._replace(status=Status.LEFT))
             self._news.record(node, (node,))
             self._settle(known, view.LEAVE)
-        elif had_it and reason != view.BUSY:
+        elif had_it and not self._may_have_answered(reason):
             self._suspect(known, self._records.own.node, reason)
 
     def _unreachable(self, node: str, reason: str) -> None:
@@ -174,7 +174,7 @@ class Membership(Verdicts):
 
     def _may_have_answered(self, reason: str) -> bool:
         """Whether one that did not answer, for `reason`, is out of reach for want of its own time, or this node's."""
-        return reason == view.BUSY or (self.health.is_late and reason != view.REFUSED)
+        return reason == view.BUSY or (self.health.is_late and reason not in (view.REFUSED, view.SILENT))
 
     def _out_of_reach(self, known: Known, reason: str) -> None:
         if known.linked is None and self._now >= known.excused_until:

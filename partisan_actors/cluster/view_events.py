@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from partisan_actors.cluster.records import Member
-from partisan_actors.distribution.dialling import BUSY
+from partisan_actors.distribution.dialling import BUSY, SILENT
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "NEWER_LIFE",
     "NO_LINK",
     "REFUSED",
+    "SILENT",
     "Closed",
     "Contact",
     "Effect",

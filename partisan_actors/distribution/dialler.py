@@ -76,6 +76,7 @@ class Dialler:
         if len(self._events) > 1:
             return
         clock = self._owner.clock
+        self._machine.late = clock.lateness()
         while self._events:
             for effect in self._machine.step(self._events[0], clock.now(), clock.random):
                 self._perform(effect)

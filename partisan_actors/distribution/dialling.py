@@ -44,6 +44,7 @@ __all__ = [
     "BUSY",
     "NO_TIME",
     "REFUSED",
+    "SILENT",
     "CancelDial",
     "Dial",
     "DialFailed",
@@ -72,6 +73,9 @@ BUSY = "busy"
 
 NO_TIME = frozenset({RefusalCode.BUSY, RefusalCode.EXPIRED})
 """The codes of refusals of a node that is there, and has more to do than it can."""
+
+SILENT = "silent"
+"""What a verdict says of a peer that nothing was heard of over a live connection."""
 
 REFUSED = "refused"
 """What the transport says when nobody listens at an address."""
@@ -206,11 +210,13 @@ class Dialling:
         "_start",
         "_undecided",
         "addresses",
+        "late",
         "wanted",
     )
 
     def __init__(self, parameters: DiallingParameters) -> None:
         self.addresses: tuple[str, ...] = ()
+        self.late = 0.0  # seconds that this node's timers are late, as its clock says
         self.wanted = False
         self._parameters = parameters
         self._connected = False
@@ -249,7 +255,7 @@ class Dialling:
             case Silenced():
                 self._connected = False
                 self._undecided = True
-                return self._decide("silent", random)
+                return self._decide(SILENT, random)
             case Wanted(addresses):
                 return self._wanted(addresses, now)
             case Unwanted():
@@ -396,7 +402,8 @@ class Dialling:
             # We were stopped meanwhile: nobody had the time that this verdict speaks of.
             self._patience_due = now + self._parameters.stall
             return [SetTimer(_PATIENCE, self._parameters.stall)]
-        if (more := longer(now - self._patience_due, now, self._patience_last)) > 0:
+        late = max(now - self._patience_due, self.late)
+        if (more := longer(late, now, self._patience_last)) > 0:
             self._patience_due = now + more
             return [SetTimer(_PATIENCE, more)]
         return self._decide(self._cause, random)

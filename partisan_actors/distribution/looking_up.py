@@ -50,6 +50,7 @@ class LookingUp:
         self._table = RouteTable(parameters.most_routes, parameters.stale, parameters.forget)
         self._look_ups = LookUps(parameters)
         self._told = Seen(1024, parameters.tell_interval)  # (source, destination) of NO_ROUTE
+        self.late = 0.0  # seconds that this node's timers are late, as its clock says; the next one's may be as well
         self._hop_time = parameters.hop_time
         self._now = 0.0
         self._random: Random
@@ -191,7 +192,7 @@ class LookingUp:
         demand = self._look_ups.demand(look_up, *self._table.known(destination))
         look_up.number, look_up.asked_at = self._say.ask(destination, reach, *demand), self._now
         # Nobody knows how far the farthest is: 10 links in an overlay of 10,000.
-        wait = 2 * min(reach, 16) * self._hop_time * self._random.uniform(1.0, 1.5)
+        wait = 2 * min(reach, 16) * max(self._hop_time, self.late) * self._random.uniform(1.0, 1.5)
         wait = min(max(wait, parameters.shortest_wait), parameters.longest_wait)
         self._effects.append(SetTimer(destination, wait))
 

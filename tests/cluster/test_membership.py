@@ -1085,6 +1085,12 @@ def test_and_so_is_one_whose_link_is_not_made_anew_for_want_of_time():
     assert subject.machine.table.links == ["c@h"]
 
 
+@pytest.mark.parametrize(("reason", "says_something"), [("timeout", False), (SILENT, True), (REFUSED, True)])
+def test_a_link_that_a_late_node_could_not_make_anew_says_nothing(reason, says_something):
+    subject = late(Subject().meet(B, C))
+    assert (suspicion(B) in timers(subject.lose(B, reason))) == says_something
+
+
 def test_one_after_another_is_looked_after_while_none_answers_when_one_is_down():
     """So a node that is cut off finds that of all others, and one that is not asks four."""
     others = [member(f"m{number}@h", bits=50 + number, addresses=(f"h:9{number}",)) for number in range(20)]

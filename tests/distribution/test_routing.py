@@ -762,6 +762,18 @@ def test_an_announcement_is_passed_on_once_and_lets_go_what_waits():
     assert one.route("b", ANNOUNCE, "far", "far", number=5, hops=3) == []
 
 
+def test_a_node_that_is_late_itself_gives_a_ring_more_time_to_answer():
+    """Else the answer of each ring comes when the next one, and at last everybody, has been asked."""
+    waits = []
+    for late in (0.0, 0.2):
+        one = One("a", "b")
+        one.machine.late = late
+        (timer,) = (effect for effect in one.step(Send("x", (b"body",))) if type(effect) is SetTimer)
+        waits.append(timer.seconds)
+    assert waits[0] < 0.1
+    assert 0.8 <= waits[1] <= 1.2
+
+
 # Members that are suspected, or gone
 
 

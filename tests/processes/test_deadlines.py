@@ -25,10 +25,14 @@ class LateClock(GeventClock):
 
     def __init__(self) -> None:
         self.time = 100.0
+        self.others_late = 0.0  # as other timers are
         self.timers: list[_Set] = []
 
     def now(self) -> float:
         return self.time
+
+    def lateness(self) -> float:
+        return self.others_late
 
     def call_later(self, seconds: float, function: Callable[..., Any], *args: Any) -> Timer:
         self.timers.append(_Set(self.time + seconds, function, args))
@@ -62,6 +66,15 @@ def test_who_is_late_gives_more_time_by_how_late_it_is(clock: LateClock):
     assert clock.timers[0].due == pytest.approx(100.0 + 5.0 + 0.5 + 3.0)
     clock.run(late=0.0)
     assert (called, clock.timers) == (["now"], [])
+
+
+def test_one_that_is_in_time_by_chance_gives_more_too(clock: LateClock):
+    called: list[str] = []
+    call_at_deadline(clock, 5.0, called.append, "now")
+    clock.others_late = 0.5
+    clock.run(late=0.0)
+    assert called == []
+    assert clock.timers[0].due == pytest.approx(100.0 + 5.0 + 3.0)
 
 
 def test_who_is_always_late_comes_to_an_end_all_the_same(clock: LateClock):
