@@ -314,7 +314,8 @@ class Session:
         else:
             self.connections.first_is_link()
         clock = self._owner.clock
-        self.perform(self.machine.connected(received, clock.now(), clock.random, not link.routed))
+        now, random = clock.now(), clock.random
+        self.perform(self.machine.connected(received, now, random, link=not link.routed, accepted=not link.dialled))
         self.first.flush()
 
     # For its streams

@@ -62,8 +62,8 @@ class Run:
         self.written: list[Frame] = []
         self.told: list[tuple[float, Effect]] = []
 
-    def connect(self, received: int = 0) -> None:
-        self.take(self.machine.connected(received, self.now, self.random))
+    def connect(self, received: int = 0, *, accepted: bool = False) -> None:
+        self.take(self.machine.connected(received, self.now, self.random, accepted=accepted))
 
     def take(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -139,6 +139,37 @@ def test_data_takes_the_place_of_heartbeats_but_for_the_round_trip_time(run: Run
         if run.written and run.kinds()[-1] == HEARTBEAT:
             run.frame(HEARTBEAT_REPLY, body_buffers=(run.written[-1].body,))
     assert 4 <= len(run.written) <= 5
+
+
+@pytest.mark.parametrize(("accepted", "phase"), [(False, 0.0), (True, 0.05)])
+def test_checks_come_at_ticks_so_that_many_sessions_wake_a_machine_once(*, accepted: bool, phase: float):
+    run = Run()
+    run.connect(accepted=accepted)
+    dues = []
+    for second in range(101, 130):
+        run.until(second)
+        run.machine.carrier.last_heard = run.machine.carrier.last_frame = run.now
+        dues.append(run.timers["heartbeat"])
+    off = [abs((due - phase) * 10 - round((due - phase) * 10)) for due in dues]
+    assert max(off) < 1e-6
+
+
+def test_of_two_idle_ends_one_asks_and_the_other_answers():
+    """Its answer is its sign of life: two small frames in each interval, and not four."""
+    ends = [Run(), Run()]
+    for end, accepted in zip(ends, (False, True), strict=True):
+        end.connect(accepted=accepted)
+    seen = [0, 0]
+    while ends[0].now < 400.0:
+        now = min(due for end in ends for due in end.timers.values())
+        for place, (end, other) in enumerate((ends, ends[::-1])):
+            end.until(now)
+            for frame in end.written[seen[place] :]:
+                other.until(now)
+                other.frame(frame.header.kind, body_buffers=(frame.body,))
+            seen[place] = len(end.written)
+    assert sum(len(end.written) for end in ends) <= 2 * 300 / (0.75 * PARAMETERS.heartbeat_interval)
+    assert sum(end.kinds().count(HEARTBEAT) for end in ends) >= 300 / PARAMETERS.heartbeat_interval
 
 
 def test_a_heartbeat_is_answered_with_its_own_bytes(run: Run):
