@@ -67,7 +67,7 @@ EXPERIMENTS = {
     ),
     "storm": Experiment("A storm of joins", views.storm_rows, {"nodes": 1_000}, {"nodes": 60}, 3, 1),
     "views": Experiment("The cluster view over HyParView", views.view_rows, {"nodes": 2_000}, {"nodes": 60}, 1, 7.0),
-    "tcp-hyparview": _over_tcp("hyparview", 1_000, 10, 20.0),
+    "tcp-hyparview": _over_tcp("hyparview", 1_000, 4, 20.0),
     "tcp-full-mesh": _over_tcp("full_mesh", 200, 4, 10.0),
-    "tcp-client-server": _over_tcp("client_server", 1_000, 10, 20.0),
+    "tcp-client-server": _over_tcp("client_server", 1_000, 4, 20.0),
 }
