@@ -29,7 +29,7 @@ from partisan_actors.distribution.conduit import (
 from partisan_actors.distribution.conduit_wire import OPEN, RESET, Buffer, Segment, decode_segment, encode_control
 from partisan_actors.distribution.keyed_timers import KeyedTimers
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
-from partisan_actors.processes.clock import Clock, Timer
+from partisan_actors.processes.clock import Clock, Timer, call_at_deadline
 from partisan_actors.transport import Connection, Dial, Listener, Receiver, Transport
 from partisan_actors.transport.callbacks import report_callback_failure
 
@@ -237,7 +237,7 @@ class ConduitDial:
         self._connected: Callable[[Connection], Receiver] | None = connected
         self._failed: Callable[[str], None] | None = failed
         self.connection: ConduitConnection | None = None
-        self._timer = clock.call_later(timeout, self._expired)
+        self._timer = call_at_deadline(clock, timeout, self._expired)
 
     def cancel(self) -> None:
         """Give up."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 
 from partisan_actors.distribution.machine import TimerFired
-from partisan_actors.processes.clock import Clock, Timer
+from partisan_actors.processes.clock import Clock, Timer, call_at_deadline
 
 __all__ = ["KeyedTimers"]
 
@@ -24,6 +24,11 @@ class KeyedTimers:
         """Start the timer of `key`, in place of the one that runs."""
         self.cancel(key)
         self._timers[key] = self._clock.call_later(seconds, self._fire, key)
+
+    def set_deadline(self, key: Hashable, seconds: float) -> None:
+        """The same, for the end of the time that others have: see `call_at_deadline`."""
+        self.cancel(key)
+        self._timers[key] = call_at_deadline(self._clock, seconds, self._fire, key)
 
     def cancel(self, key: Hashable) -> None:
         """Stop the timer of `key`, if one runs."""

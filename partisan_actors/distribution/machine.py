@@ -10,11 +10,18 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import NamedTuple
 
-__all__ = ["CancelTimer", "SetTimer", "TimerFired"]
+__all__ = ["CancelTimer", "SetDeadline", "SetTimer", "TimerFired"]
 
 
 class SetTimer(NamedTuple):
     """Effect: hand in `TimerFired(key)` in `seconds`, in place of the timer of that key, if one runs."""
+
+    key: Hashable
+    seconds: float
+
+
+class SetDeadline(NamedTuple):
+    """Effect: as SetTimer, for the end of the time that others have: later where this node's timers are (`lateness`)."""
 
     key: Hashable
     seconds: float

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.distribution.machine import CancelTimer, SetDeadline, SetTimer, TimerFired
 from partisan_actors.wire.hello import RefusalCode
 
 __all__ = [
@@ -120,7 +120,7 @@ class RouteGivenUp(NamedTuple):
     reason: str
 
 
-Effect = DialRoute | CancelRoute | RouteGivenUp | SetTimer | CancelTimer
+Effect = DialRoute | CancelRoute | RouteGivenUp | SetTimer | SetDeadline | CancelTimer
 
 
 class RouteDialling:
@@ -163,7 +163,7 @@ class RouteDialling:
         self._needed = True
         if opening and not self._opening:
             self._opening = True
-            effects.append(SetTimer(_PATIENCE, self._parameters.patience))
+            effects.append(SetDeadline(_PATIENCE, self._parameters.patience))
         if self._attempt:
             return effects
         if link_is_coming:

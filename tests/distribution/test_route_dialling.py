@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.distribution.machine import CancelTimer, SetDeadline, SetTimer, TimerFired
 from partisan_actors.distribution.route_dialling import (
     CancelRoute,
     DialRoute,
@@ -89,7 +89,7 @@ def test_back_off_begins_anew_after_a_connection():
 
 def test_what_is_opened_is_given_up_when_patience_is_over():
     run = Run()
-    assert run(OPENING) == [SetTimer(PATIENCE, 7.0), DIAL]
+    assert run(OPENING) == [SetDeadline(PATIENCE, 7.0), DIAL]
     assert run(RouteFailed("unreachable: no way is known")) == [SetTimer(REDIAL, 0.25)]
     assert run(TimerFired(PATIENCE)) == [*STOP, RouteGivenUp("unreachable: no way is known")]
     assert run.machine.idle
