@@ -21,7 +21,7 @@ class SetTimer(NamedTuple):
 
 
 class SetDeadline(NamedTuple):
-    """Effect: as SetTimer, for the end of the time that others have: later where this node's timers are (`lateness`)."""
+    """Effect: as SetTimer, for the end of the time that others have; it comes later where this node is late itself."""
 
     key: Hashable
     seconds: float

@@ -8,7 +8,7 @@ from partisan_actors.distribution.attempt import Attempt, Failed, Outcome, Rejec
 from partisan_actors.distribution.conduits import route_to
 from partisan_actors.distribution.dialler import DiallerOwner
 from partisan_actors.distribution.keyed_timers import KeyedTimers
-from partisan_actors.distribution.machine import CancelTimer, SetTimer
+from partisan_actors.distribution.machine import CancelTimer, SetDeadline, SetTimer
 from partisan_actors.distribution.route_dialling import (
     CancelRoute,
     DialRoute,
@@ -79,6 +79,8 @@ class RouteDialler:
                     attempt.cancel()
             case SetTimer(key, seconds):
                 self._timers.set(key, seconds)
+            case SetDeadline(key, seconds):
+                self._timers.set_deadline(key, seconds)
             case CancelTimer(key):
                 self._timers.cancel(key)
             case RouteGivenUp(reason):
