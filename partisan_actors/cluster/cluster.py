@@ -425,6 +425,7 @@ class Cluster:
 
     def _member_up(self, life: Life) -> None:
         self._ups += 1
+        self._driver.life_came(life)
         self.routes.relaying.trusted(life.node)
         self.remote.acknowledging.life_changed(life)
         self.remote.causality.member_up(life)

@@ -2,7 +2,7 @@
 
 An event is taken in whole, with all that follows from it, before the next: effects that cause events put them into a
 queue. A node that said that it leaves may have said more before, which is still on its way: its session is left to end
-by itself for `LAST_WORDS`, and nothing more of it counts meanwhile.
+by itself for `LAST_WORDS`, or until its next life is there, and nothing more of it counts meanwhile.
 
 Not known here: processes, names, broadcasts.
 """
@@ -26,6 +26,7 @@ from partisan_actors.distribution.live_session import FORGOTTEN, Session
 from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 from partisan_actors.distribution.peers import Peers
 from partisan_actors.processes.clock import Clock
+from partisan_actors.processes.identity import Life
 from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.handshake import Hello
@@ -104,6 +105,12 @@ class PeerServiceDriver:
             self._parting_timers.set(node, LAST_WORDS)
         else:
             self._peers.down(node, reason)
+
+    def life_came(self, life: Life) -> None:
+        """A member is up: what is said to it from now on is not to go to an earlier life, last words or not."""
+        session = self._parting.get(life.node)
+        if session is not None and session.peer.bits != life.bits:
+            session.end(view.NEWER_LIFE)
 
     def session_ended(self, session: Session, reason: str) -> None:
         """A session is over."""

@@ -126,6 +126,11 @@ class PeerService(OverlayRuns):
                 self._view_received(node, payload)
             case OverlayReceived(node, payload):
                 self._overlay_received(node, payload)
+            case view.Met(node, _, _, _):
+                if node in self._asked and self._is_down(node):
+                    # Two parts of the cluster meet again, by a later life: it is a member before there is the link.
+                    self._joining.add(node)
+                self._step_view(event)
             case view.LinkUp(node, _, bits, _):
                 self._link_up(event, node, bits)
             case view.LinkDown(node, bits, _) | view.Closed(node, bits):
@@ -218,8 +223,7 @@ class PeerService(OverlayRuns):
             self._step_view(view.Closed(node, former))
             if told:
                 self._step_overlays(overlay.LinkDown(node))
-        record = self.view.table.records.get(node)
-        if record is not None and record.status is Status.DOWN:
+        if self._is_down(node):
             self._joining.add(node)  # two parts of the cluster meet again
         self._links[node] = bits
         self._held[node] = []
@@ -248,6 +252,10 @@ class PeerService(OverlayRuns):
         if node in self._joining and node in self._links and node not in self._held:
             self._joining.discard(node)
             self._step_overlays(overlay.Joined(node))
+
+    def _is_down(self, node: str) -> bool:
+        record = self.view.table.records.get(node)
+        return record is not None and record.status is Status.DOWN
 
     def _link_down(self, event: view.Event, node: str, bits: int) -> None:
         had_it = self._links.get(node) == bits
@@ -306,6 +314,7 @@ class PeerService(OverlayRuns):
 
     def _disconnect(self, node: str) -> None:
         self._asked.pop(node, None)
+        self._joining.discard(node)  # it was to be joined by this link, if by any
         self._effects.append(Disconnect(node))
 
     def _set_unwanted(self, node: str) -> None:

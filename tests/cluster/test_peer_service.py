@@ -33,6 +33,7 @@ from partisan_actors.cluster.view_events import (
     Leave,
     LinkDown,
     LinkUp,
+    Met,
     NodeDown,
     NodeUp,
     Probe,
@@ -272,6 +273,37 @@ def test_a_link_that_ends_before_that_is_never_told():
     subject.link(B)
     subject.get("b@h", news(B._replace(version=2)))
     assert subject.told() == [overlay.MemberUp("b@h"), overlay.LinkUp("b@h"), overlay.Joined("b@h")]
+
+
+def test_a_later_life_of_one_that_was_down_and_answers_joins_the_two_parts():
+    """It is a member as soon as it has proved itself, which is before the link."""
+    subject = Subject().meet(B, C)
+    subject.down(B)
+    assert Connect("b@h", B.addresses) in subject.step(Probed("b@h", 99))
+    subject.told()
+    subject.step(Met("b@h", 2, 99, B.addresses))
+    subject.link(B._replace(epoch=2, bits=99))
+    assert subject.told() == [overlay.MemberUp("b@h"), overlay.LinkUp("b@h"), overlay.Joined("b@h")]
+
+
+def test_one_that_comes_back_by_itself_is_not_joined():
+    subject = Subject().meet(B, C)
+    subject.down(B)
+    subject.told()
+    subject.step(Met("b@h", 2, 99, B.addresses))
+    subject.link(B._replace(epoch=2, bits=99))
+    assert subject.told() == [overlay.MemberUp("b@h"), overlay.LinkUp("b@h")]
+
+
+def test_a_contact_that_comes_to_nothing_is_no_join_later():
+    subject = Subject().meet(B, C)
+    subject.down(B)
+    subject.step(Probed("b@h", 99))
+    subject.told()
+    subject.step(Met("b@h", 2, 99, B.addresses))
+    assert Disconnect("b@h") in subject.fire(("unwanted", "b@h"), 10.0)
+    subject.link(B._replace(epoch=2, bits=99))
+    assert subject.told() == [overlay.MemberUp("b@h"), overlay.LinkUp("b@h")]
 
 
 def test_what_is_kept_of_one_that_is_no_member_is_bounded():
@@ -919,6 +951,7 @@ HAPPENINGS = (
     st.builds(ViewReceived, NAMES, PAYLOADS | FACTS | st.just(("unwanted",)))
     | st.builds(OverlayReceived, NAMES, st.tuples(st.integers(-1, 2), TERMS) | TERMS)
     | st.sampled_from([LinkUp("b@h", 1, 20, ("h:1",)), LinkUp("b@h", 2, 2, ()), LinkUp("c@h", 1, 21, ("h:1",))])
+    | st.sampled_from([Met("b@h", 2, 2, ()), Met("c@h", 1, 21, ("h:1",))])
     | st.builds(LinkDown, NAMES, st.sampled_from([2, 20, 21]), st.sampled_from(["silent", REFUSED, LEAVE]))
     | st.builds(Closed, NAMES, st.sampled_from([2, 20, 21]))
     | st.builds(Unreachable, NAMES, st.sampled_from(["timeout", REFUSED]))

@@ -7,7 +7,19 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from partisan_actors import Down, Global, NoConnection, Node, NodeDown, Remote, monitor, receive
+from partisan_actors import (
+    Down,
+    Global,
+    NoConnection,
+    Node,
+    NodeDown,
+    Remote,
+    monitor,
+    receive,
+    register,
+    self_pid,
+    whereis,
+)
 from partisan_actors.behaviours import call
 from partisan_actors.testing import Simulation
 from partisan_actors.topologies import HyParView, Static
@@ -54,3 +66,21 @@ def test_who_has_left_takes_a_newcomer_in(simulation):
     simulation.run(60.0)  # by then an overlay that does not answer is given up
     assert b.members() == c.members() == ["b@sim", "c@sim"]
     assert (b.neighbours(), c.neighbours()) == (["c@sim"], ["b@sim"])
+
+
+def test_a_next_life_is_told_the_names_though_the_last_words_of_the_one_before_are_waited_for(simulation):
+    """That it left is heard from another, and its own word of that is held up on its way."""
+    a, b, c = (simulation.node(f"{letter}@sim") for letter in "abc")
+    simulation.join(b, a)
+    simulation.join(c, b)
+    simulation.run_until(lambda: all(len(node.members()) == 3 for node in (a, b, c)))
+    pid = c.spawn(lambda: (register(Global("name"), self_pid()), receive(Remote)))
+    simulation.run_until(lambda: a.run(whereis, Global("name")) == pid)
+    simulation.partition([a], [c])
+    a.leave()
+    simulation.run_until(lambda: "a@sim" not in c.members())
+    simulation.crash(a)
+    a = simulation.restart(a, b)
+    simulation.run_until(lambda: "a@sim" in c.members(), limit=0.5)
+    simulation.heal()
+    simulation.run_until(lambda: a.run(whereis, Global("name")) == pid)
