@@ -7,7 +7,8 @@ That promise is AODV's (RFC 3561): whatever a node sends bears a number, which r
 to it has an age. Behind a node that passes such messages on are only those that know the same number at a higher cost,
 or a lower number. So when its own way is of no use, it takes another only from who knows a higher number, or the same
 one at a cost no higher than its own. What it must not forget for that are the highest number that has passed, `heard`,
-and the lowest cost at which it did.
+and the lowest cost at which it did. And when a node farther on says that it has no way, the other one that stands ready
+here is kept only if that node cannot be on it: if it is known by a higher number than there, or at a lower cost.
 
 Costs are what the links take one way, in microseconds, and at least so much for each hop: see `RoutingParameters`.
 """
@@ -172,11 +173,14 @@ class RouteTable:
             return
         if known > route.heard:
             route.heard, route.heard_cost = known, bound
+        if route.other is not None:
+            by, _, cost, number = route.other
+            # What is no better than `known` may lead over who says so, and would cost the next frame, too.
+            if by is via or (number, by.cost - cost) <= (known, -bound):
+                route.other = None
         if via is None or route.via is via:
             route.refuted = True
             route.fall_back()
-        elif route.other is not None and route.other[0] is via:
-            route.other = None
 
     def demand(self, destination: str, known: int, bound: int) -> tuple[int, int]:
         """Somebody demands a better way, by number and cost; what to demand of others, so that it is taken here, too.

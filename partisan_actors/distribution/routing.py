@@ -19,8 +19,9 @@ Promised:
 - for a destination that does not answer there are ever fewer look-ups, none while it is suspected (`looking_up`), and
   none once it is a member no more.
 
-Not promised: that a frame arrives while links come and go, that frames arrive in order, or that somebody is told of
-what is lost. That is the business of who sends.
+Not promised: that a frame arrives while links come and go, or by a way that is out of date since then. Each such way
+costs a frame, which finds that out, and a node may know two for a destination. Nor that frames arrive in order, or that
+somebody is told of what is lost. That is the business of who sends.
 
 Expected of the driver: LinkUp before what comes over a link, LinkDown after; Forward and SendRoute that a link does
 not take may be dropped. Not known: lives, who is a member, what is in a body. Pure.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,6 +98,34 @@ def test_another_way_stands_ready_if_it_does_not_lead_back():
     ways.give_up("x", A)
     assert ways.way("x") is B
     ways.give_up("x", B)
+    assert ways.way("x") is None
+
+
+@pytest.mark.parametrize(
+    "number, known, bound, way",
+    [
+        (5, 6, 9000, None),  # older
+        (5, 5, 2000, None),  # as far from the destination as who says so, and perhaps the same node
+        (5, 5, 1000, None),  # farther, and perhaps behind it
+        (5, 5, 3000, B),
+        (5, 4, 1000, B),
+        (5, 0, 0, B),  # who says so knew nothing
+    ],
+)
+def test_another_way_is_not_taken_if_who_found_none_may_be_on_it(number, known, bound, way):
+    ways = table()
+    ways.learn("x", A, 3, 3000, number, 0.0)
+    ways.learn("x", B, 3, 3000, number, 0.0)
+    ways.give_up("x", A, known, bound)
+    assert ways.way("x") is way
+
+
+def test_a_way_from_before_is_not_taken_if_who_found_none_had_heard_of_a_later_one():
+    # What went by B first goes by A since then: B may have heard of that way from here.
+    ways = table()
+    ways.learn("x", B, 4, 4000, 1, 0.0)
+    ways.learn("x", A, 3, 3000, 2, 0.0)
+    ways.give_up("x", A, 2, 1000)
     assert ways.way("x") is None
 
 

@@ -576,6 +576,19 @@ def test_no_route_passes_a_node_by_whose_way_it_does_not_concern():
     assert one.machine.next_hop("x") == "c"
 
 
+def test_a_relay_that_is_told_of_no_way_takes_another_only_if_that_does_not_lead_there():
+    one = One("a", "b", "c")
+    one.route("b", ANNOUNCE, "far", "far", number=5, hops=3, cost=2000)
+    one.route("c", ANNOUNCE, "far", "far", number=5, hops=3, cost=2000)
+    one.relay("a", "far", "source")
+    assert told(one.route("b", NO_ROUTE, "source", "far", known=4, bound=1000)) == [], "it knew of an older way only"
+    assert one.machine.next_hop("far") == "c"
+    one.route("b", ANNOUNCE, "far", "far", number=6, hops=2, cost=1000)
+    one.relay("a", "far", "source", number=2)
+    assert told(one.route("b", NO_ROUTE, "source", "far", known=6, bound=1000)) == [("a", NO_ROUTE)]
+    assert one.machine.next_hop("far") is None
+
+
 def test_a_source_is_told_again_after_a_while_though_no_other_was_told_meanwhile():
     one = One("a", "b")
     for number in range(4):
