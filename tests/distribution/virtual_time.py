@@ -105,6 +105,7 @@ class Jitter:
         self.wall = clock.wall
         self.call_later = clock.call_later
         self.effort = clock.effort
+        self.lateness = clock.lateness
         self.entropy = clock.entropy
         self._most = most
 
