@@ -86,7 +86,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=180.0, help="seconds that anything is waited for")
     parser.add_argument("--watch", type=float, default=0.0, help="seconds from one line of each process to the next")
     parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.processes < 2 or not 0 < arguments.kill < 1:
+        parser.error("--processes is 2 or more, and --kill above 0 and below 1: one process at least is to be killed")
+    return arguments
 
 
 def _topologies(topology: str, cluster: LargeCluster) -> Callable[[HostProcess], tuple[str, dict[str, Any]]]:

@@ -22,6 +22,9 @@ How news travel: over the links that the overlay gives for it (`gossip`), each n
 The failure detectors of a node are its neighbours, whose links break; and each round every node looks whether one
 member, chosen by chance, answers, in case that all its neighbours died with it.
 
+One that was not reached for want of time is excused for a while (`doubts`), and a node that is late itself looks after
+others more rarely.
+
 A node that has a link to a member takes nobody's word for its being down before that member has had time to refute it.
 
 Expected of the driver: LinkUp and then LinkDown or Closed for each link, and before LinkUp nothing of it. Not known:
@@ -38,12 +41,13 @@ from typing import Any
 
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster import view_messages as messages
+from partisan_actors.cluster.doubts import DOUBTED, Doubts
 from partisan_actors.cluster.member_table import Known
 from partisan_actors.cluster.probing import REJOIN, ROUND
 from partisan_actors.cluster.records import MalformedRecord, Member, Status
 from partisan_actors.cluster.verdicts import DOWN, Verdicts
 from partisan_actors.cluster.view_parameters import MembershipParameters
-from partisan_actors.distribution.machine import CancelTimer, TimerFired
+from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
 
 __all__ = ["Membership", "MembershipParameters"]
 
@@ -60,6 +64,7 @@ class Membership(Verdicts):
         gossip: Callable[[Sequence[str]], Sequence[str]] | None = None,
     ) -> None:
         super().__init__(own, parameters, gossip)
+        self._doubts = Doubts(self.health)
         self._conflict = own.life  # the latest life of the own name
 
     def step(self, event: view.Event, now: float, random: Random) -> list[view.Effect]:
@@ -79,6 +84,7 @@ class Membership(Verdicts):
                 self._link_down(node, bits, reason)
             case view.Closed(node, bits):
                 self.table.unlink(node, bits)
+                self._judge_unlinked(node)
             case view.Unreachable(node, reason):
                 self._unreachable(node, reason)
             case view.Probed(node, life, reason):
@@ -118,6 +124,7 @@ class Membership(Verdicts):
         known.excused_until = self._now
         suspicion = known.suspicion
         self._end_suspicion(known)
+        self._doubts.settled(node)
         self._effects.append(self._hello(node))
         if suspicion is not None and suspicion.suspectors != {self._records.own.node}:
             self._tell_suspect(known, suspicion)
@@ -163,25 +170,36 @@ class Membership(Verdicts):
             self._records.merge(record._replace(status=Status.LEFT))
             self._news.record(node, (node,))
             self._settle(known, view.LEAVE)
-        elif had_it and not self._may_have_answered(reason):
+        elif had_it and not self._excuse(known, reason):
             self._suspect(known, self._records.own.node, reason)
 
     def _unreachable(self, node: str, reason: str) -> None:
         known = self.table.get(node)
         # That there is no link to one that has to make it is nothing against it.
-        if known is not None and self.table.record_of(known).dialable and not self._may_have_answered(reason):
+        if known is not None and self.table.record_of(known).dialable:
             self._out_of_reach(known, reason)
 
-    def _may_have_answered(self, reason: str) -> bool:
-        """Whether one that did not answer, for `reason`, is out of reach for want of its own time, or this node's."""
-        return reason == view.BUSY or (self.health.is_late and reason not in (view.REFUSED, view.SILENT))
-
     def _out_of_reach(self, known: Known, reason: str) -> None:
-        if known.linked is None and self._now >= known.excused_until:
+        if known.linked is None and self._now >= known.excused_until and not self._excuse(known, reason):
             self._suspect(known, self._records.own.node, reason)
 
+    def _excuse(self, known: Known, reason: str) -> bool:
+        """Whether it may be there all the same, and is to be looked after again rather than suspected."""
+        if not self._doubts.excuses(known.node, reason, self._now):
+            self._doubts.settled(known.node)
+            return False
+        self._effects.append(SetTimer((DOUBTED, known.node), self.parameters.digest_interval))
+        return True
+
+    def _look_again(self, node: str) -> None:
+        known = self.table.get(node)
+        if known is not None and known.linked is None and self.table.record_of(known).status is Status.ALIVE:
+            self._look_after([node])
+        else:
+            self._doubts.settled(node)
+
     def _probed(self, node: str, bits: int | None, reason: str) -> None:
-        answers = bits is not None or self._may_have_answered(reason)
+        answers = bits is not None or self._doubts.may_be_there(reason)
         self._look_after(self._probing.looked(node, answers, self.table.without_link, self._random))
         known = self.table.get(node)
         if known is None or known.linked is not None:
@@ -190,17 +208,24 @@ class Membership(Verdicts):
         if record.status is Status.ALIVE:
             if bits == record.bits:
                 known.excused_until = self._now
+                self._doubts.settled(node)
                 self._probing.answered()
                 if self._is_way(known) and record.dialable:
                     self._effects.append(view.Contact(node, record.addresses))
-            elif bits is not None or not answers:  # if anybody answers, it is another life in its place
+            else:  # if anybody answers, it is another life in its place
                 self._out_of_reach(known, reason if bits is None else view.REFUSED)
         elif bits is not None and record.status is Status.DOWN:
             self._effects.append(view.Contact(node, record.addresses))
 
     # Suspicion
 
-    def _suspected(self, source: str, word: messages.SuspicionOf) -> None:
+    def _judge_unlinked(self, node: str) -> None:
+        """There is no link to it any more: what others suspect has no timer here, which is not for those with one."""
+        known = self.table.get(node)
+        if known is not None and known.suspicion is not None:
+            self._judge(known, known.suspicion)
+
+    def _heard_of_suspicion(self, source: str, word: messages.SuspicionOf) -> None:
         """Somebody else suspects a member, or this node."""
         own = self._records.own
         if word.node == own.node:
@@ -236,7 +261,7 @@ class Membership(Verdicts):
                 case ("news", tuple(entries), tuple(words)):
                     self._take(node, "news", entries)
                     for word in words:
-                        self._suspected(node, messages.suspicion_from_term(word, self.parameters.limits))
+                        self._heard_of_suspicion(node, messages.suspicion_from_term(word, self.parameters.limits))
                 case ("beacon", *term):
                     beacon = messages.beacon_from_term(tuple(term), self.parameters.limits)
                     self._effects += self._islands.heard(beacon, node, self._now, self._random)
@@ -361,6 +386,8 @@ class Membership(Verdicts):
                 self._effects += self._probing.rejoin(self._records, self._random)
             case ("suspicion", str(node)) if (known := self.table.get(node)) is not None:
                 self._suspicion_due(known)
+            case (name, str(node)) if name == DOUBTED:
+                self._look_again(node)
             case ("disputed", str(node)):
                 self._dispute(node)
 

@@ -32,7 +32,7 @@ _FEWER_ABOVE = 100
 
 _MOST_ROUNDS = 4
 
-_MOST_AT_ONCE = 256
+_MOST_AT_ONCE = 256  # dials that a node of a large cluster has under way when it may be cut off
 
 
 class Probing:
@@ -95,10 +95,10 @@ class Probing:
 
     def in_this_round(self, others: int) -> int:
         """How many are to be looked after: one; none in most rounds at a node that was often wrong, or in a large
-        cluster of so many `others`, where more look than in a small one all the same; and none by one that is late."""
-        self._rounds += not self._health.is_late
-        rounds = min(1 + others // _FEWER_ABOVE, _MOST_ROUNDS) << self._wrong
-        return int(self._rounds % rounds == 0 and not self._health.is_late)
+        cluster of so many `others`, where more look than in a small one all the same, or at a node that is late."""
+        self._rounds += 1
+        rounds = _MOST_ROUNDS if self._health.is_late else min(1 + others // _FEWER_ABOVE, _MOST_ROUNDS)
+        return int(self._rounds % (rounds << self._wrong) == 0)
 
     def was_wrong(self) -> None:
         """One that did not answer lives: there are members that this node cannot reach, and it asks in vain."""

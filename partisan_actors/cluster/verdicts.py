@@ -99,9 +99,11 @@ class Verdicts:
             self._suspecting[known.node] = None
         if news:
             self._news.suspicion(self._word(known, by, refused), source)
+        # Also where that is no news: while there was a link to it nobody judged it here, and no timer runs.
+        if news or by == self._records.own.node:
             self._judge(known, suspicion)
-            if known.suspicion is not None and len(suspicion.suspectors) == 1:
-                self._look_for_a_way(known, by)
+        if news and known.suspicion is not None and len(suspicion.suspectors) == 1:
+            self._look_for_a_way(known, by)
 
     def _look_for_a_way(self, known: Known, by: str) -> None:
         """There is a new suspicion: see whether the suspect can hear of it, and its refutation be heard."""
@@ -110,7 +112,9 @@ class Verdicts:
             if not self.table.links:  # nobody hears of it, and nothing would be heard
                 self._look_around(indirect)
         elif known.linked is None and self._random.random() * self.table.ups < indirect:
-            self._effects += self._probing.probe(self.table.record_of(known))
+            record = self.table.record_of(known)
+            # A suspect is not looked up: that no way is known to one that cannot be dialled says nothing.
+            self._effects += self._probing.probe(record) if record.can_be_dialled else ()
 
     def _is_way(self, known: Known) -> bool:
         """Whether a link to this member, which answers, would be one for what suspicions say."""

@@ -1,7 +1,7 @@
 """One attempt to reach a node at one address: dial, handshake, outcome.
 
-Promised: exactly one outcome, unless it is cancelled, within `timeout`. Who made it decides what follows; the
-connection, once proven, is the session's.
+Promised: exactly one outcome, unless it is cancelled, within `timeout` and `_SHORTEST_HANDSHAKE`, or up to three times
+that where this node is late itself. Who made it decides what follows; the connection, once proven, is the session's.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from partisan_actors.distribution.live_session import Session
 
 __all__ = ["Attempt", "AttemptOwner", "Failed", "Outcome", "Rejected", "Succeeded"]
+
+_SHORTEST_HANDSHAKE = 1.0
+"""Seconds that there are for the handshake, however long it took to connect: where that took long both ends have much
+to do, and one that is cut short is work in vain for both."""
 
 
 class Succeeded(NamedTuple):
@@ -66,11 +70,6 @@ class AttemptOwner(Protocol):
 
     def attempt_over(self, attempt: Attempt) -> None:
         """It is over, or cancelled."""
-
-
-_SHORTEST_HANDSHAKE = 1.0
-"""Seconds that there are for the handshake, however long it took to connect: where that took long both ends have much
-to do, and one that is cut short is work in vain for both."""
 
 
 class Attempt:

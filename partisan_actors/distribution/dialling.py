@@ -4,7 +4,8 @@ Promised, with the default parameters, once the connection of a session is gone:
 
 - on a peer that refuses (a killed process, whose machine answers for it) it falls within 1 s: it is dialled at once,
   and a second time after `refused_again`; one refusal alone may be a listener that is being made again;
-- on one that does not answer, or cannot be dialled at all, after `patience`: it may be it that dials;
+- on one that does not answer, or cannot be dialled at all, after `patience`: it may be it that dials; later where
+  this node is late itself, up to three times as long;
 - on one that was silent on a live connection at once: it was given its time already;
 - on one that refuses us for a reason (a name, a cookie, a topology) at once: waiting changes nothing; but one
   with which TLS fails is tried until `patience` is over, as a byte that changed on the way looks like that too;
@@ -69,7 +70,7 @@ _PATIENCE = "patience"
 _PASSING = frozenset({RefusalCode.BUSY, RefusalCode.EXPIRED, RefusalCode.TLS})
 
 BUSY = "busy"
-"""What a verdict says of a peer at whose address somebody answered to the end, and only had no time."""
+"""What a verdict says of a peer at whose address somebody answered, the last time, that there is no time."""
 
 NO_TIME = frozenset({RefusalCode.BUSY, RefusalCode.EXPIRED})
 """The codes of refusals of a node that is there, and has more to do than it can."""
@@ -406,4 +407,5 @@ class Dialling:
         if (more := longer(late, now, self._patience_last)) > 0:
             self._patience_due = now + more
             return [SetTimer(_PATIENCE, more)]
-        return self._decide(self._cause, random)
+        was_busy = self._cause == BUSY and self._attempt is not None  # before this attempt, which is not answered
+        return self._decide("timeout" if was_busy else self._cause, random)

@@ -50,7 +50,7 @@ class LookingUp:
         self._table = RouteTable(parameters.most_routes, parameters.stale, parameters.forget)
         self._look_ups = LookUps(parameters)
         self._told = Seen(1024, parameters.tell_interval)  # (source, destination) of NO_ROUTE
-        self.late = 0.0  # seconds that this node's timers are late, as its clock says; the next one's may be as well
+        self.late = 0.0  # seconds that this node's timers are late, as its clock says; so others' may be, too
         self._hop_time = parameters.hop_time
         self._now = 0.0
         self._random: Random

@@ -66,7 +66,7 @@ class Probe:
                 self._reason = "timeout" if by_us else BUSY
             case Rejected(refusal):
                 self._reason = f"refused: {refusal}"
-            case Failed(reason) if reason != REFUSED:
+            case Failed(reason) if reason != REFUSED and self._reason != BUSY:
                 self._reason = reason
         if self._addresses and self._done is not None:
             self._next()

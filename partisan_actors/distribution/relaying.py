@@ -165,8 +165,8 @@ class Relaying:
         self._feed(Suspected(node))
 
     def trusted(self, node: str) -> None:
-        """It has refuted that, or is a member again."""
-        if self.machine.distrusts(node):
+        """It has refuted that, or is a member, perhaps again."""
+        if self._busy or self.machine.distrusts(node):  # what makes it distrusted may wait for its turn
             self._feed(Trusted(node))
 
     def learned(self, node: str, via: str, hops: int = 1) -> None:

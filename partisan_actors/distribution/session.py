@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from math import ceil
+from math import floor
 from random import Random
 from struct import Struct
 
@@ -145,6 +145,7 @@ class SessionMachine:
     """One session, seen from one of its ends."""
 
     __slots__ = (
+        "_after_tick",
         "_breaks",
         "_check_due",
         "_frame_within",
@@ -153,7 +154,6 @@ class SessionMachine:
         "_late",
         "_looked",
         "_parameters",
-        "_phase",
         "_probe",
         "_probe_answered",
         "_probe_sent",
@@ -181,7 +181,7 @@ class SessionMachine:
         self._frame_within = parameters.frame_within * (3 if whole_frames else 1)
         self._check_due = 0.0  # when the heartbeat timer should fire
         self._late = 0.0  # seconds that it was late, lately
-        self._phase = 0.0  # seconds by which its checks come after the ticks
+        self._after_tick = 0.0  # seconds by which its checks come after the ticks
         self._looked = 0.0  # when it was last counted how long pieces of signals have been waited for
         self._last_call = False  # the peer was asked for a sign of life, and has `last_call` seconds to give it
         self._probe = 0  # the number of the last HEARTBEAT
@@ -208,9 +208,9 @@ class SessionMachine:
         """Begin on a new connection, whose other end has every frame of the default stream up to `received`.
 
         Args:
-            accepted: it is the peer that made it.
             link: its peer is looked after by heartbeats. Over a route nothing is sent to be heard, but for `ask`:
                 whether that peer is there is for its neighbours to find out.
+            accepted: it is the peer that made it.
         """
         if self.phase is Phase.CLOSING:
             # The peer was about to replace its connection when it left. Nothing comes over that one any more, and
@@ -222,7 +222,7 @@ class SessionMachine:
             # Both sides said that they hold this session, and one of them holds another one's state.
             return self.end("out of step", now)
         self.phase = Phase.CONNECTED
-        self._phase = _TICK / 2 if accepted else 0.0
+        self._after_tick = _TICK / 2 if accepted else 0.0
         self._looked = now
         self._last_call = False
         self._probe_answered = True
@@ -457,7 +457,7 @@ class SessionMachine:
         if now - carrier.last_sent >= interval * 0.75 or now - self._probe_sent >= parameters.probe_interval:
             effects.append(self._send_heartbeat(now))
         # What was sent last may be younger than this check: the next one is due an interval after *it*.
-        until_next = max(carrier.last_sent + interval - now, interval * 0.25) * random.uniform(0.9, 0.95)
+        until_next = max(carrier.last_sent + interval - now, interval * 0.25) * random.uniform(0.95, 1.0)
         effects.append(self._check_in(min(self._to_tick(now, until_next), silence - silent_for), now))
         return effects
 
@@ -477,8 +477,9 @@ class SessionMachine:
         return Write(encode_frame(HEARTBEAT, body_buffers=(token,)), droppable=True)
 
     def _to_tick(self, now: float, seconds: float) -> float:
-        """Seconds to the first tick that is so far away."""
-        return ceil((now + seconds - self._phase) / _TICK) * _TICK + self._phase - now
+        """Seconds to the last tick that is no farther away; so many where that is too near."""
+        ticked = floor((now + seconds - self._after_tick) / _TICK) * _TICK + self._after_tick - now
+        return ticked if ticked > seconds / 2 else seconds
 
     def _check_in(self, seconds: float, now: float) -> Effect:
         self._check_due = now + seconds

@@ -107,7 +107,8 @@ class GeventClock:
 
     def call_later(self, seconds: float, function: Callable[..., Any], *args: Any) -> Timer:
         """Start a loop timer. `update=True`: the loop's cached time may be a whole turn old."""
-        watcher = self._loop.timer(max(seconds, 0.0))
+        seconds = max(seconds, 0.0)
+        watcher = self._loop.timer(seconds)
         timer = _GeventTimer(watcher)
         watcher.start(self._fire, self.now() + seconds, timer, function, args, update=True)
         return timer

@@ -1091,6 +1091,45 @@ def test_a_link_that_a_late_node_could_not_make_anew_says_nothing(reason, says_s
     assert (suspicion(B) in timers(subject.lose(B, reason))) == says_something
 
 
+UNDIALABLE = D._replace(addresses=(), dialable=False)
+
+
+@pytest.mark.parametrize("record", [D, UNDIALABLE], ids=["dialled", "not dialled"])
+def test_one_that_a_late_node_cannot_reach_is_looked_after_again_and_suspected_after_a_minute(record):
+    """Or a node that is always late would never find it down."""
+    subject = late(Subject().meet(B, C, record))
+    effects, began = subject.lose(record, "unreachable"), subject.now
+    while suspicion(record) not in timers(effects):
+        assert timers(effects)["doubted", "d@h"] == 10.0
+        (probe,) = of(Probe, subject.fire(("doubted", "d@h"), 10.0))
+        assert probe == Probe("d@h", record.addresses)
+        effects = subject.step(Probed("d@h", None, "timeout"))
+        assert subject.now - began <= 60.0
+    assert subject.now - began == 60.0
+
+
+def test_one_that_answers_after_all_is_in_doubt_no_more():
+    subject = late(Subject().meet(B, C, D))
+    subject.lose(D, "timeout")
+    subject.step(Probed("d@h", D.bits))
+    assert not subject.machine._doubts._since
+    subject.meet(D)
+    assert subject.fire(("doubted", "d@h"), 10.0) == []
+
+
+def test_a_suspicion_that_was_heard_while_there_was_a_link_is_judged_when_that_ends():
+    for lost in (lambda subject: subject.lose(C, REFUSED), lambda subject: subject.step(Closed("c@h", C.bits))):
+        subject = Subject().meet(B, C)
+        subject.get("b@h", news(words=(word(C, "b@h", refused=True),)))
+        assert suspicion(C) in timers(lost(subject))
+
+
+def test_a_suspect_that_cannot_be_dialled_is_not_asked_over_others_that_do_not_look_it_up():
+    subject = Subject(indirect=100).meet(B, C)
+    subject.get("b@h", view(UNDIALABLE))
+    assert of(Probe, subject.get("b@h", news(words=(word(UNDIALABLE, "c@h"),)))) == []
+
+
 def test_one_after_another_is_looked_after_while_none_answers_when_one_is_down():
     """So a node that is cut off finds that of all others, and one that is not asks four."""
     others = [member(f"m{number}@h", bits=50 + number, addresses=(f"h:9{number}",)) for number in range(20)]

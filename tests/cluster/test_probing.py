@@ -68,10 +68,10 @@ def test_who_looks_after_nobody_does_not_begin(looking: Looking):
     assert len(looking.around()) == 4
 
 
-def test_a_node_that_is_late_leaves_its_rounds_out(looking: Looking):
+def test_a_node_that_is_late_leaves_most_of_its_rounds_out(looking: Looking):
     assert looking.probing.in_this_round(10) == 1
     looking.health.late = 0.5
-    assert [looking.probing.in_this_round(10) for _ in range(5)] == [0] * 5
+    assert sum(looking.probing.in_this_round(10) for _ in range(40)) == 10
 
 
 def test_and_tries_those_that_are_down_more_rarely(looking: Looking):

@@ -211,6 +211,14 @@ def test_one_that_is_busy_or_tls_fails_with_is_tried_again(code: RefusalCode, ve
     assert run.verdicts == [(5.0, verdict)]
 
 
+def test_one_that_was_busy_and_then_does_not_answer_has_timed_out():
+    run = Run(lambda address: DialRefused(RefusalCode.BUSY, "busy") if run.now < 2.0 else None)
+    run.connect()
+    run.feed(Lost())
+    run.until(5.0)
+    assert run.verdicts == [(5.0, "timeout")]
+
+
 def test_the_other_ends_dial_is_waited_for_when_it_is_kept():
     run = Run(lambda address: DialRefused(RefusalCode.SIMULTANEOUS, "crossed"))
     run.connect()

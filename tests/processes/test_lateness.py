@@ -48,6 +48,13 @@ def test_a_clock_whose_hub_was_held_up_is_late():
     assert 0.1 < clock.lateness() < 0.5
 
 
+def test_a_delay_that_is_over_before_it_begins_makes_no_clock_late():
+    clock, called = GeventClock(), Event()
+    clock.call_later(-5.0, called.set)
+    assert called.wait(5.0)
+    assert clock.lateness() < 0.1
+
+
 def test_one_with_time_for_all_is_not():
     clock = GeventClock()
     called = Event()
