@@ -16,8 +16,8 @@ class SessionParameters:
     stream: StreamParameters = field(default_factory=StreamParameters)
 
     heartbeat_interval: float = 2.0
-    """No longer than this without sending something; shortened by chance, by a tenth and a tick at most. An idle link costs a small
-    frame each way in so long: 1,000 nodes of five links each in one machine write 2,500 in a second."""
+    """No longer than this without sending something; shortened by chance, by a tenth and a tick at most. An idle link
+    costs a small frame each way in so long: 1,000 nodes of five links each in one machine write 2,500 in a second."""
 
     probe_interval: float = 10.0
     """No longer than this without measuring the round-trip time. On an idle link one end asks and the other answers;

@@ -82,7 +82,7 @@ class WholeNodes(RuleBasedStateMachine):
 
 
 IS_QUICK = settings.default.max_examples == QUICK
-# The same examples in each quick run: what is still open, docs/status.md has by its seed, and longer runs find again.
+# The same examples in each quick run; the thorough profile, and `make simulate`, look for others.
 WholeNodes.TestCase.settings = settings(
     max_examples=12 if IS_QUICK else settings.default.max_examples,
     derandomize=IS_QUICK,
