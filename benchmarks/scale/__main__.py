@@ -1,4 +1,4 @@
-"""`python -m benchmarks.scale hyparview --nodes 1000 --processes 10`: one JSON line per figure, and a table.
+"""`python -m benchmarks.scale hyparview --nodes 1000 --processes 4`: one JSON line per figure, and a table.
 
 What is done, in this order: all nodes join through the first; every node comes to know all; calls between nodes chosen
 by chance; broadcasts; nothing, for a while; SIGKILL to as many OS processes as host the share to be killed; the rest
