@@ -223,6 +223,8 @@ class Membership(Verdicts):
         """There is no link to it any more: what others suspect has no timer here, which is not for those with one."""
         known = self.table.get(node)
         if known is not None and known.suspicion is not None:
+            # From now on: while there was a link nobody asked it to refute that, and that the link ended says nothing.
+            known.suspicion.not_before = self._now + self.parameters.suspicion.longest
             self._judge(known, known.suspicion)
 
     def _heard_of_suspicion(self, source: str, word: messages.SuspicionOf) -> None:
