@@ -78,7 +78,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("topology", choices=TOPOLOGIES)
     parser.add_argument("--nodes", type=int, default=1000)
-    parser.add_argument("--processes", type=int, default=10)
+    parser.add_argument("--processes", type=int, default=4)
     parser.add_argument(
         "--kill", type=float, default=0.3, help="the share of the nodes that is killed, with their OS processes"
     )

@@ -51,11 +51,8 @@ class LargeCluster:
 
     def __init__(self, names: list[str], processes: int, doomed: float) -> None:
         self._victims = max(1, round(doomed * processes))
-        count = round(doomed * len(names))
-        living, dying = processes - self._victims, names[len(names) - count :]
-        names = names[: len(names) - count]
-        shares = [names[index::living] for index in range(living)]
-        shares += [dying[index :: self._victims] for index in range(self._victims)]
+        staying = len(names) - round(doomed * len(names))
+        shares = _dealt(names[:staying], processes - self._victims) + _dealt(names[staying:], self._victims)
         self.hosts = [HostProcess(share) for share in shares]
         self._threads = ThreadPoolExecutor(processes)
 
@@ -137,3 +134,8 @@ class LargeCluster:
             if times["1"] == count or seconds > limit:
                 return {"reached": times["1"], "of": count, "seconds": seconds, "times": dict(times)}
             time.sleep(0.1)
+
+
+def _dealt(names: list[str], hosts: int) -> list[list[str]]:
+    """The share of each of so many hosts."""
+    return [names[index::hosts] for index in range(hosts)]

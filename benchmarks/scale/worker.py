@@ -30,7 +30,6 @@ from partisan_actors.wire.handshake import Keys
 __all__ = ["Worker", "main"]
 
 _COOKIE = "a cookie of a benchmark, no secret"
-_JOINING_AT_ONCE = 1
 _CALLING_AT_ONCE = 2  # each looks for a way, which costs all nodes something: what one machine can do for all of them
 
 
@@ -77,11 +76,11 @@ class Worker:
                 collecting += perf_counter() - started
 
         gc.callbacks.append(collected)
-        before, latest, late = began, 0.0, 0.0
+        before, latest, late = began, began, 0.0
         while True:
             gevent.sleep(0.1)
             now = perf_counter()
-            late = max(late, now - latest - 0.1) if latest else 0.0
+            late = max(late, now - latest - 0.1)
             latest = now
             if now - before < every:
                 continue
@@ -112,10 +111,9 @@ class Worker:
         if contact is None:
             contact = self.nodes[names[0]].address
             names = names[1:]
-        pool, failed = Pool(_JOINING_AT_ONCE), Counter[str]()
-        for name in names:
-            pool.spawn(self._join, self.nodes[name], contact, failed)
-        pool.join()
+        failed = Counter[str]()
+        for name in names:  # one by one: the other OS processes let theirs join meanwhile
+            self._join(self.nodes[name], contact, failed)
         return {
             "address": next(iter(self.nodes.values())).address,
             "start_s": started,

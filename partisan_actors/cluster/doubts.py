@@ -41,7 +41,6 @@ class Doubts:
     def excuses(self, node: str, reason: str, now: float) -> bool:
         """Whether this one is not to be suspected for that yet, but to be looked after again."""
         if not self.may_be_there(reason):
-            self._since.pop(node, None)
             return False
         if reason == BUSY:
             self._since.pop(node, None)

@@ -106,11 +106,10 @@ class Suspicion:
         Of one that is refused no confirmation is: it has no longer time without. As a machine with 250 nodes of a
         thousand died, a fifth of what the others did was about who else suspected them.
         """
-        if suspector not in self.suspectors and len(self.suspectors) <= self._parameters.confirmations:
+        confirms = suspector not in self.suspectors and len(self.suspectors) <= self._parameters.confirmations
+        if confirms:
             self.suspectors.add(suspector)
-            news = not self.refused
-        else:
-            news = refused and not self.refused
+        news = (confirms or refused) and not self.refused
         self.refused |= refused
         return news
 

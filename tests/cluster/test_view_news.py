@@ -57,6 +57,26 @@ class Line:
         self.news.newcomer(name, (source,))
         self.look()
 
+    def crowd(self, first: int, last: int) -> None:
+        """So many newcomers, twenty in a second."""
+        for index in range(first, last):
+            self.until(100.0 + index * 0.05)
+            self.newcomer(f"n{index}@h")
+
+    def gaps(self) -> list[float]:
+        """Seconds from each of what was sent to the next."""
+        return [after - before for (before, _), (after, _) in zip(self.sent, self.sent[1:], strict=False)]
+
+    def word_after_a_crowd(self) -> tuple[float, SendView]:
+        """What is sent next once somebody is suspected, and after how many seconds."""
+        self.crowd(0, 100)
+        self.sent.clear()
+        began = self.now
+        self.suspicion()
+        self.until(began + 1.0)
+        when, sent = self.sent[0]
+        return when - began, sent
+
     def suspicion(self, source: str = "p@h") -> None:
         self.news.suspicion(SuspicionOf("x@h", 1, 1, 1, "s@h", False), source)
         self.look()
@@ -74,14 +94,12 @@ def test_the_first_goes_at_once_and_not_to_who_told_it(line: Line):
 
 
 def test_newcomers_that_keep_coming_go_together_more_and_more_of_them(line: Line):
-    for index in range(100):
-        line.until(100.0 + index * 0.05)
-        line.newcomer(f"n{index}@h")
+    line.crowd(0, 100)
     line.until(120.0)
     told = [len(names) for names in line.entries()]
     assert sum(told) == 100
     assert told[-2] == 6
-    gaps = gaps_of(line)
+    gaps = line.gaps()
     assert gaps[0] < 0.1
     assert max(gaps) == pytest.approx(LONGEST)
 
@@ -97,15 +115,8 @@ def test_after_a_while_without_any_the_next_goes_at_once_again(line: Line):
 
 
 def test_a_suspicion_does_not_wait_for_newcomers(line: Line):
-    for index in range(100):
-        line.until(100.0 + index * 0.05)
-        line.newcomer(f"n{index}@h")
-    line.sent.clear()
-    began = line.now
-    line.suspicion()
-    line.until(began + 1.0)
-    when, sent = line.sent[0]
-    assert when - began <= DELAY
+    seconds, sent = line.word_after_a_crowd()
+    assert seconds <= DELAY
     assert isinstance(sent.payload, tuple) and sent.payload[2]
 
 
@@ -123,40 +134,23 @@ def test_who_knows_some_of_it_is_sent_the_same_as_the_others(line: Line):
 def test_in_a_large_cluster_they_are_collected_for_longer(line: Line):
     for index in range(1000):
         line.records.merge(member(f"m{index}@h"))
-    for index in range(200):
-        line.until(100.0 + index * 0.05)
-        line.newcomer(f"n{index}@h")
-    assert max(gaps_of(line)) == pytest.approx(1001 / 250 * LONGEST, rel=0.2)
-
-
-def gaps_of(line: Line) -> list[float]:
-    return [after - before for (before, _), (after, _) in zip(line.sent, line.sent[1:], strict=False)]
+    line.crowd(0, 200)
+    assert max(line.gaps()) == pytest.approx(1001 / 250 * LONGEST, rel=0.2)
 
 
 def test_a_node_that_is_late_itself_collects_for_longer_and_no_more_once_it_is_not(line: Line):
     line.late = 0.2
-    for index in range(400):
-        line.until(100.0 + index * 0.05)
-        line.newcomer(f"n{index}@h")
-    assert max(gaps_of(line)) == pytest.approx(10 * LONGEST, abs=line.late + 0.06)
+    line.crowd(0, 400)
+    assert max(line.gaps()) == pytest.approx(10 * LONGEST, abs=line.late + 0.06)
     line.late = 0.0
     line.sent.clear()
-    for index in range(400, 600):
-        line.until(100.0 + index * 0.05)
-        line.newcomer(f"n{index}@h")
+    line.crowd(400, 600)
     line.until(200.0)
-    assert gaps_of(line)[-5:] == pytest.approx([LONGEST * 600 / 250] * 5, rel=0.2)
+    assert line.gaps()[-5:] == pytest.approx([LONGEST * 600 / 250] * 5, rel=0.2)
     assert line.entries()[-1][-1] == "n599@h"
 
 
 def test_a_suspicion_waits_a_moment_where_the_node_is_late(line: Line):
     line.late = 0.2
-    for index in range(100):
-        line.until(100.0 + index * 0.05)
-        line.newcomer(f"n{index}@h")
-    line.sent.clear()
-    began = line.now
-    line.suspicion()
-    line.until(began + 1.0)
-    when, _ = line.sent[0]
-    assert when - began <= LONGEST + line.late
+    seconds, _ = line.word_after_a_crowd()
+    assert seconds <= LONGEST + line.late
