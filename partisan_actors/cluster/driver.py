@@ -98,6 +98,8 @@ class PeerServiceDriver:
     def end_session(self, node: str, bits: int, reason: str) -> None:
         """A member is down: what hangs on its session ends. One that left may have said more before."""
         session = self._peers.session(node)
+        if session is None and reason != view.NEWER_LIFE:
+            self._peers.down(node, reason)  # one that is being opened comes to nothing
         if session is None or session.peer.bits != bits or node in self._parting:
             return
         if reason == view.LEAVE and session.connected:

@@ -140,7 +140,7 @@ class CheckedCluster:
     def pause(self, life: CheckedLife) -> None:
         """Stop it until `settle`, or `resume`."""
         self.simulation.pause(life.node)
-        life.paused = True
+        life.paused = life.stood = True
         self._disturb({life}, paused=life)
 
     def resume(self, life: CheckedLife) -> None:
@@ -191,6 +191,7 @@ class CheckedCluster:
             if life.paused:
                 self.resume(life)
         self.simulation.run(1.0)
+        self._until(self._wrong_parts, _AGREED)
         self._join_strangers()
         self._until(self._wrong_members, _AGREED)
         self.simulation.run(2 * CALL_LIMIT + 2.0)
@@ -201,6 +202,8 @@ class CheckedCluster:
         problems += self.names.broken(self.joined())
         assert not problems, "\n".join(problems)
         self._apart = False
+        for life in self.alive():
+            life.stood = False
 
     def _until(self, wrong: Callable[[], list[str]], limit: float) -> None:
         try:
@@ -208,15 +211,17 @@ class CheckedCluster:
         except TimeoutError:
             raise AssertionError(f"after {limit:.0f} quiet seconds:\n" + "\n".join(wrong())) from None
 
+    def _wrong_parts(self) -> list[str]:
+        """Who does not have exactly those as members that it can find.
+
+        Whether they have left may have to be told first: by one that was paused, say.
+        """
+        return [text for part in self._parts() for text in _unequal(part)]
+
     def _wrong_members(self) -> list[str]:
-        names = sorted(life.name for life in self.joined())
-        wrong = []
-        for life in self.alive():
-            members, expected = life.node.members(), [life.name] if life.left else names
-            if members != expected:
-                more, fewer = sorted(set(members) - set(expected)), sorted(set(expected) - set(members))
-                wrong.append(f"{life} has as members also {more}, and lacks {fewer}")
-        return wrong
+        joined = self.joined()
+        alone = [text for life in self.alive() if life.left for text in _unequal([life])]
+        return [*_unequal(joined), *alone]
 
     def _wrong_links(self) -> list[str]:
         links = {life.name: life.node.neighbours() for life in self.alive()}
@@ -265,7 +270,10 @@ class CheckedCluster:
         if self._apart or one.paused or other.paused or one.left or other.left:
             return True
         # What is sent to one that is known by an earlier life only is lost with that.
-        return not (_has_as_member(one.node, other.node) and _has_as_member(other.node, one.node))
+        if not (_has_as_member(one.node, other.node) and _has_as_member(other.node, one.node)):
+            return True
+        # And what is sent on a session that the other has ended while this one stood, which it has not heard yet.
+        return (one.stood or other.stood) and _session(one.node, other.name) != _session(other.node, one.name)
 
     def _join_strangers(self) -> None:
         """Join parts that cannot find each other: whoever in one has heard of the other is dead.
@@ -296,6 +304,25 @@ def _service(node: Node) -> PeerService:
     service = node._cluster._driver.service
     assert service is not None
     return service
+
+
+def _unequal(lives: list[CheckedLife]) -> list[str]:
+    """Whose members are not exactly these."""
+    expected = {life.name for life in lives}
+    wrong = []
+    for life in lives:
+        found = set(life.node.members())
+        if found != expected:
+            more, fewer = sorted(found - expected), sorted(expected - found)
+            wrong.append(f"{life} has as members also {more}, and lacks {fewer}")
+    return wrong
+
+
+def _session(node: Node, peer: str) -> int | None:
+    """The number of the session that it has with another, the same at both ends."""
+    assert node._cluster is not None
+    session = node._cluster.peers.session(peer)
+    return session.number if session is not None else None
 
 
 def _has_as_member(node: Node, other: Node) -> bool:

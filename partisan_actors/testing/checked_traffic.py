@@ -59,6 +59,7 @@ class CheckedLife:
     stay: int = 0  # how often it left so far: nobody owes it what was said while it was gone
     group: int = 0  # those of one number have joined each other
     paused: bool = False
+    stood: bool = False  # it was paused since all was quiet last
     got: dict[int, int] = field(default_factory=dict)  # broadcasts, by number, and how often each came
 
     @property

@@ -18,6 +18,7 @@ from partisan_actors import (
     receive,
     register,
     self_pid,
+    send,
     whereis,
 )
 from partisan_actors.behaviours import call
@@ -55,6 +56,16 @@ def test_what_waits_for_a_session_with_one_that_dies_fails_when_it_is_down(simul
     ((told, down),), ((heard, event),) = downs, events
     assert (down.sender, down.reason, event.node) == (pid, "noconnection", c.name)
     assert told <= heard < 3.0
+
+
+def test_one_that_leaves_is_not_to_be_reached_any_more(simulation):
+    """Else the verdict on that would end what is begun once it has come back."""
+    a, _, c = line(simulation)
+    a.run(send, Remote("echo", c.name), "hello")
+    c.leave()
+    assert a._cluster.peers.is_opening(c.name)
+    simulation.run_until(lambda: c.name not in a.members())
+    assert not a._cluster.peers.is_opening(c.name)
 
 
 def test_who_has_left_takes_a_newcomer_in(simulation):
