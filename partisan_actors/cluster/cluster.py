@@ -21,7 +21,7 @@ from partisan_actors.cluster import peer_service as service
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster.advice import advice_on
 from partisan_actors.cluster.broadcasting import Broadcasting
-from partisan_actors.cluster.driver import VIEW_FEATURE, PeerServiceDriver
+from partisan_actors.cluster.driver import LEFT_FEATURE, VIEW_FEATURE, PeerServiceDriver
 from partisan_actors.cluster.global_names import GlobalNames
 from partisan_actors.cluster.joining import JoinAttempt
 from partisan_actors.cluster.names_post import NamesPost
@@ -415,6 +415,9 @@ class Cluster:
                 self._refused("records_refused", node, reason, late, {"count": count})
             case service.OverlayRefused(node, reason, late):
                 self._refused("overlay_message_refused", node, reason, late, {})
+            case view.Standing(left):
+                features = self.peers.identity.features & ~LEFT_FEATURE | (LEFT_FEATURE if left else 0)
+                self.peers.identity = replace(self.peers.identity, features=features)
             case service.Switched(name, version):
                 self.peers.identity = replace(self.peers.identity, topology=name, topology_version=version)
                 _log.info("topology_switched", node=me, topology=name, version=version)

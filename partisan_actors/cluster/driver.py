@@ -32,10 +32,13 @@ from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.handshake import Hello
 from partisan_actors.wire.signals import encode_signal
 
-__all__ = ["LAST_WORDS", "VIEW_FEATURE", "PeerServiceDriver"]
+__all__ = ["LAST_WORDS", "LEFT_FEATURE", "VIEW_FEATURE", "PeerServiceDriver"]
 
 VIEW_FEATURE = 1 << 3
 """The bit of a hello that says: this node's cluster view knows suspicions, and who is down."""
+
+LEFT_FEATURE = 1 << 4
+"""The bit of a hello that says: this node has left, and is no member. Who looks whether it answers sees it."""
 
 LAST_WORDS = 1.0
 """Seconds that a node which left has for what it sent before; that it left may be heard sooner, from others."""
@@ -174,7 +177,8 @@ class PeerServiceDriver:
 
     def _probed(self, node: str, hello: Hello | None, reason: str, seconds: float) -> None:
         reason = view.REFUSED if reason == DIAL_REFUSED else reason
-        self.step(view.Probed(node, hello.bits if hello is not None else None, reason))
+        left = hello is not None and bool(hello.features & LEFT_FEATURE)
+        self.step(view.Probed(node, hello.bits if hello is not None else None, reason, left))
 
     def _measure(self, node: str, addresses: tuple[str, ...]) -> None:
         session = self._peers.session(node)

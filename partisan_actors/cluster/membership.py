@@ -87,14 +87,15 @@ class Membership(Verdicts):
                 self._judge_unlinked(node)
             case view.Unreachable(node, reason):
                 self._unreachable(node, reason)
-            case view.Probed(node, life, reason):
-                self._probed(node, life, reason)
+            case view.Probed(node, life, reason, left):
+                self._probed(node, life, reason, left)
             case view.Written(tag, topology):
                 self._write(self._records.own._replace(tag=tag, topology=topology))
             case view.Leave():
                 self._leave()
             case view.Join() if self.left:
                 self.left = False
+                effects.append(view.Standing(left=False))
                 self._write(self._records.own._replace(status=Status.ALIVE))
         effects += self._news.due(now, lambda: self._gossip(self.table.links), self._records, self._entry)
         return effects
@@ -198,7 +199,7 @@ class Membership(Verdicts):
         else:
             self._doubts.settled(node)
 
-    def _probed(self, node: str, bits: int | None, reason: str) -> None:
+    def _probed(self, node: str, bits: int | None, reason: str, left: bool) -> None:
         answers = bits is not None or self._doubts.may_be_there(reason)
         self._look_after(self._probing.looked(node, answers, self.table.without_link, self._random))
         known = self.table.get(node)
@@ -210,7 +211,9 @@ class Membership(Verdicts):
                 known.excused_until = self._now
                 self._doubts.settled(node)
                 self._probing.answered()
-                if self._is_way(known) and record.dialable:
+                # Nobody may have heard that it left: all its neighbours have died, say.
+                wanted = left or self._is_way(known) or self._random.random() < self.parameters.compared
+                if wanted and record.dialable:
                     self._effects.append(view.Contact(node, record.addresses))
             else:  # if anybody answers, it is another life in its place
                 self._out_of_reach(known, reason if bits is None else view.REFUSED)
@@ -416,6 +419,7 @@ class Membership(Verdicts):
         if self.left:
             return
         self.left = True
+        self._effects.append(view.Standing(left=True))
         self._news.clear()
         self._records.write(self._records.own._replace(status=Status.LEFT))
         self._send_records(self.table.links, [self._records.own])

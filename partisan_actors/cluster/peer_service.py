@@ -137,8 +137,8 @@ class PeerService(OverlayRuns):
                 self._link_down(event, node, bits)
             case view.Unreachable(node, _):
                 self._unreachable(event, node)
-            case view.Probed(node, bits, _):
-                self._probed(event, node, bits)
+            case view.Probed(node, bits, _, left):
+                self._probed(event, node, None if left else bits)
             case JoinedThrough(node):
                 self._newcomer_until = now + self.parameters.newcomer_for
                 self._joining.add(node)

@@ -35,6 +35,7 @@ __all__ = [
     "Probed",
     "Refused",
     "SendView",
+    "Standing",
     "Suspected",
     "Synchronised",
     "Trusted",
@@ -97,11 +98,12 @@ class Unreachable(NamedTuple):
 
 
 class Probed(NamedTuple):
-    """Event: a life of that name answered, or nobody did, for `reason`."""
+    """Event: a life of that name answered, which may say that it has `left`; or nobody did, for `reason`."""
 
     node: str
     bits: int | None
     reason: str = ""
+    left: bool = False
 
 
 class ViewReceived(NamedTuple):
@@ -191,11 +193,18 @@ class Probe(NamedTuple):
 
 
 class Contact(NamedTuple):
-    """Effect: make a link to this node, which was down or is suspected, and answers; or is on another `island`."""
+    """Effect: make a link to this node, which answers, and is down, suspected, or has left, or is to be compared with;
+    or is on another `island`. One that has left says so again, over that."""
 
     node: str
     addresses: tuple[str, ...]
     island: bool = False
+
+
+class Standing(NamedTuple):
+    """Effect: this node has left, or is a member again; whom it answers is to know."""
+
+    left: bool
 
 
 class Synchronised(NamedTuple):
@@ -232,6 +241,7 @@ Effect: TypeAlias = (
     | Forget
     | Probe
     | Contact
+    | Standing
     | Synchronised
     | NameConflict
     | Refused

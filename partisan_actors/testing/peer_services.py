@@ -153,8 +153,9 @@ class PeerServiceLayer:
         seconds, event = simulation.network.round_trip(node.name, peer), view.Probed(peer, None, view.REFUSED)
         if self._no_way_to(peer, target):
             seconds, event = PROBE_TIMEOUT, view.Probed(peer, None, _TIMEOUT)
-        elif target is not None and target.alive and not peer_service(target).view.left:
-            event = view.Probed(peer, peer_service(target).view.table.records.own.bits)
+        elif target is not None and target.alive:
+            other = peer_service(target).view
+            event = view.Probed(peer, other.table.records.own.bits, left=other.left)
         when = simulation.time.now + seconds
         simulation.time.push(when, simulation.at_node, node, simulation.give, (slot, event, None))
 

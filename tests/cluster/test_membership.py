@@ -33,6 +33,7 @@ from partisan_actors.cluster.view_events import (
     Probed,
     Refused,
     SendView,
+    Standing,
     Synchronised,
     Unreachable,
     ViewReceived,
@@ -51,7 +52,7 @@ class Subject:
     def __init__(self, gossip=None, own=None, **parameters):
         limits = RecordLimits(**parameters.pop("limits", {}))
         suspicion = SuspicionParameters(shortest=1.0, longest=5.0, refused=0.3)
-        parameters = {"news_delay": 0.0, "suspicion": suspicion, **parameters}
+        parameters = {"news_delay": 0.0, "suspicion": suspicion, "compared": 0.0, **parameters}
         self.own = own if own is not None else member("a@h", bits=10, addresses=("h:1",))
         self.machine = Membership(self.own, MembershipParameters(limits=limits, **parameters), gossip)
         self.random = Random(1)
@@ -473,6 +474,33 @@ def test_a_suspect_that_answers_gets_a_link_and_hears_of_it():
     assert subject.known("d@h").version == 2
 
 
+def test_now_and_then_one_that_answers_is_compared_with():
+    """It may be on another island, of which each knows of members that the other does not, and has its own speaker."""
+    subject = Subject(compared=0.1).meet(B)
+    subject.get("b@h", view(D))
+    compared = sum(subject.step(Probed("d@h", 22)) == [Contact("d@h", D.addresses)] for _ in range(1000))
+    assert 60 < compared < 140
+
+
+def test_one_that_answers_that_it_has_left_gets_a_link_and_says_so():
+    """Nobody may have been there to hear it, and whoever answers is taken to be a member for ever."""
+    subject = Subject().meet(B)
+    subject.get("b@h", view(D))
+    assert subject.step(Probed("d@h", 22)) == []
+    assert subject.step(Probed("d@h", 22, left=True)) == [Contact("d@h", D.addresses)]
+    subject.link(D)
+    subject.get("d@h", news(D._replace(status=LEFT)))
+    assert NodeDown("d@h", 22, LEAVE) in subject.lose(D, LEAVE)
+
+
+def test_who_answers_is_to_know_whether_this_node_has_left():
+    subject = Subject().meet(B)
+    assert Standing(left=True) in subject.step(Leave())
+    assert subject.step(Leave()) == []
+    assert Standing(left=False) in subject.step(Join())
+    assert of(Standing, subject.step(Join())) == []
+
+
 def test_who_suspects_and_has_no_link_left_looks_for_somebody_to_tell():
     subject = Subject(indirect=3).meet(B)
     subject.get("b@h", view(C, D))
@@ -729,6 +757,7 @@ def test_leave():
     gone = subject.own._replace(status=LEFT)
     effects = subject.step(Leave())
     assert effects == [
+        Standing(left=True),
         SendView(("b@h", "c@h"), news(gone)),
         NodeDown("b@h", 20, LEAVE),
         Forget("b@h"),

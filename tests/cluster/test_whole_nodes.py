@@ -68,6 +68,17 @@ def test_one_that_leaves_is_not_to_be_reached_any_more(simulation):
     assert not a._cluster.peers.is_opening(c.name)
 
 
+def test_one_that_leaves_when_nobody_is_there_to_hear_it_is_found_to_have_left(simulation):
+    """All its neighbours have just died. It answers whoever looks, and says so."""
+    a, b, c = line(simulation)
+    simulation.crash(b)
+    c.leave()
+    simulation.run_until(lambda: a.members() == ["a@sim"], limit=40.0)
+    simulation.run(60.0)
+    assert a.members() == ["a@sim"]
+    assert c.members() == ["c@sim"]
+
+
 def test_who_has_left_takes_a_newcomer_in(simulation):
     a, b, c = (simulation.node(f"{letter}@sim", topology=HyParView()) for letter in "abc")
     simulation.join(b, a)
