@@ -1,7 +1,7 @@
 """The clock door of one node in simulation: its timers, its chance, and whether it runs at all.
 
-Everything that happens in a node comes by its clock. So this is where a node is paused (what is due waits) and crashed
-(what the life before has asked for never comes).
+Everything that happens in a node comes by its clock. So this is where a node is paused (what is due waits), slow (each
+thing waits for its turn) and crashed (what the life before has asked for never comes).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from partisan_actors.processes.lateness import Lateness
 from partisan_actors.processes.scheduler import SLICE
 from partisan_actors.testing.virtual_time import LATE, VirtualClock, VirtualTime, VirtualTimer
 
@@ -32,14 +33,21 @@ class SimulatedClock(VirtualClock):
         super().__init__(time, Random(f"{seed}/clock"), rate=rate, skew=skew)
         self.life = 1
         self.paused = False
+        self.processing = 0.0  # seconds that each thing takes that happens in the node
+        self._free = 0.0  # when it has come to all that is due so far
+        self._lateness = Lateness()
         self._secrets = Random(f"{seed}/secrets")
         self._effort = 0.0
-        self._backlog: list[VirtualTimer] = []
+        self._backlog: list[tuple[VirtualTimer, float]] = []  # and when each was due
 
     def effort(self) -> float:
         """Counted, not timed: the same number of turns is in a slice in every run."""
         self._effort += SLICE / _LOOKS
         return self._effort
+
+    def lateness(self) -> float:
+        """By how many seconds what was due came late lately, at most 1, as the node is slow or was paused."""
+        return self._lateness.seconds(self.time.now)
 
     def entropy(self, count: int) -> bytes:
         """Of the seed; nothing in a simulation is secret."""
@@ -67,21 +75,31 @@ class SimulatedClock(VirtualClock):
         """Let all that is overdue run now, in its order."""
         self.paused = False
         backlog, self._backlog = self._backlog, []
-        for timer in backlog:
-            self.time.push(self.time.now, self._due, timer, self.life)
+        for timer, due in backlog:
+            self.time.push(self.time.now, self._turn, timer, self.life, due)
 
     def end_life(self) -> None:
         """What was asked for so far never runs."""
         self.life += 1
         self.paused = False
+        self.processing = self._free = 0.0
         self._backlog.clear()
 
     def _due(self, timer: VirtualTimer, life: int, _c: None) -> None:
+        now = self.time.now
+        if not self.processing and self._free <= now:
+            self._turn(timer, life, now)
+        elif life == self.life and timer.function is not None:
+            self._free = max(self._free, now) + self.processing
+            self.time.push(self._free, self._turn, timer, life, now)
+
+    def _turn(self, timer: VirtualTimer, life: int, due: float) -> None:
         if life != self.life:
             return
         if self.paused:
-            self._backlog.append(timer)
+            self._backlog.append((timer, due))
             return
         function, timer.function = timer.function, None
         if function is not None:
+            self._lateness.came(due, self.time.now)
             function(*timer.args)

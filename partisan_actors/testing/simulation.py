@@ -147,6 +147,15 @@ class Simulation:
             self.wires.note("resume", node.name)
             clock.resume()
 
+    def slow(self, node: Node, seconds: float) -> None:
+        """Let each thing that happens in it take so long from now on, one after the other; 0: no time, as before."""
+        clock = self._clocks[node.name]
+        if seconds < 0:
+            raise ValueError(f"a thing takes 0 s or more, not {seconds!r}")
+        if self._lives(node) and clock.processing != seconds:
+            self.wires.note("slow", node.name, seconds)
+            clock.processing = seconds
+
     # The network
 
     def partition(

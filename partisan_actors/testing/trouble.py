@@ -100,6 +100,13 @@ def _resume(cluster: CheckedCluster, random: Random) -> None:
         cluster.resume(life)
 
 
+@_act
+def _slow(cluster: CheckedCluster, random: Random) -> None:
+    """Up to what makes its timers late, and no longer than others wait for anything."""
+    if cluster.running():
+        cluster.slow(random.choice(cluster.running()), random.choice([0.0, 0.002, 0.01, 0.03]))
+
+
 # Who reaches whom
 
 

@@ -322,6 +322,43 @@ def test_a_long_pause_is_a_node_down_and_a_node_up(simulation, pair):
     simulation.run_until(lambda: a.members() == b.members() == [a.name, b.name], 20.0)
 
 
+def test_a_slow_node_does_one_thing_after_the_other_and_knows_that_it_is_late(simulation, pair):
+    a, b = pair
+    pid = b.run(Echo.start)
+    a.run(call, pid, 0)
+    assert simulation._clocks[b.name].lateness() == 0.0
+    simulation.slow(b, 0.04)
+    answers, start = [], simulation.now
+    for number in range(20):
+        a.spawn(lambda number=number: answers.append(call(pid, number)))
+    simulation.run_until(lambda: len(answers) == 20, 10.0)
+    assert simulation.now - start > 0.06
+    assert simulation._clocks[b.name].lateness() > 0.03
+    simulation.slow(b, 0.0)
+    simulation.run(30.0)
+    assert simulation._clocks[b.name].lateness() < 0.001
+    assert a.members() == b.members() == [a.name, b.name]
+    with pytest.raises(ValueError, match="0 s or more"):
+        simulation.slow(b, -1.0)
+
+
+def test_what_comes_to_a_slow_node_keeps_its_order_through_pauses(simulation, pair):
+    a, b = pair
+    got = []
+    pid = b.spawn(lambda: [got.append(receive(int)) for _ in range(300)])
+    for number in range(300):
+        a.run(send, pid, number)
+        if number % 50 == 0:
+            simulation.slow(b, 0.03)
+        if number % 50 == 20:
+            simulation.pause(b, 0.2)
+        if number % 50 == 30:
+            simulation.slow(b, 0.0)
+        simulation.run(0.01)
+    simulation.run_until(lambda: len(got) == 300, 20.0)
+    assert got == list(range(300))
+
+
 def test_nobody_listens_at_an_address_of_somebody_else(simulation):
     simulation.node("a@sim")
     with pytest.raises(OSError, match="address"):
