@@ -147,7 +147,8 @@ class Verdicts:
             self._suspects -= 1
             self._suspecting.pop(known.node, None)
             self._effects.append(CancelTimer(("suspicion", known.node)))
-            if self.table.record_of(known).status is Status.ALIVE:
+            # Also where others say that it is down, and it is there and may refute that: else nothing would say so.
+            if known.up is not None:
                 self._effects.append(view.Trusted(known.node))
 
     def _suspicion_due(self, known: Known) -> None:

@@ -229,7 +229,10 @@ class CheckedCluster:
     def _wrong_members(self) -> list[str]:
         joined = self.joined()
         alone = [text for life in self.alive() if life.left for text in _unequal([life])]
-        return [*_unequal(joined), *alone]
+        distrusted = [
+            f"{life} looks up no way to {other}" for life in joined for other in joined if _distrusts(life.node, other.name)
+        ]
+        return [*_unequal(joined), *alone, *distrusted]
 
     def _wrong_links(self) -> list[str]:
         # Those of the overlay: beside them there are links for a moment, to compare what is known, say.
@@ -332,6 +335,11 @@ def _session(node: Node, peer: str) -> int | None:
     assert node._cluster is not None
     session = node._cluster.peers.session(peer)
     return session.number if session is not None else None
+
+
+def _distrusts(node: Node, peer: str) -> bool:
+    assert node._cluster is not None
+    return node._cluster.routes.relaying.machine.distrusts(peer)
 
 
 def _has_as_member(node: Node, other: Node) -> bool:

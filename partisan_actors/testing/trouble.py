@@ -102,9 +102,9 @@ def _resume(cluster: CheckedCluster, random: Random) -> None:
 
 @_act
 def _slow(cluster: CheckedCluster, random: Random) -> None:
-    """Up to what makes its timers late, and no longer than others wait for anything."""
+    """Up to half of what it has the time for: its timers are late, and nobody has to give it up."""
     if cluster.running():
-        cluster.slow(random.choice(cluster.running()), random.choice([0.0, 0.002, 0.01, 0.03]))
+        cluster.slow(random.choice(cluster.running()), random.choice([0.0, 0.002, 0.005, 0.01]))
 
 
 # Who reaches whom

@@ -34,7 +34,9 @@ from partisan_actors.cluster.view_events import (
     Refused,
     SendView,
     Standing,
+    Suspected,
     Synchronised,
+    Trusted,
     Unreachable,
     ViewReceived,
     Written,
@@ -499,6 +501,17 @@ def test_who_answers_is_to_know_whether_this_node_has_left():
     assert subject.step(Leave()) == []
     assert Standing(left=False) in subject.step(Join())
     assert of(Standing, subject.step(Join())) == []
+
+
+def test_a_suspect_that_others_found_down_is_trusted_once_there_is_a_link_to_it():
+    """It refutes that it is down, and nothing else would say that it is to be looked up again."""
+    subject = Subject().meet(B, C, D)
+    assert of(Suspected, subject.get("b@h", news(words=[word(D, "b@h")]))) == [Suspected("d@h")]
+    subject.get("b@h", news(D._replace(status=DOWN)))  # disputed, as there is a link to it
+    subject.step(Closed("d@h", D.bits))
+    effects = subject.step(LinkUp("d@h", D.epoch, D.bits, D.addresses))
+    assert of(Trusted, effects) == [Trusted("d@h")]
+    assert ups_and_downs(subject.get("d@h", hello(D._replace(version=2)))) == []
 
 
 def test_who_suspects_and_has_no_link_left_looks_for_somebody_to_tell():
