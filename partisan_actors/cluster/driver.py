@@ -2,7 +2,8 @@
 
 An event is taken in whole, with all that follows from it, before the next: effects that cause events put them into a
 queue. A node that said that it leaves may have said more before, which is still on its way: its session is left to end
-by itself for `LAST_WORDS`, or until its next life is there, and nothing more of it counts meanwhile.
+by itself for `LAST_WORDS`, or until its next life is there, and nothing more of it counts meanwhile. Where it is back
+before that, what is said to it waits for the next session.
 
 Not known here: processes, names, broadcasts.
 """
@@ -112,10 +113,14 @@ class PeerServiceDriver:
             self._peers.down(node, reason)
 
     def life_came(self, life: Life) -> None:
-        """A member is up: what is said to it from now on is not to go to an earlier life, last words or not."""
+        """A member is up: what is said to it from now on is not to go on the session that it left by, or died with."""
         session = self._parting.get(life.node)
-        if session is not None and session.peer.bits != life.bits:
+        if session is None:
+            return
+        if session.peer.bits != life.bits:
             session.end(view.NEWER_LIFE)
+        else:
+            self._peers.supersede(session)
 
     def session_ended(self, session: Session, reason: str) -> None:
         """A session is over."""
@@ -123,6 +128,8 @@ class PeerServiceDriver:
         if self._parting.pop(node, None) is not None:
             self._parting_timers.cancel(node)
             self._peers.forget(node)
+        if session.superseded:
+            return  # that it left was known, and it is back
         if reason in (view.LEAVE, view.NEWER_LIFE):
             self.step(view.LinkDown(node, bits, reason))  # or it is this life that it wants no more of
         elif session.linked:

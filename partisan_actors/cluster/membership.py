@@ -212,9 +212,9 @@ class Membership(Verdicts):
                 self._doubts.settled(node)
                 self._probing.answered()
                 # Nobody may have heard that it left: all its neighbours have died, say.
-                wanted = left or self._is_way(known) or self._random.random() < self.parameters.compared
-                if wanted and record.dialable:
-                    self._effects.append(view.Contact(node, record.addresses))
+                needed = left or self._is_way(known)
+                if record.dialable and (needed or self._random.random() < self.parameters.compared):
+                    self._effects.append(view.Contact(node, record.addresses, briefly=not needed))
             else:  # if anybody answers, it is another life in its place
                 self._out_of_reach(known, reason if bits is None else view.REFUSED)
         elif bits is not None and record.status is Status.DOWN:

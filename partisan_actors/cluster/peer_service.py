@@ -178,11 +178,11 @@ class PeerService(OverlayRuns):
                     self._step_overlays(overlay.MemberDown(node))
                 case view.Forget(node):
                     self._drop_link(node)
-                case view.Contact(node, addresses, island):
+                case view.Contact(node, addresses, island, briefly):
                     if island:
                         self._joining.add(node)
                     self._ask(node, addresses)
-                    self._set_unwanted(node)
+                    self._set_unwanted(node, self.parameters.compared_within if briefly else None)
                 case _:
                     self._effects.append(effect)
         self._see_whether_switched()
@@ -235,7 +235,7 @@ class PeerService(OverlayRuns):
         self._step_view(event)
         if node in self._held and self.view.table.alive(node, bits):
             self._tell_of_link(node)
-        if node in self._links and not self._is_wanted(node):
+        if node in self._links and not self._is_wanted(node) and node not in self._asked:  # where it is, a timer runs
             self._set_unwanted(node)
 
     def _tell_of_link(self, node: str) -> None:
@@ -317,8 +317,8 @@ class PeerService(OverlayRuns):
         self._joining.discard(node)  # it was to be joined by this link, if by any
         self._effects.append(Disconnect(node))
 
-    def _set_unwanted(self, node: str) -> None:
-        self._effects.append(SetTimer(("unwanted", node), self.parameters.unwanted_after))
+    def _set_unwanted(self, node: str, after: float | None = None) -> None:
+        self._effects.append(SetTimer(("unwanted", node), self.parameters.unwanted_after if after is None else after))
 
     def _unwanted(self, node: str) -> None:
         """Let go of it, if this side has no use for it, and the other has none either."""

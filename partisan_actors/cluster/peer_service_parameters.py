@@ -28,8 +28,11 @@ class PeerServiceParameters:
     unwanted_after: float = 10.0
     """How long a link stays that this side does not want, before the other is asked about it."""
 
+    compared_within: float = 2.0
+    """The same of one that was made to compare what the two know, which takes some round trips."""
+
     def __post_init__(self) -> None:
-        for name in ("switch_within", "unwanted_after", "newcomer_for"):
+        for name in ("switch_within", "unwanted_after", "compared_within", "newcomer_for"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"peer service: {name} is {getattr(self, name)}, and has to be above 0")
         if not 0 <= self.connect_delay_min <= self.connect_delay_max:

@@ -193,12 +193,15 @@ class Probe(NamedTuple):
 
 
 class Contact(NamedTuple):
-    """Effect: make a link to this node, which answers, and is down, suspected, or has left, or is to be compared with;
-    or is on another `island`. One that has left says so again, over that."""
+    """Effect: make a link to this node, which answers, and is down, suspected, or has left; or is on another `island`.
+
+    One that has left says so again, over that. `briefly`: it is only to be compared what the two know.
+    """
 
     node: str
     addresses: tuple[str, ...]
     island: bool = False
+    briefly: bool = False
 
 
 class Standing(NamedTuple):

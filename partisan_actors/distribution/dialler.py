@@ -19,7 +19,7 @@ from partisan_actors.distribution.dialling import (
     Verdict,
 )
 from partisan_actors.distribution.keyed_timers import KeyedTimers
-from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.distribution.machine import CancelTimer, SetDeadline, SetTimer, TimerFired
 from partisan_actors.wire.handshake import Purpose, Refusal, RefusalCode
 
 __all__ = ["Dialler", "DiallerEvents", "DiallerOwner"]
@@ -75,10 +75,8 @@ class Dialler:
         self._events.append(event)
         if len(self._events) > 1:
             return
-        clock = self._owner.clock
-        self._machine.late = clock.lateness()
         while self._events:
-            for effect in self._machine.step(self._events[0], clock.now(), clock.random):
+            for effect in self._machine.step(self._events[0], self._owner.clock.random):
                 self._perform(effect)
             self._events.popleft()
         if self._machine.idle:
@@ -114,6 +112,8 @@ class Dialler:
                     attempt.cancel()
             case SetTimer(key, seconds):
                 self._timers.set(key, seconds)
+            case SetDeadline(key, seconds):
+                self._timers.set_deadline(key, seconds)
             case CancelTimer(key):
                 self._timers.cancel(key)
             case Verdict(reason):

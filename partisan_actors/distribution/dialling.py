@@ -5,7 +5,7 @@ Promised, with the default parameters, once the connection of a session is gone:
 - on a peer that refuses (a killed process, whose machine answers for it) it falls within 1 s: it is dialled at once,
   and a second time after `refused_again`; one refusal alone may be a listener that is being made again;
 - on one that does not answer, or cannot be dialled at all, after `patience`: it may be it that dials; later where
-  this node is late itself, up to three times as long;
+  this node is late itself, as any deadline;
 - on one that was silent on a live connection at once: it was given its time already;
 - on one that refuses us for a reason (a name, a cookie, a topology) at once: waiting changes nothing; but one
   with which TLS fails is tried until `patience` is over, as a byte that changed on the way looks like that too;
@@ -28,7 +28,7 @@ Not known here: sockets, handshakes, sessions, whose name is smaller. Pure.
 
 Events: `Wanted`, `Unwanted`, `Lost`, `Silenced`, `SessionOver`, `Established`, `DialFailed`, `DialRefused`,
 `TimerFired`.
-Effects: `Dial`, `CancelDial`, `Verdict`, `SetTimer`, `CancelTimer`.
+Effects: `Dial`, `CancelDial`, `Verdict`, `SetTimer`, `SetDeadline`, `CancelTimer`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
-from partisan_actors.processes.lateness import LONGEST, longer
+from partisan_actors.distribution.machine import CancelTimer, SetDeadline, SetTimer, TimerFired
 from partisan_actors.wire.handshake import RefusalCode
 
 __all__ = [
@@ -110,9 +109,6 @@ class DiallingParameters:
     full_pause: float = 30.0
     """From a refusal for want of a place to the next round: each costs a full node a handshake."""
 
-    stall: float = 2.0
-    """A verdict that is due, but so late that we must have been stopped, is put off for as long."""
-
     def __post_init__(self) -> None:
         if not 0 < self.refused_again < self.patience:
             raise ValueError(f"refused_again ({self.refused_again}) must be above 0 and below patience")
@@ -120,7 +116,7 @@ class DiallingParameters:
             raise ValueError(f"first_pause ({self.first_pause}) must be above 0 and at most longest_pause")
         if not 0 < self.shortest_dial <= self.dial_timeout:
             raise ValueError(f"shortest_dial ({self.shortest_dial}) must be above 0 and at most dial_timeout")
-        if min(self.retry, self.give_way, self.full_pause, self.stall) <= 0:
+        if min(self.retry, self.give_way, self.full_pause) <= 0:
             raise ValueError("all times must be above 0")
 
 
@@ -189,7 +185,7 @@ class Verdict(NamedTuple):
     reason: str
 
 
-Effect = Dial | CancelDial | Verdict | SetTimer | CancelTimer
+Effect = Dial | CancelDial | Verdict | SetTimer | SetDeadline | CancelTimer
 
 
 class Dialling:
@@ -203,28 +199,22 @@ class Dialling:
         "_full",
         "_held",
         "_parameters",
-        "_patience_due",
-        "_patience_last",
         "_pauses",
         "_position",
         "_refused_rounds",
         "_start",
         "_undecided",
         "addresses",
-        "late",
         "wanted",
     )
 
     def __init__(self, parameters: DiallingParameters) -> None:
         self.addresses: tuple[str, ...] = ()
-        self.late = 0.0  # seconds that this node's timers are late, as its clock says
         self.wanted = False
         self._parameters = parameters
         self._connected = False
         self._held = False  # a session lives, connected or not
         self._undecided = False  # the verdict is still to come
-        self._patience_due = 0.0  # when it comes at the latest
-        self._patience_last = 0.0  # the same where this node is too busy to keep time
         self._attempt: int | None = None  # the index of the address that is being tried
         self._start = 0  # the index of the address that each round begins with: the one that worked last
         self._position = 0  # how many of this round were tried
@@ -244,7 +234,7 @@ class Dialling:
         """Whether there is nothing left to do, nor to decide: it can be forgotten."""
         return not (self.wanted or self._connected or self._undecided or self._attempt is not None)
 
-    def step(self, event: Event, now: float, random: Random) -> list[Effect]:
+    def step(self, event: Event, random: Random) -> list[Effect]:
         """Take an event."""
         match event:
             case Established(addresses, dialled):
@@ -252,13 +242,13 @@ class Dialling:
             case SessionOver():
                 return self._session_over(random)
             case Lost():
-                return self._lost(now)
+                return self._lost()
             case Silenced():
                 self._connected = False
                 self._undecided = True
                 return self._decide(SILENT, random)
             case Wanted(addresses):
-                return self._wanted(addresses, now)
+                return self._wanted(addresses)
             case Unwanted():
                 return self._unwanted()
             case DialFailed(reason):
@@ -266,9 +256,9 @@ class Dialling:
             case DialRefused(code, text):
                 return self._refused(code, text, random)
             case TimerFired(key):
-                return self._fired(key, now, random)
+                return self._fired(key, random)
 
-    def _wanted(self, addresses: tuple[str, ...], now: float) -> list[Effect]:
+    def _wanted(self, addresses: tuple[str, ...]) -> list[Effect]:
         new_addresses = addresses != self.addresses and bool(addresses)
         if new_addresses:
             self._move_to(addresses)
@@ -277,7 +267,7 @@ class Dialling:
         if self._connected or self._attempt is not None:
             return []
         if first and not self._undecided:
-            return self._begin(now)
+            return self._begin()
         # It moved: a pause that was meant for the old place is not for the new one.
         return self._new_round() if new_addresses else []
 
@@ -291,19 +281,17 @@ class Dialling:
         # A session that waits for a connection still does so until the verdict.
         return [] if self._held else self._stop()
 
-    def _lost(self, now: float) -> list[Effect]:
+    def _lost(self) -> list[Effect]:
         self._connected = False
-        return self._begin(now)
+        return self._begin()
 
-    def _begin(self, now: float) -> list[Effect]:
+    def _begin(self) -> list[Effect]:
         """From here on the verdict is open."""
         self._undecided = True
         self._refused_rounds = 0
         self._pauses = 0
         self._cause = "unreachable"
-        self._patience_due = now + self._parameters.patience
-        self._patience_last = now + LONGEST * self._parameters.patience
-        return [SetTimer(_PATIENCE, self._parameters.patience), *self._new_round()]
+        return [SetDeadline(_PATIENCE, self._parameters.patience), *self._new_round()]
 
     def _new_round(self) -> list[Effect]:
         self._position = 0
@@ -394,18 +382,10 @@ class Dialling:
         self._pauses += 1
         return [SetTimer(_REDIAL, pause * random.uniform(0.75, 1.0))]
 
-    def _fired(self, key: object, now: float, random: Random) -> list[Effect]:
+    def _fired(self, key: object, random: Random) -> list[Effect]:
         if key == _REDIAL:
             return self._new_round() if self._attempt is None and (self.wanted or self._undecided) else []
         if not self._undecided:
             return []
-        if now - self._patience_due >= self._parameters.stall:
-            # We were stopped meanwhile: nobody had the time that this verdict speaks of.
-            self._patience_due = now + self._parameters.stall
-            return [SetTimer(_PATIENCE, self._parameters.stall)]
-        late = max(now - self._patience_due, self.late)
-        if (more := longer(late, now, self._patience_last)) > 0:
-            self._patience_due = now + more
-            return [SetTimer(_PATIENCE, more)]
         was_busy = self._cause == BUSY and self._attempt is not None  # before this attempt, which is not answered
         return self._decide("timeout" if was_busy else self._cause, random)

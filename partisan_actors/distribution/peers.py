@@ -106,6 +106,7 @@ class Peers:
         self.greet, self.greeted, self.admit = greeter.greet, greeter.greeted, greeter.admit
         self._reaching = Reaching(self, events)
         self.session_end_offered, self.session_needed = self._reaching.end_offered, self._reaching.needed
+        self.supersede = self._reaching.supersede
         self._conduits = conduits
         if conduits is not None:
             conduits.accepted = self._accepted
@@ -145,10 +146,7 @@ class Peers:
         return contact.fail
 
     def connect(self, node: str, addresses: Sequence[str]) -> None:
-        """Keep a link to `node`, which can be dialled at `addresses`; without any it has to dial us.
-
-        Again with other addresses when it moved.
-        """
+        """Keep a link to `node`, which can be dialled at `addresses`, others when it moved; without any it has to."""
         if node != self.identity.life.node and not self._closed:
             self._reaching.connect(node, tuple(addresses))
 

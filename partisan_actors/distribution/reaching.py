@@ -35,6 +35,7 @@ from partisan_actors.distribution.ports import LocalIdentity, PeerEvents, PeerPa
 from partisan_actors.distribution.relaying import Relaying
 from partisan_actors.distribution.route_dialler import RouteDialler
 from partisan_actors.distribution.route_dialling import RouteNeeded, RouteNeedless
+from partisan_actors.processes.lateness import STOPPED
 
 __all__ = ["IDLE", "NEWER_SESSION", "NO_WAY_AFTER", "UNREACHABLE", "Reaching", "ReachingOwner"]
 
@@ -65,9 +66,6 @@ LATER = 60.0
 
 ANSWER_WITHIN = 15.0
 """Seconds that a peer has to say whether it needs a session; a route that carries nothing is found out before."""
-
-STOPPED = 2.0
-"""A timer so late says that we were stopped, and nobody had the time that it speaks of."""
 
 NO_WAY = "there is no link, and this node knows no routes"
 
@@ -242,9 +240,14 @@ class Reaching:
         )
         session.refuse_end() if needed else session.end(IDLE)
 
+    def supersede(self, session: Session) -> None:
+        """Let nothing more go on it, as its peer has ended it and will be heard to: the next one takes that."""
+        session.superseded = True
+        self._rest(session)
+
     def needed(self, session: Session) -> None:
         """It rests, and its peer needs it."""
-        if session.rests:
+        if session.rests and not session.superseded:
             self._watch_idle(session)
             waited = self._opening.pop(session.node, None)
             self._resume(session)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from gevent import get_hub
 
-from partisan_actors.processes.lateness import LONGEST, Lateness, longer
+from partisan_actors.processes.lateness import LONGEST, STOPPED, Lateness, longer
 
 __all__ = ["Clock", "GeventClock", "Timer", "call_at_deadline", "checked_seconds", "deadline_after"]
 
@@ -122,16 +122,17 @@ class GeventClock:
 def call_at_deadline(clock: Clock, seconds: float, function: Callable[..., Any], *args: Any) -> Timer:
     """As `call_later`, for the end of the time that others have for something.
 
-    Where that comes late, they are given more, by how late it is, up to three times as long in all: see `lateness`.
+    Where that comes late, they are given more, by how late it is, up to three times as long in all: see `lateness`. And
+    2 s more, or as long again if that is less, where it is so late that this node was stopped meanwhile.
     """
     return _Deadline(clock, seconds, function, args)
 
 
 class _Deadline:
-    __slots__ = ("_args", "_clock", "_due", "_function", "_last", "_timer")
+    __slots__ = ("_args", "_clock", "_due", "_function", "_last", "_seconds", "_timer")
 
     def __init__(self, clock: Clock, seconds: float, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self._clock, self._function, self._args = clock, function, args
+        self._clock, self._seconds, self._function, self._args = clock, seconds, function, args
         now = clock.now()
         self._due, self._last = now + seconds, now + LONGEST * seconds
         self._timer = clock.call_later(seconds, self._fire)
@@ -141,8 +142,11 @@ class _Deadline:
 
     def _fire(self) -> None:
         now = self._clock.now()
+        late = now - self._due
         # This one may be in time, and what it is about not read yet, where others are late.
-        more = longer(max(now - self._due, self._clock.lateness()), now, self._last)
+        more = longer(max(late, self._clock.lateness()), now, self._last)
+        if late >= STOPPED:
+            more = max(more, min(self._seconds, STOPPED))
         if more <= 0:
             self._function(*self._args)
             return

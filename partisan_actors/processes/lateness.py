@@ -6,13 +6,16 @@ its limit would take others for dead, and have more to do for it (Lifeguard, sec
 
 from __future__ import annotations
 
-__all__ = ["LATE", "LONGEST", "Lateness", "longer"]
+__all__ = ["LATE", "LONGEST", "STOPPED", "Lateness", "longer"]
 
 LATE = 0.05
 """Seconds by which a timer says that there is more to do than can be done at once."""
 
 LONGEST = 3
 """So many times as long as it was to be a deadline may become, at most."""
+
+STOPPED = 2.0
+"""A timer so late says that this node was stopped, and that nobody had the time that it speaks of."""
 
 _EXCUSE = 6  # a handshake takes so many turns of the two loops, each as long as a timer may be late
 

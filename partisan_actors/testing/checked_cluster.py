@@ -230,7 +230,10 @@ class CheckedCluster:
         joined = self.joined()
         alone = [text for life in self.alive() if life.left for text in _unequal([life])]
         distrusted = [
-            f"{life} looks up no way to {other}" for life in joined for other in joined if _distrusts(life.node, other.name)
+            f"{life} looks up no way to {other}"
+            for life in joined
+            for other in joined
+            if _distrusts(life.node, other.name)
         ]
         return [*_unequal(joined), *alone, *distrusted]
 

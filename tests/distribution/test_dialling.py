@@ -24,7 +24,7 @@ from partisan_actors.distribution.dialling import (
     Verdict,
     Wanted,
 )
-from partisan_actors.distribution.machine import CancelTimer, SetTimer, TimerFired
+from partisan_actors.distribution.machine import CancelTimer, SetDeadline, SetTimer, TimerFired
 from partisan_actors.wire.hello import RefusalCode
 
 HERE = ("10.0.0.1:1",)
@@ -48,9 +48,9 @@ class Run:
         self.pending: float | None = None  # when the dial that is under way times out
 
     def feed(self, event: Event) -> None:
-        for effect in self.machine.step(event, self.now, self.random):
+        for effect in self.machine.step(event, self.random):
             match effect:
-                case SetTimer(key, seconds):
+                case SetTimer(key, seconds) | SetDeadline(key, seconds):
                     self.timers[key] = self.now + seconds
                 case CancelTimer(key):
                     self.timers.pop(key, None)
@@ -433,19 +433,6 @@ def test_a_peer_that_left_and_is_not_wanted_is_forgotten():
     run.feed(Established(HERE, False))
     run.feed(SessionOver())
     assert run.machine.idle and not run.timers
-
-
-def test_a_verdict_that_is_due_while_we_were_stopped_is_put_off():
-    run = Run()
-    run.connect()
-    run.feed(Lost())
-    run.now = 20.0
-    run.timers.pop("patience")
-    run.feed(TimerFired("patience"))
-    assert run.verdicts == []
-    run.pending = None
-    run.until(22.0)
-    assert [when for when, _ in run.verdicts] == [22.0]
 
 
 @pytest.mark.parametrize(

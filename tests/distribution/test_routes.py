@@ -321,6 +321,27 @@ def test_who_waits_for_a_session_that_rests_is_told_of_the_next_one(line: Routed
     assert not a.session(c).rests
 
 
+def test_what_is_said_after_the_peer_has_ended_a_session_goes_on_the_next_one_and_its_last_words_are_heard(
+    line: RoutedWorld,
+):
+    line.open("a", "c")
+    a, c = line["a"], line["c"]
+    line.clock.run(1.0)
+    a.peers.supersede(a.session(c))
+    a.peers.open("c")
+    assert a.peers.is_opening("c")
+    c.session(a).send(b"last words")
+    line.clock.run(0.5)
+    assert a.bodies == [b"last words"]
+    assert a.session(c).rests and a.peers.is_opening("c")
+    c.session(a).leave("leave")
+    line.clock.until(lambda: not a.peers.is_opening("c"), 5.0)
+    assert a.told("ended") == ["leave"] and a.told("started")[-1] == 2
+    a.session(c).send(b"on the next one")
+    line.clock.run(0.5)
+    assert c.bodies == [b"on the next one"]
+
+
 def test_a_peer_that_does_not_answer_is_asked_over_another_connection(line: RoutedWorld):
     line.open("a", "c")
     a, c = line["a"], line["c"]

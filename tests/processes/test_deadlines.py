@@ -86,6 +86,18 @@ def test_who_is_always_late_comes_to_an_end_all_the_same(clock: LateClock):
     assert clock.time <= 100.0 + LONGEST * 5.0 + 1.0
 
 
+@pytest.mark.parametrize(("seconds", "more"), [(5.0, 2.0), (0.5, 0.5)])
+def test_who_was_stopped_gives_time_once_more_however_long_that_was(clock: LateClock, seconds: float, more: float):
+    """Nobody had the time that had gone."""
+    called: list[str] = []
+    call_at_deadline(clock, seconds, called.append, "now")
+    clock.run(late=60.0)
+    assert called == []
+    assert clock.timers[0].due == pytest.approx(100.0 + seconds + 60.0 + more)
+    clock.run(late=0.0)
+    assert (called, clock.timers) == (["now"], [])
+
+
 def test_a_deadline_that_was_put_off_can_be_cancelled(clock: LateClock):
     called: list[str] = []
     deadline = call_at_deadline(clock, 5.0, called.append, "now")
