@@ -458,7 +458,8 @@ class SessionMachine:
             effects.append(self._send_heartbeat(now))
         # What was sent last may be younger than this check: the next one is due an interval after *it*.
         until_next = max(carrier.last_sent + interval - now, interval * 0.25) * random.uniform(0.95, 1.0)
-        effects.append(self._check_in(min(self._to_tick(now, until_next), silence - silent_for), now))
+        until_silent = max(silence - silent_for, 0.001)  # where numbers are rounded, it may be no time that passes
+        effects.append(self._check_in(min(self._to_tick(now, until_next), until_silent), now))
         return effects
 
     def _wait_for_pieces(self, now: float, silent_for: float) -> float:

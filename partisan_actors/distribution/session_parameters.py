@@ -15,15 +15,15 @@ class SessionParameters:
 
     stream: StreamParameters = field(default_factory=StreamParameters)
 
-    heartbeat_interval: float = 2.0
+    heartbeat_interval: float = 2.3
     """No longer than this without sending something; shortened by chance, by a tenth and a tick at most. An idle link
-    costs a small frame each way in so long: 1,000 nodes of five links each in one machine write 2,500 in a second."""
+    costs a small frame each way in so long: 1,000 nodes of five links each in one machine write 2,200 in a second."""
 
-    probe_interval: float = 10.0
+    probe_interval: float = 30.0
     """No longer than this without measuring the round-trip time. On an idle link one end asks and the other answers;
-    this lets the other ask as well, which with 5 s was a quarter of all heartbeats."""
+    this lets the other ask as well, which with 5 s was a quarter of all heartbeats, and with 10 s a sixth."""
 
-    silence: float = 4.5
+    silence: float = 4.7
     """A peer that no byte came from for so long is asked a last time ..."""
 
     last_call: float = 0.25

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from partisan_actors.distribution import JoinFailure, Session
+from partisan_actors.distribution.session_parameters import SessionParameters
 from partisan_actors.processes.identity import Life
 from tests.distribution.nodes import COOKIE, connected, keys_of
 from tests.distribution.raw_peer import RawPeer
@@ -137,7 +138,7 @@ def test_one_that_is_started_again_while_the_old_connection_hangs(world: World):
     again = world.node("b", epoch=2)
     result = world.join(again, one.address)
     assert isinstance(result, JoinFailure) and result.reason == "name", "the old life was heard a moment ago"
-    world.clock.run(3.1)
+    world.clock.run(1.6 * SessionParameters().heartbeat_interval)
     assert isinstance(world.join(again, one.address), Session)
     assert one.told("ended") == ["newer life"]
     assert one.session(again).peer == again.life

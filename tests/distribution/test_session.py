@@ -126,14 +126,14 @@ def ends(run: Run) -> list[str]:
 # Heartbeats
 
 
-def test_something_is_sent_every_other_second_when_there_is_nothing_to_say(run: Run):
+def test_something_is_sent_every_two_seconds_or_so_when_there_is_nothing_to_say(run: Run):
     run.until(120.0, answer=True)
     assert set(run.kinds()) == {HEARTBEAT}
-    assert 10 <= len(run.written) <= 13
+    assert 9 <= len(run.written) <= 12
 
 
 def test_data_takes_the_place_of_heartbeats_but_for_the_round_trip_time(run: Run):
-    for tenth in range(200):
+    for tenth in range(600):
         run.until(100.0 + tenth / 10, answer=True)
         run.machine.carrier.last_sent = run.now
         if run.written and run.kinds()[-1] == HEARTBEAT:
@@ -268,8 +268,8 @@ def test_a_timer_that_is_a_little_late_is_no_stop(run: Run):
 
 
 def test_overdue_after_one_and_a_half_intervals(run: Run):
-    assert not run.machine.overdue(103.0)
-    assert run.machine.overdue(103.1)
+    assert not run.machine.overdue(100.0 + 1.49 * PARAMETERS.heartbeat_interval)
+    assert run.machine.overdue(100.0 + 1.51 * PARAMETERS.heartbeat_interval)
 
 
 # Links that are given up, and routes
@@ -539,7 +539,7 @@ def test_the_peers_reason_is_fit_for_a_log(run: Run, body: bytes, reason: str):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"heartbeat_interval": 2.25},
+        {"heartbeat_interval": 2.35},
         {"silence": 2.0},
         {"last_call": 0},
         {"stall": -1},
