@@ -127,8 +127,8 @@ class Membership(Verdicts):
         self._end_suspicion(known)
         self._doubts.settled(node)
         self._effects.append(self._hello(node))
-        if suspicion is not None and suspicion.suspectors != {self._records.own.node}:
-            self._tell_suspect(known, suspicion)
+        if suspicion is not None:
+            self._tell_suspect(known, suspicion)  # others have heard of it, and perhaps no more than that
         self._tell_suspicions(node)
         if record.status is Status.LEFT:
             self._send_records((node,), [record])  # its hello says whether it is back

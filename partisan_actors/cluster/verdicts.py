@@ -102,6 +102,9 @@ class Verdicts:
         # Also where that is no news: while there was a link to it nobody judged it here, and no timer runs.
         if news or by == self._records.own.node:
             self._judge(known, suspicion)
+        if news and known.linked is not None and known.node not in self._gossip(self.table.links):
+            # What is news goes elsewhere; and where there is a link no timer runs, so it would be a suspect for good.
+            self._tell_suspect(known, suspicion)
         if news and known.suspicion is not None and len(suspicion.suspectors) == 1:
             self._look_for_a_way(known, by)
 

@@ -515,6 +515,21 @@ def test_a_suspect_that_others_found_down_is_trusted_once_there_is_a_link_to_it(
     assert ups_and_downs(subject.get("d@h", hello(D._replace(version=2)))) == []
 
 
+def test_a_suspect_hears_of_it_over_a_link_by_which_no_news_go():
+    """It is not suspected here, but nor is it trusted until it has refuted that."""
+    subject = Subject(gossip=lambda links: ["c@h"]).meet(B, C, D)
+    said = news(words=[word(D, "b@h")])
+    assert [payload for node, payload in sent(subject.get("b@h", said)) if node == "d@h"] == [said]
+
+
+def test_who_is_reached_after_all_hears_that_this_node_has_suspected_it():
+    """Others have heard that, and no more; its refutation is for them."""
+    subject = Subject().meet(B, C)
+    subject.get("b@h", view(D))
+    subject.step(Unreachable("d@h", "timeout"))
+    assert ("d@h", news(words=[word(D, "a@h")])) in sent(subject.link(D))
+
+
 def test_who_suspects_and_has_no_link_left_looks_for_somebody_to_tell():
     subject = Subject(indirect=3).meet(B)
     subject.get("b@h", view(C, D))
