@@ -14,6 +14,7 @@ __all__ = ["rows", "rows_of"]
 
 _LIMIT = 3600.0
 _KILL = "killed at once"
+_RESTED = " after a rest"
 
 Line = dict[str, Any]
 
@@ -40,8 +41,12 @@ def rows_of(lines: Sequence[Line]) -> Iterator[Row]:
     yield from _number("idle, cores in all", by_name["idle"], "cores")
     yield from _number("nodes killed at once", by_name[_KILL], "nodes")
     yield from _number("and the others know, after", by_name["the others know that"], "seconds", "s")
-    yield from _talk(lines[kill:], " after the kill")
-    yield from _state(lines[kill:], " after the kill")
+    after, rested = (
+        [line for line in lines[kill:] if line["figure"].endswith(_RESTED) is rests] for rests in (False, True)
+    )
+    yield from _talk(after, " after the kill")
+    yield from _state(after, " after the kill")
+    yield from _talk(rested, ", and after a minute")
 
 
 def _number(figure: str, line: Line, key: str, unit: str = "") -> Iterator[Row]:

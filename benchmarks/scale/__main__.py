@@ -2,7 +2,7 @@
 
 What is done, in this order: all nodes join through the first; every node comes to know all; calls between nodes chosen
 by chance; broadcasts; nothing, for a while; SIGKILL to as many OS processes as host the share to be killed; the rest
-heals; calls and broadcasts again. Asserts nothing.
+heals; calls and broadcasts again, at once and after a rest. Asserts nothing.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ def main() -> None:
         report.tell("the others know that", seconds=cluster.members_agree(arguments.limit))
         _talk(report, cluster, arguments.seed + 1, " after the kill")
         _tell_state(report, cluster)
+        time.sleep(_REST)
+        _talk(report, cluster, arguments.seed + 2, " after a rest")
     report.table()
 
 

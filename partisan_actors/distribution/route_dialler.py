@@ -8,12 +8,13 @@ from partisan_actors.distribution.attempt import Attempt, Failed, Outcome, Rejec
 from partisan_actors.distribution.conduits import route_to
 from partisan_actors.distribution.dialler import DiallerOwner
 from partisan_actors.distribution.keyed_timers import KeyedTimers
-from partisan_actors.distribution.machine import CancelTimer, SetDeadline, SetTimer
+from partisan_actors.distribution.machine import CancelTimer, SetDeadline, SetTimer, TimerFired
 from partisan_actors.distribution.route_dialling import (
     CancelRoute,
     DialRoute,
     Effect,
     Event,
+    RouteAnswered,
     RouteDialling,
     RouteFailed,
     RouteGivenUp,
@@ -47,7 +48,7 @@ class RouteDialler:
         self._tells = tells
         self._attempt: Attempt | None = None
         self._machine = RouteDialling(parameters)
-        self._timers = KeyedTimers(owner.clock, self.feed)
+        self._timers = KeyedTimers(owner.clock, self._fired)
 
     def feed(self, event: Event) -> None:
         """Let the machine take an event."""
@@ -68,6 +69,11 @@ class RouteDialler:
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.cancel()
+
+    def _fired(self, event: TimerFired) -> None:
+        if self._attempt is not None and self._attempt.link is not None:
+            self.feed(RouteAnswered())  # told when it may matter
+        self.feed(event)
 
     def _perform(self, effect: Effect) -> None:
         match effect:

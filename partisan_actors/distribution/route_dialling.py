@@ -6,12 +6,13 @@ Promised:
   later, so that the link wins if it can be made at all;
 - while something is to be carried a dial that failed is repeated, with back-off up to `longest_pause`;
 - where there is no session yet, `RouteGivenUp` comes once, after `patience`, or at once for a refusal that waiting
-  does not change; where there is one, the cluster view says when it is over, and nothing is given up here;
+  does not change, or with the end of an attempt that the peer has answered by then: it is there, and slow; where there
+  is one, the cluster view says when it is over, and nothing is given up here;
 - nothing is dialled or timed once any connection is there, or nothing is to be carried.
 
 Not known here: conduits, links, sessions. Pure.
 
-Events: `RouteNeeded`, `RouteNeedless`, `RouteFailed`, `RouteRefused`, `TimerFired`.
+Events: `RouteNeeded`, `RouteNeedless`, `RouteAnswered`, `RouteFailed`, `RouteRefused`, `TimerFired`.
 Effects: `DialRoute`, `CancelRoute`, `RouteGivenUp`, `SetTimer`, `CancelTimer`.
 """
 
@@ -30,6 +31,7 @@ __all__ = [
     "DialRoute",
     "Effect",
     "Event",
+    "RouteAnswered",
     "RouteDialling",
     "RouteFailed",
     "RouteGivenUp",
@@ -88,6 +90,10 @@ class RouteNeedless(NamedTuple):
     """Event: a connection is there, of whatever kind, or nothing is to be carried any more."""
 
 
+class RouteAnswered(NamedTuple):
+    """Event: the peer has answered the attempt; the handshake is under way."""
+
+
 class RouteFailed(NamedTuple):
     """Event: the attempt came to nothing."""
 
@@ -101,7 +107,7 @@ class RouteRefused(NamedTuple):
     text: str
 
 
-Event = RouteNeeded | RouteNeedless | RouteFailed | RouteRefused | TimerFired
+Event = RouteNeeded | RouteNeedless | RouteAnswered | RouteFailed | RouteRefused | TimerFired
 
 
 class DialRoute(NamedTuple):
@@ -126,13 +132,26 @@ Effect = DialRoute | CancelRoute | RouteGivenUp | SetTimer | SetDeadline | Cance
 class RouteDialling:
     """What is done to reach one peer over others."""
 
-    __slots__ = ("_attempt", "_cause", "_failures", "_needed", "_opening", "_parameters", "_timed", "_waits")
+    __slots__ = (
+        "_answered",
+        "_attempt",
+        "_cause",
+        "_failures",
+        "_needed",
+        "_opening",
+        "_overdue",
+        "_parameters",
+        "_timed",
+        "_waits",
+    )
 
     def __init__(self, parameters: RouteParameters) -> None:
         self._parameters = parameters
         self._needed = False
         self._opening = False  # the verdict is still to come
+        self._overdue = False  # it comes with the end of the attempt
         self._attempt = False  # one is under way
+        self._answered = False  # by the peer
         self._timed = False  # the next one is timed
         self._waits = False  # for a link, rather than after a failure
         self._failures = 0  # in a row
@@ -150,6 +169,9 @@ class RouteDialling:
                 return self._need(opening, link_is_coming)
             case RouteNeedless():
                 return self._stop()
+            case RouteAnswered():
+                self._answered = self._attempt
+                return ()
             case RouteFailed(reason):
                 self._cause = reason
                 return self._again(random)
@@ -177,7 +199,7 @@ class RouteDialling:
 
     def _dial(self) -> list[Effect]:
         effects: list[Effect] = [CancelTimer(_REDIAL)] if self._timed else []
-        self._timed = self._waits = False
+        self._timed = self._waits = self._answered = False
         self._attempt = True
         return [*effects, DialRoute(self._parameters.dial_timeout)]
 
@@ -185,7 +207,7 @@ class RouteDialling:
         effects: list[Effect] = [CancelTimer(_REDIAL), CancelTimer(_PATIENCE)]
         if self._attempt:
             effects.append(CancelRoute())
-        self._attempt = self._needed = self._opening = self._timed = self._waits = False
+        self._attempt = self._needed = self._opening = self._overdue = self._timed = self._waits = False
         self._failures = 0
         self._cause = "timeout"
         return effects
@@ -205,6 +227,8 @@ class RouteDialling:
         self._attempt = False
         if not self._needed:
             return ()
+        if self._overdue:
+            return self._give_up()
         parameters = self._parameters
         # The exponent is bounded, as 2 ** 2000 is no float.
         pause = min(parameters.first_pause * 2 ** min(self._failures, 30), parameters.longest_pause)
@@ -214,8 +238,13 @@ class RouteDialling:
 
     def _fired(self, key: object) -> Sequence[Effect]:
         if key == _PATIENCE:
+            if self._opening and self._attempt and self._answered:
+                self._overdue = True
+                return ()
             return self._give_up() if self._opening else ()
         self._timed = False
+        if self._overdue and not self._attempt:
+            return self._give_up()
         return self._dial() if self._needed and not self._attempt else ()
 
     def _give_up(self) -> list[Effect]:

@@ -13,6 +13,7 @@ from partisan_actors.distribution.route_dialling import (
     DialRoute,
     Effect,
     Event,
+    RouteAnswered,
     RouteDialling,
     RouteFailed,
     RouteGivenUp,
@@ -100,6 +101,35 @@ def test_an_attempt_under_way_is_given_up_with_it():
     run = Run()
     run(OPENING)
     assert run(TimerFired(PATIENCE)) == [*STOP, CancelRoute(), RouteGivenUp("timeout")]
+
+
+def test_one_that_the_peer_has_answered_has_its_time():
+    """It is there, and busy: what it answers with has a long way."""
+    run = Run()
+    run(OPENING)
+    run(RouteAnswered())
+    assert run(TimerFired(PATIENCE)) == []
+    assert run(OPENING) == []
+    assert run(RouteFailed("the handshake took too long")) == [*STOP, RouteGivenUp("the handshake took too long")]
+    assert run.machine.idle
+
+
+def test_and_so_has_the_connection_of_a_peer_that_dials_itself():
+    run = Run()
+    run(OPENING)
+    run(RouteAnswered())
+    run(TimerFired(PATIENCE))
+    assert run(RouteRefused(RefusalCode.SIMULTANEOUS, "busy")) == [SetTimer(REDIAL, 1.0)]
+    assert run(TimerFired(REDIAL)) == [*STOP, RouteGivenUp("refused: busy")]
+
+
+def test_an_answer_to_an_attempt_before_is_none():
+    run = Run()
+    run(OPENING)
+    run(RouteAnswered())
+    run(RouteFailed("reset"))
+    run(TimerFired(REDIAL))
+    assert run(TimerFired(PATIENCE)) == [*STOP, CancelRoute(), RouteGivenUp("reset")]
 
 
 def test_a_refusal_that_waiting_does_not_change_is_a_verdict_only_where_there_is_no_session():
