@@ -24,8 +24,8 @@ class Experiment(NamedTuple):
 
 
 def _over_tcp(topology: str, nodes: int, processes: int, minutes: float) -> Experiment:
-    full = {"topology": topology, "nodes": nodes, "processes": processes, "idle": 30.0}
-    smoke = {"topology": topology, "nodes": 8, "processes": 4, "idle": 0.5}
+    full = {"topology": topology, "nodes": nodes, "processes": processes, "rest": 60.0, "idle": 30.0}
+    smoke = {"topology": topology, "nodes": 8, "processes": 4, "rest": 1.0, "idle": 0.5}
     return Experiment(f"Real TCP: {topology.replace('_', ' ')}", real.rows, full, smoke, 1, minutes, alone=True)
 
 

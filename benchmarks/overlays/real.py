@@ -19,10 +19,10 @@ _RESTED = " after a rest"
 Line = dict[str, Any]
 
 
-def rows(seed: int, topology: str, nodes: int, processes: int, idle: float) -> list[Row]:
+def rows(seed: int, topology: str, nodes: int, processes: int, rest: float, idle: float) -> list[Row]:
     """Run it, in OS processes of its own."""
     command = [sys.executable, "-m", "benchmarks.scale", topology, "--nodes", str(nodes), "--processes", str(processes)]
-    done = run_command([*command, "--idle", str(idle), "--seed", str(seed)], _LIMIT)
+    done = run_command([*command, "--rest", str(rest), "--idle", str(idle), "--seed", str(seed)], _LIMIT)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[-500:]}")
     return list(rows_of([json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]))

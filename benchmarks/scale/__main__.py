@@ -20,7 +20,6 @@ from benchmarks.scale.cluster import HostProcess, LargeCluster
 
 TOPOLOGIES = ("hyparview", "xbot", "scamp", "full_mesh", "client_server")
 _SERVERS = 4
-_REST = 60.0  # seconds after which what was begun has come to rest: shuffles go from 10 s apart to 40
 
 
 class Report:
@@ -65,13 +64,14 @@ def main() -> None:
         report.tell("every node knows all", seconds=cluster.members_agree(arguments.limit))
         _tell_state(report, cluster)
         _talk(report, cluster, arguments.seed, "")
+        time.sleep(arguments.rest)
         _idle(report, cluster, arguments.idle)
         victims = cluster.kill()
         report.tell("killed at once", nodes=len(victims))
         report.tell("the others know that", seconds=cluster.members_agree(arguments.limit))
         _talk(report, cluster, arguments.seed + 1, " after the kill")
         _tell_state(report, cluster)
-        time.sleep(_REST)
+        time.sleep(arguments.rest)
         _talk(report, cluster, arguments.seed + 2, " after a rest")
     report.table()
 
@@ -83,6 +83,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument(
         "--kill", type=float, default=0.3, help="the share of the nodes that is killed, with their OS processes"
+    )
+    parser.add_argument(
+        "--rest", type=float, default=60.0, help="seconds until all is at rest: shuffles go to 40 s apart"
     )
     parser.add_argument("--idle", type=float, default=30.0, help="seconds of doing nothing")
     parser.add_argument("--limit", type=float, default=180.0, help="seconds that anything is waited for")
@@ -142,7 +145,6 @@ def _talk(report: Report, cluster: LargeCluster, seed: int, when: str) -> None:
 
 
 def _idle(report: Report, cluster: LargeCluster, seconds: float) -> None:
-    time.sleep(_REST)
     before, began = cluster.spent(), time.perf_counter()
     time.sleep(seconds)
     cpu, elapsed = cluster.spent() - before, time.perf_counter() - began

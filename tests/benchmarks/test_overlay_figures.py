@@ -218,6 +218,7 @@ def lines_over_tcp() -> list[dict[str, object]]:
         {"figure": "the others know that", "seconds": 1.5},
         *talk,
         *states,
+        *({**line, "figure": f"{line['figure']} after a rest", "answered": 20} for line in talk),
     ]
 
 
@@ -225,6 +226,7 @@ def test_what_is_said_of_real_tcp_becomes_rows():
     rows = list(real.rows_of(lines_over_tcp()))
     values = {row.figure: row.value for row in rows}
     assert values["calls answered"] == values["calls answered after the kill"] == 95.0
+    assert values["calls answered, and after a minute"] == 100.0
     assert values["reached once by each of 2 broadcasts, at the least"] == 90.0
     assert "and each knows all, after" not in values and values["and the others know, after"] == 1.5
     found = Summary([made(1, rows)._replace(parameters={"topology": "full_mesh", "nodes": 1000})])
