@@ -21,7 +21,7 @@ from partisan_actors.cluster import peer_service as service
 from partisan_actors.cluster import view_events as view
 from partisan_actors.cluster.advice import advice_on
 from partisan_actors.cluster.broadcasting import Broadcasting
-from partisan_actors.cluster.driver import LEFT_FEATURE, VIEW_FEATURE, PeerServiceDriver
+from partisan_actors.cluster.driver import VIEW_FEATURE, PeerServiceDriver
 from partisan_actors.cluster.global_names import GlobalNames
 from partisan_actors.cluster.joining import JoinAttempt
 from partisan_actors.cluster.names_post import NamesPost
@@ -55,6 +55,7 @@ from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.frames import BrokenFrame
 from partisan_actors.wire.handshake import Hello, Purpose
+from partisan_actors.wire.hello import encode_membership
 from partisan_actors.wire.relays import RELAYS_FEATURE
 from partisan_actors.wire.signals import Signal, encode_signal
 
@@ -85,6 +86,7 @@ class Cluster:
             settings.channels,
             addresses=lambda: self._advertised,
             features=STREAMS_FEATURE | signals.ACKNOWLEDGE_FEATURE | RELAYS_FEATURE | VIEW_FEATURE,
+            extensions=lambda: (encode_membership(False, 0, 0),),  # so long are they, as soon as they are known
         )
         default = settings.channels[0].stream_parameters
         parameters = PeerParameters(session=SessionParameters(stream=default))
@@ -97,6 +99,7 @@ class Cluster:
         self.remote.opening.is_member, self.remote.opening.open = self._is_member, self.peers.open
         spawning = Spawning(runtime, self.remote, settings.spawnable)
         self._driver = PeerServiceDriver(runtime.clock, self.peers, self.codec, self._told, self._look_at_joins)
+        self.peers.identity = replace(identity, extensions=self._driver.said_of_membership)
         self._for_everybody: tuple[str, ...] = ()  # the neighbours that what is for everybody goes to
         self._synchronised: set[str] = set()  # nodes whose view came over the session that they have now
         self._joins: list[JoinAttempt] = []
@@ -415,9 +418,6 @@ class Cluster:
                 self._refused("records_refused", node, reason, late, {"count": count})
             case service.OverlayRefused(node, reason, late):
                 self._refused("overlay_message_refused", node, reason, late, {})
-            case view.Standing(left):
-                features = self.peers.identity.features & ~LEFT_FEATURE | (LEFT_FEATURE if left else 0)
-                self.peers.identity = replace(self.peers.identity, features=features)
             case service.Switched(name, version):
                 self.peers.identity = replace(self.peers.identity, topology=name, topology_version=version)
                 _log.info("topology_switched", node=me, topology=name, version=version)

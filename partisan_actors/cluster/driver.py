@@ -31,15 +31,13 @@ from partisan_actors.processes.identity import Life
 from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.handshake import Hello
+from partisan_actors.wire.hello import encode_membership
 from partisan_actors.wire.signals import encode_signal
 
-__all__ = ["LAST_WORDS", "LEFT_FEATURE", "VIEW_FEATURE", "PeerServiceDriver"]
+__all__ = ["LAST_WORDS", "VIEW_FEATURE", "PeerServiceDriver"]
 
 VIEW_FEATURE = 1 << 3
 """The bit of a hello that says: this node's cluster view knows suspicions, and who is down."""
-
-LEFT_FEATURE = 1 << 4
-"""The bit of a hello that says: this node has left, and is no member. Who looks whether it answers sees it."""
 
 LAST_WORDS = 1.0
 """Seconds that a node which left has for what it sent before; that it left may be heard sooner, from others."""
@@ -102,15 +100,16 @@ class PeerServiceDriver:
     def end_session(self, node: str, bits: int, reason: str) -> None:
         """A member is down: what hangs on its session ends. One that left may have said more before."""
         session = self._peers.session(node)
-        if session is None and reason != view.NEWER_LIFE:
-            self._peers.down(node, reason)  # one that is being opened comes to nothing
-        if session is None or session.peer.bits != bits or node in self._parting:
-            return
-        if reason == view.LEAVE and session.connected:
+        if session is None:
+            if reason != view.NEWER_LIFE:
+                self._peers.down(node, reason)  # one that is being opened comes to nothing
+        elif session.peer.bits != bits or (reason == view.LEAVE and self._is_of_its_return(session)):
+            return  # another one is gone, or it is back
+        elif session.rests or (node not in self._parting and not (reason == view.LEAVE and session.connected)):
+            self._peers.down(node, reason)
+        elif node not in self._parting:
             self._parting[node] = session
             self._parting_timers.set(node, LAST_WORDS)
-        else:
-            self._peers.down(node, reason)
 
     def life_came(self, life: Life) -> None:
         """A member is up: what is said to it from now on is not to go on the session that it left by, or died with."""
@@ -122,15 +121,26 @@ class PeerServiceDriver:
         else:
             self._peers.supersede(session)
 
+    def _is_of_its_return(self, session: Session) -> bool:
+        """Whether its node had come back when the session began, or last had a connection: it left one before that."""
+        record = self.service.view.table.records.get(session.node) if self.service is not None else None
+        said = session.hello.membership
+        return record is not None and said is not None and said[1] > record.version
+
+    def said_of_membership(self) -> tuple[tuple[int, bytes], ...]:
+        """The extensions of a hello that this node sends now."""
+        if self.service is None:
+            return ()
+        records = self.service.view.table.records
+        return (encode_membership(self.service.view.left, records.own.version, records.root),)
+
     def session_ended(self, session: Session, reason: str) -> None:
         """A session is over."""
         node, bits = session.node, session.peer.bits
         if self._parting.pop(node, None) is not None:
             self._parting_timers.cancel(node)
             self._peers.forget(node)
-        if session.superseded:
-            return  # that it left was known, and it is back
-        if reason in (view.LEAVE, view.NEWER_LIFE):
+        if reason in (view.LEAVE, view.NEWER_LIFE) and not session.superseded:
             self.step(view.LinkDown(node, bits, reason))  # or it is this life that it wants no more of
         elif session.linked:
             self.step(view.Closed(node, bits))
@@ -184,8 +194,12 @@ class PeerServiceDriver:
 
     def _probed(self, node: str, hello: Hello | None, reason: str, seconds: float) -> None:
         reason = view.REFUSED if reason == DIAL_REFUSED else reason
-        left = hello is not None and bool(hello.features & LEFT_FEATURE)
-        self.step(view.Probed(node, hello.bits if hello is not None else None, reason, left))
+        if hello is None:
+            self.step(view.Probed(node, None, reason))
+        elif (said := hello.membership) is None:
+            self.step(view.Probed(node, hello.bits))
+        else:
+            self.step(view.Probed(node, hello.bits, "", said[0], said[2]))
 
     def _measure(self, node: str, addresses: tuple[str, ...]) -> None:
         session = self._peers.session(node)

@@ -65,6 +65,7 @@ class Membership(Verdicts):
     ) -> None:
         super().__init__(own, parameters, gossip)
         self._doubts = Doubts(self.health)
+        self._digest = 0  # of the members, in the last round
         self._conflict = own.life  # the latest life of the own name
 
     def step(self, event: view.Event, now: float, random: Random) -> list[view.Effect]:
@@ -87,15 +88,14 @@ class Membership(Verdicts):
                 self._judge_unlinked(node)
             case view.Unreachable(node, reason):
                 self._unreachable(node, reason)
-            case view.Probed(node, life, reason, left):
-                self._probed(node, life, reason, left)
+            case view.Probed():
+                self._probed(event)
             case view.Written(tag, topology):
                 self._write(self._records.own._replace(tag=tag, topology=topology))
             case view.Leave():
                 self._leave()
             case view.Join() if self.left:
                 self.left = False
-                effects.append(view.Standing(left=False))
                 self._write(self._records.own._replace(status=Status.ALIVE))
         effects += self._news.due(now, lambda: self._gossip(self.table.links), self._records, self._entry)
         return effects
@@ -199,7 +199,8 @@ class Membership(Verdicts):
         else:
             self._doubts.settled(node)
 
-    def _probed(self, node: str, bits: int | None, reason: str, left: bool) -> None:
+    def _probed(self, event: view.Probed) -> None:
+        node, bits, reason, left, digest = event
         answers = bits is not None or self._doubts.may_be_there(reason)
         self._look_after(self._probing.looked(node, answers, self.table.without_link, self._random))
         known = self.table.get(node)
@@ -213,12 +214,20 @@ class Membership(Verdicts):
                 self._probing.answered()
                 # Nobody may have heard that it left: all its neighbours have died, say.
                 needed = left or self._is_way(known)
-                if record.dialable and (needed or self._random.random() < self.parameters.compared):
+                if record.dialable and (needed or self._differs(digest)):
                     self._effects.append(view.Contact(node, record.addresses, briefly=not needed))
             else:  # if anybody answers, it is another life in its place
                 self._out_of_reach(known, reason if bits is None else view.REFUSED)
         elif bits is not None and record.status is Status.DOWN:
             self._effects.append(view.Contact(node, record.addresses))
+
+    def _differs(self, digest: int | None) -> bool:
+        """Whether a member knows of others than this node, which has heard no news lately that may be on their way.
+
+        Two islands may know of different members, each of its own speaker; nothing else would say so.
+        """
+        own = self._records.root
+        return digest is not None and digest != own and own == self._digest
 
     # Suspicion
 
@@ -402,6 +411,7 @@ class Membership(Verdicts):
             self.health.worse()
         else:
             self.health.better()
+        self._digest = self._records.root
         self.table.forget(self._now - self.parameters.forget_after)
         if self.table.links:
             self._effects.append(self._hello(self._random.choice(self.table.links)))
@@ -419,7 +429,6 @@ class Membership(Verdicts):
         if self.left:
             return
         self.left = True
-        self._effects.append(view.Standing(left=True))
         self._news.clear()
         self._records.write(self._records.own._replace(status=Status.LEFT))
         self._send_records(self.table.links, [self._records.own])

@@ -17,10 +17,9 @@ Promised:
   `connect_delay_max` for that, so that two rarely dial each other at the same moment.
 
 Everything that makes a link or sends is asked of the driver, so the same code runs over sockets and in simulation.
-Not known: sessions, processes, what the driver does about a member that there is no link to. Pure.
-
-Its messages, beside those of the view: ("topology", version, origin, name, parameters) is the fact; ("unwanted",) says
-that this side does not want the link; of an overlay is (version, payload).
+Not known: sessions, processes. Pure. Its messages, beside those of the view: ("topology", version,
+origin, name, parameters) is the fact; ("unwanted",) says that this side does not want the link; of an overlay is
+(version, payload).
 """
 
 from __future__ import annotations
@@ -137,7 +136,7 @@ class PeerService(OverlayRuns):
                 self._link_down(event, node, bits)
             case view.Unreachable(node, _):
                 self._unreachable(event, node)
-            case view.Probed(node, bits, _, left):
+            case view.Probed(node, bits, _, left, _):
                 self._probed(event, node, None if left else bits)
             case JoinedThrough(node):
                 self._newcomer_until = now + self.parameters.newcomer_for
@@ -181,8 +180,9 @@ class PeerService(OverlayRuns):
                 case view.Contact(node, addresses, island, briefly):
                     if island:
                         self._joining.add(node)
+                    alone = briefly and node not in self._asked  # else something needs the link for longer
                     self._ask(node, addresses)
-                    self._set_unwanted(node, self.parameters.compared_within if briefly else None)
+                    self._set_unwanted(node, self.parameters.compared_within if alone else None)
                 case _:
                     self._effects.append(effect)
         self._see_whether_switched()
@@ -235,7 +235,8 @@ class PeerService(OverlayRuns):
         self._step_view(event)
         if node in self._held and self.view.table.alive(node, bits):
             self._tell_of_link(node)
-        if node in self._links and not self._is_wanted(node) and node not in self._asked:  # where it is, a timer runs
+        if node in self._links and not self._is_wanted(node) and node not in self._asked:
+            # Who asked for it has set a timer for that already, or the other side wants it, and says when it is over.
             self._set_unwanted(node)
 
     def _tell_of_link(self, node: str) -> None:

@@ -35,7 +35,6 @@ __all__ = [
     "Probed",
     "Refused",
     "SendView",
-    "Standing",
     "Suspected",
     "Synchronised",
     "Trusted",
@@ -98,12 +97,16 @@ class Unreachable(NamedTuple):
 
 
 class Probed(NamedTuple):
-    """Event: a life of that name answered, which may say that it has `left`; or nobody did, for `reason`."""
+    """Event: a life of that name answered, or nobody did, for `reason`.
+
+    It may say that it has `left`, and the digest of the members that it knows.
+    """
 
     node: str
     bits: int | None
     reason: str = ""
     left: bool = False
+    digest: int | None = None
 
 
 class ViewReceived(NamedTuple):
@@ -195,19 +198,13 @@ class Probe(NamedTuple):
 class Contact(NamedTuple):
     """Effect: make a link to this node, which answers, and is down, suspected, or has left; or is on another `island`.
 
-    One that has left says so again, over that. `briefly`: it is only to be compared what the two know.
+    One that has left says so again, over that. `briefly`: it is a member like others, and knows of other members.
     """
 
     node: str
     addresses: tuple[str, ...]
     island: bool = False
     briefly: bool = False
-
-
-class Standing(NamedTuple):
-    """Effect: this node has left, or is a member again; whom it answers is to know."""
-
-    left: bool
 
 
 class Synchronised(NamedTuple):
@@ -244,7 +241,6 @@ Effect: TypeAlias = (
     | Forget
     | Probe
     | Contact
-    | Standing
     | Synchronised
     | NameConflict
     | Refused

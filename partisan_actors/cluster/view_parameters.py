@@ -38,11 +38,6 @@ class MembershipParameters:
     """So many of those who hear of a suspicion look themselves whether its suspect answers, on average, and are the
     way over which it refutes (SWIM's k, section 3.1): the link that broke may have been its only one."""
 
-    compared: float = 0.1
-    """The share of members without a link that are compared with when they have answered: parts of the overlay without
-    a link between them may know of different members, each of its own speaker, and nothing else would say so. With
-    1,000 nodes that are some 2.5 links for a moment in a second."""
-
     small: int = 32
     """Tables of so few records are sent whole rather than compared."""
 
@@ -70,7 +65,6 @@ class MembershipParameters:
             "0 < stall": self.stall > 0,
             "0 <= look_around": self.look_around >= 0,
             "0 <= indirect": self.indirect >= 0,
-            "0 <= compared <= 1": 0 <= self.compared <= 1,
             "0 <= small": self.small >= 0,
             "0 <= excuse": self.excuse >= 0,
             "0 < silent_after": self.silent_after > 0,

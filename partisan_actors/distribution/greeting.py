@@ -183,6 +183,7 @@ class Greeter:
             extensions=(
                 declared_dictionaries(identity.channels),
                 encode_topology_version(identity.topology_version),
+                *identity.extensions(),
             ),
         )
 

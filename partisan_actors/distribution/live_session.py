@@ -126,7 +126,7 @@ class Session:
         self.hello = hello  # what the peer said of itself when it last proved itself
         self.ended: str | None = None  # the reason, once it has
         self.linked = False  # it has a link, or one that was there is being made anew; the parts above know
-        self.superseded = False  # it rests until it has ended, whatever comes
+        self.superseded = False  # it rests until it has ended, though something may still come
         self.rests = False  # nothing is to be sent: whether the peer still has it is not known. `reaching` says so
         self.channels = channels
         self._left_behind = 0  # the last frame of the system's stream that a link took with it

@@ -146,7 +146,7 @@ class Peers:
         return contact.fail
 
     def connect(self, node: str, addresses: Sequence[str]) -> None:
-        """Keep a link to `node`, which can be dialled at `addresses`, others when it moved; without any it has to."""
+        """Keep a link to `node`, which can be dialled at `addresses`, others when it moved; without any it dials us."""
         if node != self.identity.life.node and not self._closed:
             self._reaching.connect(node, tuple(addresses))
 

@@ -31,6 +31,7 @@ class LocalIdentity:
     protocol: tuple[int, int] = (PROTOCOL, PROTOCOL)  # lowest and highest version
     features: int = STREAMS_FEATURE
     topology_version: int = 0
+    extensions: Callable[[], tuple[tuple[int, bytes], ...]] = tuple  # of hellos, those of the parts above
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,7 @@ class Reaching:
         session.refuse_end() if needed else session.end(IDLE)
 
     def supersede(self, session: Session) -> None:
-        """Let nothing more go on it, as its peer has ended it and will be heard to: the next one takes that."""
+        """Let nothing more go on it until it has ended: its peer has left by it, and is back by the next one."""
         session.superseded = True
         self._rest(session)
 
@@ -410,7 +410,7 @@ class Reaching:
             self._owner.tell(self._events.resting, session)
 
     def _resume(self, session: Session) -> None:
-        if session.rests:
+        if session.rests and not session.superseded:
             session.rests = False
             self._owner.tell(self._events.resumed, session)
 

@@ -44,10 +44,7 @@ class Clock(Protocol):
         """
 
     def lateness(self) -> float:
-        """By how many seconds timers were late lately, 1 at most: whether there is more to do than can be done.
-
-        In virtual time they never are.
-        """
+        """By how many seconds timers were late lately, 1 at most: whether there is more to do than can be done."""
 
     def entropy(self, count: int) -> bytes:
         """So many bytes that nobody can foretell, unless this is a simulation."""
@@ -123,16 +120,17 @@ def call_at_deadline(clock: Clock, seconds: float, function: Callable[..., Any],
     """As `call_later`, for the end of the time that others have for something.
 
     Where that comes late, they are given more, by how late it is, up to three times as long in all: see `lateness`. And
-    2 s more, or as long again if that is less, where it is so late that this node was stopped meanwhile.
+    once 2 s more, or as long again if that is less, where it is so late that this node was stopped meanwhile.
     """
     return _Deadline(clock, seconds, function, args)
 
 
 class _Deadline:
-    __slots__ = ("_args", "_clock", "_due", "_function", "_last", "_seconds", "_timer")
+    __slots__ = ("_args", "_clock", "_due", "_function", "_last", "_seconds", "_stopped", "_timer")
 
     def __init__(self, clock: Clock, seconds: float, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._clock, self._seconds, self._function, self._args = clock, seconds, function, args
+        self._stopped = False  # this node was, and has given more time for that
         now = clock.now()
         self._due, self._last = now + seconds, now + LONGEST * seconds
         self._timer = clock.call_later(seconds, self._fire)
@@ -145,7 +143,8 @@ class _Deadline:
         late = now - self._due
         # This one may be in time, and what it is about not read yet, where others are late.
         more = longer(max(late, self._clock.lateness()), now, self._last)
-        if late >= STOPPED:
+        if late >= STOPPED and not self._stopped:
+            self._stopped = True
             more = max(more, min(self._seconds, STOPPED))
         if more <= 0:
             self._function(*self._args)

@@ -203,7 +203,7 @@ class CheckedCluster:
         self._join_strangers()
         self._until(self._wrong_members, _AGREED)
         self.simulation.run(2 * CALL_LIMIT + 2.0)
-        self._until(self._wrong_links, _RESTED)
+        self._until(lambda: [*self._wrong_links(), *self._idle_links()], _RESTED)
         self._until(self.broadcasts.missing, _RESTED)
         problems = [*self._wrong_members(), *self._wrong_links()]
         problems += [*self.calls.broken(), *self.ties.broken(), *self.broadcasts.broken()]
@@ -238,7 +238,7 @@ class CheckedCluster:
         return [*_unequal(joined), *alone, *distrusted]
 
     def _wrong_links(self) -> list[str]:
-        # Those of the overlay: beside them there are links for a moment, to compare what is known, say.
+        # Those of the overlay: beside them there may be links for a moment, which `_idle_links` looks at.
         links = {life.name: _service(life.node).neighbours() for life in self.alive()}
         wrong = [
             f"{name} has the neighbour {peer}, and {peer} not {name}"
@@ -259,6 +259,16 @@ class CheckedCluster:
         if beyond := set(names) - reached:
             wrong.append(f"no way leads from {names[0]} to {sorted(beyond)}")
         return wrong
+
+    def _idle_links(self) -> list[str]:
+        """Links that neither side wants; there are such for some seconds."""
+        services = {life.name: _service(life.node) for life in self.alive()}
+        return [
+            f"{name} has a link to {peer} that neither wants"
+            for name, service in services.items()
+            for peer in service.links()
+            if peer not in service.wanted() and (peer not in services or name not in services[peer].wanted())
+        ]
 
     # Who owes what to whom
 

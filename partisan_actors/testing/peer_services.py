@@ -155,7 +155,8 @@ class PeerServiceLayer:
             seconds, event = PROBE_TIMEOUT, view.Probed(peer, None, _TIMEOUT)
         elif target is not None and target.alive:
             other = peer_service(target).view
-            event = view.Probed(peer, other.table.records.own.bits, left=other.left)
+            records = other.table.records
+            event = view.Probed(peer, records.own.bits, left=other.left, digest=records.root)
         when = simulation.time.now + seconds
         simulation.time.push(when, simulation.at_node, node, simulation.give, (slot, event, None))
 

@@ -72,7 +72,7 @@ class SimulatedClock(VirtualClock):
         self.paused = True
 
     def resume(self) -> None:
-        """Let all that is overdue run now, in its order."""
+        """Let all that is overdue run now, in its order, without a time that it takes."""
         self.paused = False
         backlog, self._backlog = self._backlog, []
         for timer, due in backlog:
@@ -83,6 +83,7 @@ class SimulatedClock(VirtualClock):
         self.life += 1
         self.paused = False
         self.processing = self._free = 0.0
+        self._lateness = Lateness()
         self._backlog.clear()
 
     def _due(self, timer: VirtualTimer, life: int, _c: None) -> None:

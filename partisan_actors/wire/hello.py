@@ -43,6 +43,10 @@ MAX_HANDSHAKE_BODY = HANDSHAKE_LIMIT - HEADER_SIZE
 ROUND_TRIP = 1
 # Another: the version of the topology that the node runs with, u64; without it 0.
 TOPOLOGY_VERSION = 3
+# Another: whether the node has left its cluster, u8, the version of its own record, u64, and the digest of the members
+# that it knows, u64.
+MEMBERSHIP = 4
+_MEMBERSHIP = struct.Struct(">BQQ")
 
 _NONCE_SIZE = 32
 _MAX_REFUSAL_TEXT = 512
@@ -193,6 +197,15 @@ class Hello:
         return 0
 
     @property
+    def membership(self) -> tuple[bool, int, int] | None:
+        """Whether it has left, the version of its own record, and the digest of what it knows; or None."""
+        for kind, data in self.extensions:
+            if kind == MEMBERSHIP and len(data) == _MEMBERSHIP.size:
+                left, version, digest = _MEMBERSHIP.unpack(data)
+                return bool(left & 1), version, digest
+        return None
+
+    @property
     def life(self) -> Life:
         """The node life that it speaks for."""
         return Life(self.node, self.epoch, self.bits)
@@ -255,6 +268,11 @@ class Hello:
 def encode_topology_version(version: int) -> tuple[int, bytes]:
     """The extension of a hello that says which version of the cluster's topology a node runs with."""
     return TOPOLOGY_VERSION, version.to_bytes(8, "big")
+
+
+def encode_membership(left: bool, version: int, digest: int) -> tuple[int, bytes]:
+    """The extension of a hello that says where a node stands in its cluster, and what it knows of that."""
+    return MEMBERSHIP, _MEMBERSHIP.pack(left, version, digest)
 
 
 def encode_round_trip(seconds: float) -> tuple[int, bytes]:

@@ -522,6 +522,29 @@ def test_a_member_that_no_way_leads_to_and_that_answers_joins_the_two_parts():
     assert [type(event) for event in subject.told()] == [overlay.LinkUp, overlay.Joined]
 
 
+def differs(subject):
+    """C answers, and knows of another member."""
+    subject.fire(("view", ("round", "")), 10.0)
+    return subject.step(Probed("c@h", C.bits, digest=subject.machine.view.table.records.root ^ 1))
+
+
+def test_a_link_to_compare_what_two_know_is_asked_about_soon_and_has_no_second_timer():
+    subject = Subject(unwanted_after=10.0, compared_within=2.0).meet(B)
+    subject.get("b@h", view(C))
+    effects = differs(subject)
+    assert Connect("c@h", C.addresses) in effects and SetTimer(("unwanted", "c@h"), 2.0) in effects
+    assert ("unwanted", "c@h") not in [effect.key for effect in of(SetTimer, subject.link(C))]
+    assert subject.fire(("unwanted", "c@h"), 2.0) == [SendView(("c@h",), ("unwanted",))]
+
+
+def test_one_that_is_needed_for_something_else_stays_for_as_long_as_that():
+    subject = Subject(unwanted_after=10.0, compared_within=2.0).meet(B)
+    subject.get("b@h", view(C))
+    subject.step(Unreachable("c@h", "no way"))
+    subject.step(Probed("c@h", C.bits))
+    assert SetTimer(("unwanted", "c@h"), 10.0) in differs(subject)
+
+
 def test_one_that_does_not_answer_is_suspected():
     subject = Subject().meet(B)
     subject.get("b@h", view(C))
@@ -933,7 +956,7 @@ def test_delays_that_make_no_sense():
         PeerServiceParameters(connect_delay_min=0.5, connect_delay_max=0.3)
 
 
-@pytest.mark.parametrize("name", ["switch_within", "unwanted_after", "newcomer_for"])
+@pytest.mark.parametrize("name", ["switch_within", "unwanted_after", "compared_within", "newcomer_for"])
 def test_parameters_that_make_no_sense(name):
     with pytest.raises(ValueError, match=name):
         PeerServiceParameters(**{name: 0.0})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -21,9 +22,19 @@ from partisan_actors import (
     send,
     whereis,
 )
-from partisan_actors.behaviours import call
+from partisan_actors.behaviours import GenServer, call
+from partisan_actors.cluster.driver import LAST_WORDS
+from partisan_actors.cluster.records import Member, Status
+from partisan_actors.cluster.view_events import ViewReceived, Written
+from partisan_actors.cluster.view_messages import entry_of
+from partisan_actors.parameters import MembershipParameters
 from partisan_actors.testing import Simulation
 from partisan_actors.topologies import HyParView, Static
+
+
+class Echo(GenServer):
+    def handle_call(self, request, caller):
+        return request
 
 
 @pytest.fixture
@@ -32,9 +43,9 @@ def simulation() -> Iterator[Simulation]:
         yield simulation
 
 
-def line(simulation: Simulation) -> list[Node]:
+def line(simulation: Simulation, **options: Any) -> list[Node]:
     """Three nodes, of which the outer two have neither a link nor a session."""
-    nodes = [simulation.node(f"{letter}@sim", topology=Static()) for letter in "abc"]
+    nodes = [simulation.node(f"{letter}@sim", topology=Static(), **options) for letter in "abc"]
     simulation.join(nodes[1], nodes[0])
     simulation.join(nodes[2], nodes[1])
     simulation.run_until(lambda: all(len(node.members()) == 3 for node in nodes))
@@ -65,6 +76,70 @@ def test_one_that_leaves_is_not_to_be_reached_any_more(simulation):
     c.leave()
     assert a._cluster.peers.is_opening(c.name)
     simulation.run_until(lambda: c.name not in a.members())
+    assert not a._cluster.peers.is_opening(c.name)
+
+
+def hears(node: Node, record: Member) -> None:
+    """Word of another member, from a neighbour that is quicker than its own."""
+    driver = node._cluster._driver
+    driver.step(ViewReceived("b@sim", ("news", (entry_of(record, -1 if record.status is Status.ALIVE else 0),), ())))
+
+
+def test_what_is_said_to_one_that_is_back_waits_for_the_next_session(simulation):
+    """The one that it left by has only its last words to carry; nobody at its other end has it any more."""
+    a, b, c = line(simulation)
+    c.run(Echo.start, name="echo")
+    assert a.run(call, Remote("echo", c.name), 1) == 1
+    record = b._cluster._driver.service.view.table.records.get(c.name)
+    hears(a, record._replace(status=Status.LEFT))
+    hears(a, record._replace(version=record.version + 1))
+    assert c.name in a.members()
+    begun = simulation.now
+    assert a.run(call, Remote("echo", c.name), 2) == 2
+    assert LAST_WORDS - 0.1 < simulation.now - begun < LAST_WORDS + 1.0
+    simulation.run(20.0)
+    assert a.run(call, Remote("echo", c.name), 3) == 3
+
+
+def test_nobody_suspects_one_that_is_back_for_its_last_words(simulation):
+    a, b, c = line(simulation)
+    c.run(Echo.start, name="echo")
+    assert a.run(call, Remote("echo", c.name), 1) == 1
+    record = b._cluster._driver.service.view.table.records.get(c.name)
+    hears(a, record._replace(status=Status.LEFT))
+    hears(a, record._replace(version=record.version + 1))
+    c._cluster.peers.session(a.name).leave("leave")
+    session = a._cluster.peers.session(c.name)
+    simulation.run_until(lambda: session.ended)
+    assert session.ended == "leave"
+    assert a._cluster._driver.service.view.table.get(c.name).suspicion is None
+
+
+def test_a_session_that_was_begun_after_its_return_is_none_that_it_left_by(simulation):
+    """That it left is heard after that, of one that said in its hello that it is back."""
+    a, b, c = line(simulation, view=MembershipParameters(news_delay=0.3))
+    c.run(Echo.start, name="echo")
+    record = b._cluster._driver.service.view.table.records.get(c.name)
+    c._cluster._driver.step(Written("", 0))  # as a return does, it gives its record a higher version
+    assert a.run(call, Remote("echo", c.name), 1) == 1
+    assert a._cluster._driver.service.view.table.records.get(c.name).version == record.version
+    hears(a, record._replace(status=Status.LEFT))
+    simulation.run_until(lambda: c.name in a.members(), limit=1.0)
+    session = a._cluster.peers.session(c.name)
+    assert a.run(call, Remote("echo", c.name), 2) == 2
+    simulation.run(5.0)
+    assert a._cluster.peers.session(c.name) is session
+
+
+def test_what_is_to_reach_one_that_leaves_comes_to_nothing_though_a_session_rests(simulation):
+    a, b, c = line(simulation)
+    c.run(Echo.start, name="echo")
+    assert a.run(call, Remote("echo", c.name), 1) == 1
+    a._cluster.peers.supersede(a._cluster.peers.session(c.name))
+    a.run(send, Remote("echo", c.name), "hello")
+    assert a._cluster.peers.is_opening(c.name)
+    record = b._cluster._driver.service.view.table.records.get(c.name)
+    hears(a, record._replace(status=Status.LEFT))
     assert not a._cluster.peers.is_opening(c.name)
 
 

@@ -342,6 +342,16 @@ def test_what_is_said_after_the_peer_has_ended_a_session_goes_on_the_next_one_an
     assert c.bodies == [b"on the next one"]
 
 
+def test_nor_does_a_new_connection_let_it_take_something(line: RoutedWorld):
+    line.open("a", "c")
+    a, c = line["a"], line["c"]
+    line.clock.run(1.0)
+    a.peers.supersede(a.session(c))
+    line.want(c, a)
+    line.clock.until(lambda: linked(a, c), 5.0)
+    assert a.session(c).rests
+
+
 def test_a_peer_that_does_not_answer_is_asked_over_another_connection(line: RoutedWorld):
     line.open("a", "c")
     a, c = line["a"], line["c"]

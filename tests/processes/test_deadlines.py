@@ -77,13 +77,14 @@ def test_one_that_is_in_time_by_chance_gives_more_too(clock: LateClock):
     assert clock.timers[0].due == pytest.approx(100.0 + 5.0 + 3.0)
 
 
-def test_who_is_always_late_comes_to_an_end_all_the_same(clock: LateClock):
+@pytest.mark.parametrize("late", [1.0, 2.1])
+def test_who_is_always_late_comes_to_an_end_all_the_same(clock: LateClock, late: float):
     called: list[str] = []
     call_at_deadline(clock, 5.0, called.append, "now")
     while clock.timers:
-        clock.run(late=1.0)
+        clock.run(late=late)
     assert called == ["now"]
-    assert clock.time <= 100.0 + LONGEST * 5.0 + 1.0
+    assert clock.time <= 100.0 + LONGEST * 5.0 + 2 * late
 
 
 @pytest.mark.parametrize(("seconds", "more"), [(5.0, 2.0), (0.5, 0.5)])

@@ -50,7 +50,7 @@ class WholeNodes(RuleBasedStateMachine):
     def come_and_go(self, name, draw):
         self.act(name, draw)
 
-    @rule(name=st.sampled_from(["partition", "heal", "pause", "resume"]), draw=SEEDS)
+    @rule(name=st.sampled_from(["partition", "heal", "pause", "resume", "slow"]), draw=SEEDS)
     def part(self, name, draw):
         self.act(name, draw)
 

@@ -12,11 +12,13 @@ from partisan_actors.processes.identity import Life
 from partisan_actors.wire.frames import HANDSHAKE_LIMIT, HELLO, BrokenFrame, encode_frame
 from partisan_actors.wire.hello import (
     MAX_HANDSHAKE_BODY,
+    MEMBERSHIP,
     ROUND_TRIP,
     Hello,
     Purpose,
     Refusal,
     RefusalCode,
+    encode_membership,
     encode_round_trip,
 )
 
@@ -100,6 +102,17 @@ def test_a_round_trip_that_does_not_fit_is_cut(seconds: float, said: float) -> N
 @pytest.mark.parametrize("extensions", [(), ((ROUND_TRIP, b""),), ((ROUND_TRIP, bytes([9] * 5)),), ((9, bytes(4)),)])
 def test_a_hello_that_does_not_say_has_none(extensions: tuple[tuple[int, bytes], ...]) -> None:
     assert dataclasses.replace(BOB, extensions=extensions).round_trip == 0.0
+
+
+@given(st.booleans(), u64, u64)
+def test_both_ends_read_the_same_of_the_cluster(left: bool, version: int, digest: int) -> None:
+    hello = dataclasses.replace(BOB, extensions=((9, b"later"), encode_membership(left, version, digest)))
+    assert Hello.decode(hello.encode()).membership == hello.membership == (left, version, digest)
+
+
+@pytest.mark.parametrize("extensions", [(), ((MEMBERSHIP, b""),), ((MEMBERSHIP, bytes(18)),), ((9, bytes(17)),)])
+def test_a_hello_that_does_not_say_what_its_node_knows(extensions: tuple[tuple[int, bytes], ...]) -> None:
+    assert dataclasses.replace(BOB, extensions=extensions).membership is None
 
 
 def test_a_hello_up_to_the_limit_is_sent_and_beyond_it_refused_with_the_reason() -> None:
