@@ -27,7 +27,16 @@ from partisan_actors.cluster.peer_service import PeerService
 from partisan_actors.cluster.records import Status
 from partisan_actors.errors import JoinError
 from partisan_actors.node import Node
-from partisan_actors.testing.checked_traffic import CALL_LIMIT, Broadcasts, Calls, CheckedLife, Echo, Names, Ties
+from partisan_actors.testing.checked_traffic import (
+    CALL_LIMIT,
+    Broadcasts,
+    Calls,
+    CheckedLife,
+    Echo,
+    Names,
+    Ties,
+    session_between,
+)
 from partisan_actors.testing.simulation import Simulation
 from partisan_actors.topologies import Topology
 
@@ -298,7 +307,8 @@ class CheckedCluster:
         if not (_has_as_member(one.node, other.node) and _has_as_member(other.node, one.node)):
             return True
         # And what is sent on a session that the other has ended while this one stood, which it has not heard yet.
-        return (one.stood or other.stood) and _session(one.node, other.name) != _session(other.node, one.name)
+        there, back = session_between(one.node, other.name), session_between(other.node, one.name)
+        return (one.stood or other.stood) and there != back
 
     def _join_strangers(self) -> None:
         """Join parts that cannot find each other: whoever in one has heard of the other is dead.
@@ -341,13 +351,6 @@ def _unequal(lives: list[CheckedLife]) -> list[str]:
             more, fewer = sorted(found - expected), sorted(expected - found)
             wrong.append(f"{life} has as members also {more}, and lacks {fewer}")
     return wrong
-
-
-def _session(node: Node, peer: str) -> int | None:
-    """The number of the session that it has with another, the same at both ends."""
-    assert node._cluster is not None
-    session = node._cluster.peers.session(peer)
-    return session.number if session is not None else None
 
 
 def _distrusts(node: Node, peer: str) -> bool:

@@ -39,7 +39,7 @@ from partisan_actors.behaviours import GenServer, call
 from partisan_actors.broadcast import BroadcastHandler, broadcast, register_handler
 from partisan_actors.processes.identity import Life
 
-__all__ = ["CALL_LIMIT", "Broadcasts", "Calls", "CheckedLife", "Echo", "Names", "Ties"]
+__all__ = ["CALL_LIMIT", "Broadcasts", "Calls", "CheckedLife", "Echo", "Names", "Ties", "session_between"]
 
 CALL_LIMIT = 8.0
 """Seconds that a call may take: a way is looked up for 7 s, and then it fails."""
@@ -69,6 +69,13 @@ class CheckedLife:
 
     def __repr__(self) -> str:
         return f"{self.name} life {self.number}"
+
+
+def session_between(node: Node, peer: str) -> int | None:
+    """The number of the session that a node has with another, the same at both ends; None without one."""
+    assert node._cluster is not None
+    session = node._cluster.peers.session(peer)
+    return session.number if session is not None else None
 
 
 class Echo(GenServer):
@@ -221,8 +228,11 @@ class Ties:
     def gone(self, life: CheckedLife) -> None:
         """It has crashed or left: whoever was tied to one of its processes is told."""
         for tie in self._ties:
-            if tie.target is life or (tie.watcher is life and life.left):
-                # Who left lives: a tie that is only just being made may come to it when it is back.
+            if tie.target is life and life.left:
+                # It lives: a tie that waits for a session with it may come to it when it is back.
+                asked = tie.watcher.alive and session_between(tie.watcher.node, life.name) is not None
+                tie.ended = tie.ended or (tie.tied and asked)
+            elif tie.target is life or (tie.watcher is life and life.left):
                 tie.ended = tie.ended or not life.left or tie.tied
 
     def broken(self) -> list[str]:
