@@ -438,14 +438,15 @@ class Cluster:
 
     def _member_down(self, node: str, bits: int, reason: str) -> None:
         self._downs += 1
-        self._driver.end_session(node, bits, reason)
+        ended = self._driver.end_session(node, bits, reason)
         if reason != view.NEWER_LIFE:
             # What waits for a session with it: as if that had been there, and ended now.
             self.remote.unreachable(node)
         self.routes.relaying.member_down(node)
         self._runtime.tell_node_watchers(NodeDown(node, reason))
-        self._names_post.forget(node)
-        self.naming.member_down(node, bits)
+        if ended:  # else what has come over it is true, and is not said again
+            self._names_post.forget(node)
+            self.naming.member_down(node, bits)
         self.remote.causality.member_down(node)
         self.broadcasting.member_down(node, bits)
 

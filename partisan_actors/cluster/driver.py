@@ -97,19 +97,25 @@ class PeerServiceDriver:
             self._stepping = False
         self._rested()
 
-    def end_session(self, node: str, bits: int, reason: str) -> None:
-        """A member is down: what hangs on its session ends. One that left may have said more before."""
+    def end_session(self, node: str, bits: int, reason: str) -> bool:
+        """A member is down: what hangs on its session ends. One that left may have said more before.
+
+        Returns: False where the session goes on, as it is of after that: the node is back.
+        """
         session = self._peers.session(node)
         if session is None:
             if reason != view.NEWER_LIFE:
                 self._peers.down(node, reason)  # one that is being opened comes to nothing
-        elif session.peer.bits != bits or (reason == view.LEAVE and self._is_of_its_return(session)):
-            return  # another one is gone, or it is back
+        elif session.peer.bits != bits:
+            pass  # another life is gone
+        elif reason == view.LEAVE and self._is_of_its_return(session):
+            return False
         elif session.rests or (node not in self._parting and not (reason == view.LEAVE and session.connected)):
             self._peers.down(node, reason)
         elif node not in self._parting:
             self._parting[node] = session
             self._parting_timers.set(node, LAST_WORDS)
+        return True
 
     def life_came(self, life: Life) -> None:
         """A member is up: what is said to it from now on is not to go on the session that it left by, or died with."""
@@ -125,7 +131,9 @@ class PeerServiceDriver:
         """Whether its node had come back when the session began, or last had a connection: it left one before that."""
         record = self.service.view.table.records.get(session.node) if self.service is not None else None
         said = session.hello.membership
-        return record is not None and said is not None and said[1] > record.version
+        if record is None or said is None or record.bits != session.peer.bits:
+            return False
+        return said[1] > record.version
 
     def said_of_membership(self) -> tuple[tuple[int, bytes], ...]:
         """The extensions of a hello that this node sends now."""

@@ -187,7 +187,8 @@ class Reaching:
 
     def started(self, session: Session) -> None:
         """It was told of, if it is new: now comes what follows from it."""
-        waited = self._opening.pop(session.node, None)
+        takes = not session.superseded  # else who waits for a session waits for the next one
+        waited = self._opening.pop(session.node, None) if takes else None
         self._resume(session)
         if session.direct and not session.linked:
             session.linked = True

@@ -212,9 +212,9 @@ class CheckedCluster:
         self._join_strangers()
         self._until(self._wrong_members, _AGREED)
         self.simulation.run(2 * CALL_LIMIT + 2.0)
-        self._until(lambda: [*self._wrong_links(), *self._idle_links()], _RESTED)
+        self._until(lambda: [*self._wrong_links(), *self._idle_links(), *self._wrong_digests()], _RESTED)
         self._until(self.broadcasts.missing, _RESTED)
-        problems = [*self._wrong_members(), *self._wrong_links()]
+        problems = [*self._wrong_members(), *self._wrong_links(), *self._wrong_digests()]
         problems += [*self.calls.broken(), *self.ties.broken(), *self.broadcasts.broken()]
         problems += self.names.broken(self.joined())
         assert not problems, "\n".join(problems)
@@ -270,14 +270,22 @@ class CheckedCluster:
         return wrong
 
     def _idle_links(self) -> list[str]:
-        """Links that neither side wants; there are such for some seconds."""
+        """Links of one side only, and such as neither wants, which there may be for some seconds."""
         services = {life.name: _service(life.node) for life in self.alive()}
-        return [
-            f"{name} has a link to {peer} that neither wants"
-            for name, service in services.items()
-            for peer in service.links()
-            if peer not in service.wanted() and (peer not in services or name not in services[peer].wanted())
-        ]
+        wrong = []
+        for name, service in services.items():
+            for peer in service.links():
+                other = services.get(peer)
+                if other is None or name not in other.links():
+                    wrong.append(f"{name} has a link to {peer}, which has none")
+                elif peer not in service.wanted() and name not in other.wanted():
+                    wrong.append(f"{name} has a link to {peer} that neither wants")
+        return wrong
+
+    def _wrong_digests(self) -> list[str]:
+        """Whether they do not all know the same of each other: then they would compare again and again."""
+        digests = {life.name: _service(life.node).view.table.records.root for life in self.joined()}
+        return [f"the digests of what they know differ: {digests}"] if len(set(digests.values())) > 1 else []
 
     # Who owes what to whom
 

@@ -228,7 +228,7 @@ class Ties:
     def gone(self, life: CheckedLife) -> None:
         """It has crashed or left: whoever was tied to one of its processes is told."""
         for tie in self._ties:
-            if tie.target is life and life.left:
+            if tie.target is life and life.left and life.alive:
                 # It lives: a tie that waits for a session with it may come to it when it is back.
                 asked = tie.watcher.alive and session_between(tie.watcher.node, life.name) is not None
                 tie.ended = tie.ended or (tie.tied and asked)

@@ -122,6 +122,8 @@ def test_a_session_that_was_begun_after_its_return_is_none_that_it_left_by(simul
     record = b._cluster._driver.service.view.table.records.get(c.name)
     c._cluster._driver.step(Written("", 0))  # as a return does, it gives its record a higher version
     assert a.run(call, Remote("echo", c.name), 1) == 1
+    pid = c.spawn(lambda: (register(Global("name"), self_pid()), receive(Remote)))
+    simulation.run_until(lambda: a.run(whereis, Global("name")) == pid, limit=0.2)
     assert a._cluster._driver.service.view.table.records.get(c.name).version == record.version
     hears(a, record._replace(status=Status.LEFT))
     simulation.run_until(lambda: c.name in a.members(), limit=1.0)
@@ -129,6 +131,20 @@ def test_a_session_that_was_begun_after_its_return_is_none_that_it_left_by(simul
     assert a.run(call, Remote("echo", c.name), 2) == 2
     simulation.run(5.0)
     assert a._cluster.peers.session(c.name) is session
+    assert a.run(whereis, Global("name")) == pid  # it was said on that session, and is not said again
+
+
+def test_a_session_with_a_life_that_is_gone_is_not_of_the_return_of_the_next_one(simulation):
+    """All that is heard is that the next one left."""
+    a, b, c = line(simulation)
+    c.run(Echo.start, name="echo")
+    c._cluster._driver.step(Written("", 0))
+    assert a.run(call, Remote("echo", c.name), 1) == 1
+    session = a._cluster.peers.session(c.name)
+    record = b._cluster._driver.service.view.table.records.get(c.name)
+    hears(a, record._replace(epoch=record.epoch + 1, bits=7, version=1, status=Status.LEFT))
+    simulation.run(LAST_WORDS + 0.1)
+    assert session.ended is not None
 
 
 def test_what_is_to_reach_one_that_leaves_comes_to_nothing_though_a_session_rests(simulation):

@@ -347,9 +347,13 @@ def test_nor_does_a_new_connection_let_it_take_something(line: RoutedWorld):
     a, c = line["a"], line["c"]
     line.clock.run(1.0)
     a.peers.supersede(a.session(c))
+    a.peers.open("c")
     line.want(c, a)
     line.clock.until(lambda: linked(a, c), 5.0)
-    assert a.session(c).rests
+    assert a.session(c).rests and a.peers.is_opening("c")
+    c.session(a).end("for the next one")
+    line.clock.until(lambda: not a.peers.is_opening("c"), 10.0)
+    assert a.told("started")[-1] == 2 and not a.session(c).rests
 
 
 def test_a_peer_that_does_not_answer_is_asked_over_another_connection(line: RoutedWorld):
