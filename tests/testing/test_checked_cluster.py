@@ -1,7 +1,7 @@
 """Whole nodes on HyParView: whatever Hypothesis does to them, once all is quiet every promise was kept.
 
-The invariants are those of `CheckedCluster.settle`, the acts those of `trouble`. `--hypothesis-profile=thorough` looks
-for longer, and so does `make simulate ARGS="--runs 1000 hyparview"`.
+The invariants are those of `CheckedCluster.settle`, the acts those of `trouble`. The thorough profile (CONTRIBUTING.md)
+looks for longer, and so does `make simulate ARGS="--runs 1000 hyparview"`.
 """
 
 from __future__ import annotations
