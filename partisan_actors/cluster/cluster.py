@@ -55,7 +55,7 @@ from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.frames import BrokenFrame
 from partisan_actors.wire.handshake import Hello, Purpose
-from partisan_actors.wire.hello import encode_membership
+from partisan_actors.wire.hello import Standing, encode_membership
 from partisan_actors.wire.relays import RELAYS_FEATURE
 from partisan_actors.wire.signals import Signal, encode_signal
 
@@ -86,7 +86,7 @@ class Cluster:
             settings.channels,
             addresses=lambda: self._advertised,
             features=STREAMS_FEATURE | signals.ACKNOWLEDGE_FEATURE | RELAYS_FEATURE | VIEW_FEATURE,
-            extensions=lambda: (encode_membership(False, 0, 0),),  # so long are they, as soon as they are known
+            extensions=lambda: (encode_membership(Standing(False, 0, 0)),),  # as long as what will be said
         )
         default = settings.channels[0].stream_parameters
         parameters = PeerParameters(session=SessionParameters(stream=default))

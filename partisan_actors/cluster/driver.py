@@ -31,7 +31,7 @@ from partisan_actors.processes.identity import Life
 from partisan_actors.wire import signals
 from partisan_actors.wire.codec import Codec
 from partisan_actors.wire.handshake import Hello
-from partisan_actors.wire.hello import encode_membership
+from partisan_actors.wire.hello import Standing, encode_membership
 from partisan_actors.wire.signals import encode_signal
 
 __all__ = ["LAST_WORDS", "VIEW_FEATURE", "PeerServiceDriver"]
@@ -106,15 +106,20 @@ class PeerServiceDriver:
         if session is None:
             if reason != view.NEWER_LIFE:
                 self._peers.down(node, reason)  # one that is being opened comes to nothing
-        elif session.peer.bits != bits:
-            pass  # another life is gone
-        elif reason == view.LEAVE and self._is_of_its_return(session):
+            return True
+        if session.peer.bits != bits:
+            return True  # another life is gone
+        if reason == view.LEAVE and self._is_of_its_return(session):
             return False
-        elif session.rests or (node not in self._parting and not (reason == view.LEAVE and session.connected)):
+        if session.rests:
             self._peers.down(node, reason)
-        elif node not in self._parting:
+        elif node in self._parting:
+            pass  # its last words are waited for already
+        elif reason == view.LEAVE and session.connected:
             self._parting[node] = session
             self._parting_timers.set(node, LAST_WORDS)
+        else:
+            self._peers.down(node, reason)
         return True
 
     def life_came(self, life: Life) -> None:
@@ -133,14 +138,14 @@ class PeerServiceDriver:
         said = session.hello.membership
         if record is None or said is None or record.bits != session.peer.bits:
             return False
-        return said[1] > record.version
+        return said.version > record.version
 
     def said_of_membership(self) -> tuple[tuple[int, bytes], ...]:
         """The extensions of a hello that this node sends now."""
         if self.service is None:
             return ()
         records = self.service.view.table.records
-        return (encode_membership(self.service.view.left, records.own.version, records.root),)
+        return (encode_membership(Standing(self.service.view.left, records.own.version, records.root)),)
 
     def session_ended(self, session: Session, reason: str) -> None:
         """A session is over."""
@@ -202,12 +207,9 @@ class PeerServiceDriver:
 
     def _probed(self, node: str, hello: Hello | None, reason: str, seconds: float) -> None:
         reason = view.REFUSED if reason == DIAL_REFUSED else reason
-        if hello is None:
-            self.step(view.Probed(node, None, reason))
-        elif (said := hello.membership) is None:
-            self.step(view.Probed(node, hello.bits))
-        else:
-            self.step(view.Probed(node, hello.bits, "", said[0], said[2]))
+        said = hello.membership if hello is not None else None
+        left, digest = (said.left, said.digest) if said is not None else (False, None)
+        self.step(view.Probed(node, hello.bits if hello is not None else None, reason, left, digest))
 
     def _measure(self, node: str, addresses: tuple[str, ...]) -> None:
         session = self._peers.session(node)

@@ -17,9 +17,8 @@ Promised:
   `connect_delay_max` for that, so that two rarely dial each other at the same moment.
 
 Everything that makes a link or sends is asked of the driver, so the same code runs over sockets and in simulation.
-Not known: sessions, processes. Pure. Its messages, beside those of the view: ("topology", version,
-origin, name, parameters) is the fact; ("unwanted",) says that this side does not want the link; of an overlay is
-(version, payload).
+Not known: sessions, processes. Pure. Its messages, beside those of the view: ("topology", version, origin, name,
+parameters) is the fact; ("unwanted",) says that this side does not want the link; of an overlay is (version, payload).
 """
 
 from __future__ import annotations
@@ -180,9 +179,9 @@ class PeerService(OverlayRuns):
                 case view.Contact(node, addresses, island, briefly):
                     if island:
                         self._joining.add(node)
-                    alone = briefly and node not in self._asked  # else something needs the link for longer
+                    # Not briefly, where something else needs the link.
+                    self._set_unwanted(node, briefly=briefly and node not in self._asked)
                     self._ask(node, addresses)
-                    self._set_unwanted(node, self.parameters.compared_within if alone else None)
                 case _:
                     self._effects.append(effect)
         self._see_whether_switched()
@@ -318,8 +317,9 @@ class PeerService(OverlayRuns):
         self._joining.discard(node)  # it was to be joined by this link, if by any
         self._effects.append(Disconnect(node))
 
-    def _set_unwanted(self, node: str, after: float | None = None) -> None:
-        self._effects.append(SetTimer(("unwanted", node), self.parameters.unwanted_after if after is None else after))
+    def _set_unwanted(self, node: str, *, briefly: bool = False) -> None:
+        after = self.parameters.compared_within if briefly else self.parameters.unwanted_after
+        self._effects.append(SetTimer(("unwanted", node), after))
 
     def _unwanted(self, node: str) -> None:
         """Let go of it, if this side has no use for it, and the other has none either."""

@@ -187,9 +187,10 @@ class Reaching:
 
     def started(self, session: Session) -> None:
         """It was told of, if it is new: now comes what follows from it."""
-        takes = not session.superseded  # else who waits for a session waits for the next one
-        waited = self._opening.pop(session.node, None) if takes else None
-        self._resume(session)
+        waited = None
+        if not session.superseded:  # else who waits for a session waits for the next one
+            waited = self._opening.pop(session.node, None)
+            self._resume(session)
         if session.direct and not session.linked:
             session.linked = True
             self._owner.tell(self._events.linked, session)
@@ -411,7 +412,7 @@ class Reaching:
             self._owner.tell(self._events.resting, session)
 
     def _resume(self, session: Session) -> None:
-        if session.rests and not session.superseded:
+        if session.rests:
             session.rests = False
             self._owner.tell(self._events.resumed, session)
 

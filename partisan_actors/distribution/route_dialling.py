@@ -13,7 +13,7 @@ Promised:
 Not known here: conduits, links, sessions. Pure.
 
 Events: `RouteNeeded`, `RouteNeedless`, `RouteAnswered`, `RouteFailed`, `RouteRefused`, `TimerFired`.
-Effects: `DialRoute`, `CancelRoute`, `RouteGivenUp`, `SetTimer`, `CancelTimer`.
+Effects: `DialRoute`, `CancelRoute`, `RouteGivenUp`, `SetTimer`, `SetDeadline`, `CancelTimer`.
 """
 
 from __future__ import annotations

@@ -42,10 +42,7 @@ from partisan_actors.topologies import Topology
 
 __all__ = ["CheckedCluster"]
 
-# Seconds that it may take until all know each other, after the worst: who joins when the others are two islands is
-# unknown to one of these until that is found, in the first round after 55 s of silence, which a link that did not stay
-# may have ended for the last time some 10 s after the heal.
-_AGREED = 90.0
+_AGREED = 60.0  # seconds that it may take until all know each other, after the worst
 _RESTED = 60.0  # and until links, and what was missed, have come to rest after that
 _JOIN = 5.0  # seconds that a join may take
 

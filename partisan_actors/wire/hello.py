@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from partisan_actors.processes.identity import Life
 from partisan_actors.wire.frames import (
@@ -30,6 +31,8 @@ __all__ = [
     "Purpose",
     "Refusal",
     "RefusalCode",
+    "Standing",
+    "encode_membership",
     "encode_round_trip",
     "encode_topology_version",
 ]
@@ -43,8 +46,7 @@ MAX_HANDSHAKE_BODY = HANDSHAKE_LIMIT - HEADER_SIZE
 ROUND_TRIP = 1
 # Another: the version of the topology that the node runs with, u64; without it 0.
 TOPOLOGY_VERSION = 3
-# Another: whether the node has left its cluster, u8, the version of its own record, u64, and the digest of the members
-# that it knows, u64.
+# Another: a `Standing`, as u8, u64, u64.
 MEMBERSHIP = 4
 _MEMBERSHIP = struct.Struct(">BQQ")
 
@@ -138,6 +140,14 @@ class Refusal:
         return cls(code, detail, "".join(character if character.isprintable() else "?" for character in text))
 
 
+class Standing(NamedTuple):
+    """Where a node stands in its cluster."""
+
+    left: bool
+    version: int  # of its own record
+    digest: int  # of the members that it knows
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
     """What a node says of itself on a connection, checked when made (ValueError).
@@ -183,27 +193,27 @@ class Hello:
     @property
     def round_trip(self) -> float:
         """Seconds that it took who dialled to connect; 0 where it does not say."""
-        for kind, data in self.extensions:
-            if kind == ROUND_TRIP and len(data) == 4:
-                return int.from_bytes(data, "big") / 1_000_000
-        return 0.0
+        data = self._extension(ROUND_TRIP, 4)
+        return int.from_bytes(data, "big") / 1_000_000 if data is not None else 0.0
 
     @property
     def topology_version(self) -> int:
         """Above 0 in a cluster that has changed its topology while it ran."""
-        for kind, data in self.extensions:
-            if kind == TOPOLOGY_VERSION and len(data) == 8:
-                return int.from_bytes(data, "big")
-        return 0
+        data = self._extension(TOPOLOGY_VERSION, 8)
+        return int.from_bytes(data, "big") if data is not None else 0
 
     @property
-    def membership(self) -> tuple[bool, int, int] | None:
-        """Whether it has left, the version of its own record, and the digest of what it knows; or None."""
-        for kind, data in self.extensions:
-            if kind == MEMBERSHIP and len(data) == _MEMBERSHIP.size:
-                left, version, digest = _MEMBERSHIP.unpack(data)
-                return bool(left & 1), version, digest
-        return None
+    def membership(self) -> Standing | None:
+        """Where it stands in its cluster; None where it does not say."""
+        data = self._extension(MEMBERSHIP, _MEMBERSHIP.size)
+        if data is None:
+            return None
+        left, version, digest = _MEMBERSHIP.unpack(data)
+        return Standing(bool(left & 1), version, digest)
+
+    def _extension(self, kind: int, size: int) -> bytes | None:
+        """What the first extension of that kind says that is of the right size."""
+        return next((data for found, data in self.extensions if found == kind and len(data) == size), None)
 
     @property
     def life(self) -> Life:
@@ -270,9 +280,9 @@ def encode_topology_version(version: int) -> tuple[int, bytes]:
     return TOPOLOGY_VERSION, version.to_bytes(8, "big")
 
 
-def encode_membership(left: bool, version: int, digest: int) -> tuple[int, bytes]:
-    """The extension of a hello that says where a node stands in its cluster, and what it knows of that."""
-    return MEMBERSHIP, _MEMBERSHIP.pack(left, version, digest)
+def encode_membership(standing: Standing) -> tuple[int, bytes]:
+    """The extension of a hello that says where a node stands in its cluster."""
+    return MEMBERSHIP, _MEMBERSHIP.pack(*standing)
 
 
 def encode_round_trip(seconds: float) -> tuple[int, bytes]:

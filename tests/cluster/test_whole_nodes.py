@@ -85,14 +85,30 @@ def hears(node: Node, record: Member) -> None:
     driver.step(ViewReceived("b@sim", ("news", (entry_of(record, -1 if record.status is Status.ALIVE else 0),), ())))
 
 
-def test_what_is_said_to_one_that_is_back_waits_for_the_next_session(simulation):
-    """The one that it left by has only its last words to carry; nobody at its other end has it any more."""
+def record_of(node: Node, peer: Node) -> Member:
+    record = node._cluster._driver.service.view.table.records.get(peer.name)
+    assert record is not None
+    return record
+
+
+def talking(simulation: Simulation) -> tuple[Node, Node, Member]:
+    """The outer two of a line, with a session, and the record of the second one."""
     a, b, c = line(simulation)
     c.run(Echo.start, name="echo")
     assert a.run(call, Remote("echo", c.name), 1) == 1
-    record = b._cluster._driver.service.view.table.records.get(c.name)
-    hears(a, record._replace(status=Status.LEFT))
-    hears(a, record._replace(version=record.version + 1))
+    return a, c, record_of(b, c)
+
+
+def is_back_at_once(node: Node, record: Member) -> None:
+    """It hears that a member has left, and that it is back."""
+    hears(node, record._replace(status=Status.LEFT))
+    hears(node, record._replace(version=record.version + 1))
+
+
+def test_what_is_said_to_one_that_is_back_waits_for_the_next_session(simulation):
+    """The one that it left by has only its last words to carry; nobody at its other end has it any more."""
+    a, c, record = talking(simulation)
+    is_back_at_once(a, record)
     assert c.name in a.members()
     begun = simulation.now
     assert a.run(call, Remote("echo", c.name), 2) == 2
@@ -102,12 +118,8 @@ def test_what_is_said_to_one_that_is_back_waits_for_the_next_session(simulation)
 
 
 def test_nobody_suspects_one_that_is_back_for_its_last_words(simulation):
-    a, b, c = line(simulation)
-    c.run(Echo.start, name="echo")
-    assert a.run(call, Remote("echo", c.name), 1) == 1
-    record = b._cluster._driver.service.view.table.records.get(c.name)
-    hears(a, record._replace(status=Status.LEFT))
-    hears(a, record._replace(version=record.version + 1))
+    a, c, record = talking(simulation)
+    is_back_at_once(a, record)
     c._cluster.peers.session(a.name).leave("leave")
     session = a._cluster.peers.session(c.name)
     simulation.run_until(lambda: session.ended)
@@ -119,12 +131,12 @@ def test_a_session_that_was_begun_after_its_return_is_none_that_it_left_by(simul
     """That it left is heard after that, of one that said in its hello that it is back."""
     a, b, c = line(simulation, view=MembershipParameters(news_delay=0.3))
     c.run(Echo.start, name="echo")
-    record = b._cluster._driver.service.view.table.records.get(c.name)
+    record = record_of(b, c)
     c._cluster._driver.step(Written("", 0))  # as a return does, it gives its record a higher version
     assert a.run(call, Remote("echo", c.name), 1) == 1
     pid = c.spawn(lambda: (register(Global("name"), self_pid()), receive(Remote)))
     simulation.run_until(lambda: a.run(whereis, Global("name")) == pid, limit=0.2)
-    assert a._cluster._driver.service.view.table.records.get(c.name).version == record.version
+    assert record_of(a, c).version == record.version
     hears(a, record._replace(status=Status.LEFT))
     simulation.run_until(lambda: c.name in a.members(), limit=1.0)
     session = a._cluster.peers.session(c.name)
@@ -141,20 +153,17 @@ def test_a_session_with_a_life_that_is_gone_is_not_of_the_return_of_the_next_one
     c._cluster._driver.step(Written("", 0))
     assert a.run(call, Remote("echo", c.name), 1) == 1
     session = a._cluster.peers.session(c.name)
-    record = b._cluster._driver.service.view.table.records.get(c.name)
+    record = record_of(b, c)
     hears(a, record._replace(epoch=record.epoch + 1, bits=7, version=1, status=Status.LEFT))
     simulation.run(LAST_WORDS + 0.1)
     assert session.ended is not None
 
 
 def test_what_is_to_reach_one_that_leaves_comes_to_nothing_though_a_session_rests(simulation):
-    a, b, c = line(simulation)
-    c.run(Echo.start, name="echo")
-    assert a.run(call, Remote("echo", c.name), 1) == 1
+    a, c, record = talking(simulation)
     a._cluster.peers.supersede(a._cluster.peers.session(c.name))
     a.run(send, Remote("echo", c.name), "hello")
     assert a._cluster.peers.is_opening(c.name)
-    record = b._cluster._driver.service.view.table.records.get(c.name)
     hears(a, record._replace(status=Status.LEFT))
     assert not a._cluster.peers.is_opening(c.name)
 

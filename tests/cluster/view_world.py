@@ -124,13 +124,10 @@ class ViewWorld:
         assert len({self.view(name).table.records.root for name in names}) == 1
         services = {name: peer_service(self.simulation[name]) for name in names}
         assert len({service.topology for service in services.values()}) == 1
-        self.until_links_agree(10.0)
+        self.until_links_agree(1.0)
 
     def until_links_agree(self, limit):
-        """Let time pass until a link is one for both of its ends, and wanted by one.
-
-        One may be just closing, or be there for what the two know to be compared.
-        """
+        """Let time pass until a link is one for both of its ends, and wanted by one: one may be just closing."""
         try:
             self.simulation.run_until(lambda: not self.odd_links(), limit)
         except TimeoutError:

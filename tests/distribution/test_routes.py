@@ -321,14 +321,20 @@ def test_who_waits_for_a_session_that_rests_is_told_of_the_next_one(line: Routed
     assert not a.session(c).rests
 
 
-def test_what_is_said_after_the_peer_has_ended_a_session_goes_on_the_next_one_and_its_last_words_are_heard(
-    line: RoutedWorld,
-):
+def superseded(line):
+    """Two nodes of which the first takes their session for one that the other has ended, and opens the next one."""
     line.open("a", "c")
     a, c = line["a"], line["c"]
     line.clock.run(1.0)
     a.peers.supersede(a.session(c))
     a.peers.open("c")
+    return a, c
+
+
+def test_what_is_said_after_the_peer_has_ended_a_session_goes_on_the_next_one_and_its_last_words_are_heard(
+    line: RoutedWorld,
+):
+    a, c = superseded(line)
     assert a.peers.is_opening("c")
     c.session(a).send(b"last words")
     line.clock.run(0.5)
@@ -343,11 +349,7 @@ def test_what_is_said_after_the_peer_has_ended_a_session_goes_on_the_next_one_an
 
 
 def test_nor_does_a_new_connection_let_it_take_something(line: RoutedWorld):
-    line.open("a", "c")
-    a, c = line["a"], line["c"]
-    line.clock.run(1.0)
-    a.peers.supersede(a.session(c))
-    a.peers.open("c")
+    a, c = superseded(line)
     line.want(c, a)
     line.clock.until(lambda: linked(a, c), 5.0)
     assert a.session(c).rests and a.peers.is_opening("c")

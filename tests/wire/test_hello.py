@@ -18,6 +18,7 @@ from partisan_actors.wire.hello import (
     Purpose,
     Refusal,
     RefusalCode,
+    Standing,
     encode_membership,
     encode_round_trip,
 )
@@ -106,7 +107,7 @@ def test_a_hello_that_does_not_say_has_none(extensions: tuple[tuple[int, bytes],
 
 @given(st.booleans(), u64, u64)
 def test_both_ends_read_the_same_of_the_cluster(left: bool, version: int, digest: int) -> None:
-    hello = dataclasses.replace(BOB, extensions=((9, b"later"), encode_membership(left, version, digest)))
+    hello = dataclasses.replace(BOB, extensions=((9, b"later"), encode_membership(Standing(left, version, digest))))
     assert Hello.decode(hello.encode()).membership == hello.membership == (left, version, digest)
 
 
