@@ -44,7 +44,7 @@ from partisan_actors.processes import messages
 from partisan_actors.processes.clock import Clock, GeventClock, checked_seconds
 from partisan_actors.processes.identity import Life, Pid
 from partisan_actors.processes.interrupts import interrupts
-from partisan_actors.processes.outside import Outcome, call_from_thread, send_for_threads, start_run, tell_subscriber
+from partisan_actors.processes.outside import Outcome, call_from_thread, send_for_threads, start_run, start_subscriber
 from partisan_actors.processes.plain import AttachedProcess, FunctionProcess
 from partisan_actors.processes.process import Process
 from partisan_actors.processes.runtime import Runtime, process_of_greenlet
@@ -304,11 +304,7 @@ class Node:
 
     def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Pid:
         """Start a process that runs `function(*args, **kwargs)`; from anywhere, native threads included."""
-        runtime = self._running()
-        if _this_thread() == self._thread:
-            return runtime.spawn(function, args, kwargs, parent=self._own_process()).pid
-        pid: Pid = self._in_thread(lambda finish: finish(runtime.spawn(function, args, kwargs).pid, None))
-        return pid
+        return self._started(lambda runtime, parent: runtime.spawn(function, args, kwargs, parent=parent))
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run `function(*args, **kwargs)` in a new process and wait; from anywhere, native threads included.
@@ -356,6 +352,12 @@ class Node:
         if sender is None or sender.runtime is not runtime or sender.status == EXITED:
             sender = self._thread_sender = runtime.spawn(send_for_threads, (), {})
         sender.deliver((dest, message))
+
+    def _started(self, start: Callable[[Runtime, Process | None], Process]) -> Pid:
+        runtime = self._running()
+        if _this_thread() == self._thread:
+            return start(runtime, self._own_process()).pid
+        return self._in_thread(lambda finish: finish(start(runtime, None).pid, None))  # type: ignore[no-any-return]
 
     def _in_thread(self, function: Callable[[Callable[[Any, BaseException | None], None]], Any]) -> Any:
         def guarded(finish: Callable[[Any, BaseException | None], None]) -> None:
@@ -444,7 +446,7 @@ class Node:
         """Call `callback(event)` for each NodeUp and NodeDown, in a process of its own, whose pid is returned."""
         if not callable(callback):
             raise TypeError(f"subscribe takes a function of one event, not {callback!r}")
-        return self.spawn(tell_subscriber, callback)
+        return self._started(lambda runtime, parent: start_subscriber(runtime, callback, parent))
 
     # Inside.
 

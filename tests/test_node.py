@@ -664,6 +664,25 @@ def test_a_subscriber_hears_of_nodes_in_a_process_of_its_own(nodes, logs):
     assert len(heard) == 2
 
 
+def test_a_subscriber_hears_of_what_happens_before_its_process_has_run(nodes):
+    node = nodes.start("one")
+    runtime = node._running()
+    heard: list[Any] = []
+
+    node.subscribe(heard.append)
+    runtime.tell_node_watchers(NodeUp("a@h"))
+    thread = threading.Thread(target=lambda: node.subscribe(heard.append))
+    thread.start()
+    wait_until(lambda: len(runtime.node_watchers) == 2)
+    thread.join()
+    runtime.tell_node_watchers(NodeDown("a@h", "leave"))
+    wait_until(lambda: len(heard) == 3)
+    assert heard == [NodeUp("a@h"), NodeDown("a@h", "leave"), NodeDown("a@h", "leave")]
+    ended = node.subscribe(heard.append)
+    node.run(send_exit, ended, "kill")
+    wait_until(lambda: len(runtime.node_watchers) == 2)
+
+
 def test_strict_messages_hold_local_ones_to_the_rules(nodes):
     strict, easy = nodes.start(strict_messages=True), nodes.start()
     easy.run(lambda: send(self_pid(), print))

@@ -11,12 +11,12 @@ from gevent.monkey import get_original
 from partisan_actors.errors import NotAProcess, ProcessExit
 from partisan_actors.processes.messages import NodeDown, NodeUp
 from partisan_actors.processes.plain import FunctionProcess
-from partisan_actors.processes.primitives import monitor_nodes, receive, send
+from partisan_actors.processes.primitives import receive, send
 from partisan_actors.processes.process import NOT_EXITING, Process, is_reason
 from partisan_actors.processes.runtime import Runtime
 from partisan_actors.processes.scheduler import Waiter
 
-__all__ = ["Outcome", "call_from_thread", "send_for_threads", "start_run", "tell_subscriber", "wait_for"]
+__all__ = ["Outcome", "call_from_thread", "send_for_threads", "start_run", "start_subscriber", "wait_for"]
 
 T = TypeVar("T")
 
@@ -163,9 +163,16 @@ def send_for_threads() -> None:
             structlog.get_logger("partisan_actors").exception("send_from_thread_failed", dest=repr(dest))
 
 
-def tell_subscriber(callback: Callable[[NodeUp | NodeDown], Any]) -> None:
-    """The body of the process of one who has subscribed: `callback(event)` for each NodeUp and NodeDown."""
-    monitor_nodes()
+def start_subscriber(
+    runtime: Runtime, callback: Callable[[NodeUp | NodeDown], Any], parent: Process | None = None
+) -> Process:
+    """Start a process that calls `callback(event)` for each NodeUp and NodeDown from now on."""
+    process = runtime.spawn(_tell_subscriber, (callback,), {}, parent=parent)
+    runtime.node_watchers[process] = None  # not by itself: until it runs for the first time, a node may go
+    return process
+
+
+def _tell_subscriber(callback: Callable[[NodeUp | NodeDown], Any]) -> None:
     while True:
         event = receive((NodeUp, NodeDown))
         try:
