@@ -6,14 +6,15 @@ version is raised by the member alone, and so takes that word back. One total or
 name, so that the same records come to the same view in whatever order, and however often, they arrive. Pure.
 
 Two tables are compared by a tree of digests, each 64 bits over the records of live members: the root, 16 branches
-below it and 16 leaves below each, a member's by its name. So two that differ in one record find it in two steps.
+below it and 16 leaves below each, a member's by its name; and in a leaf one of each record. So two that differ in one
+record find it in three steps, and what that costs grows with what differs rather than with the tables.
 """
 
 from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
@@ -113,10 +114,8 @@ class Member(NamedTuple):
         node, epoch, bits, addresses, dialable, version, status, tag, topology = self
         return (node, epoch, bits, addresses, dialable, version, int(status), tag, topology)
 
-    def fingerprint(self) -> int:
-        """64 bits of it; 0 when it is gone, since who never heard of it need not hear of that."""
-        if self.status is not Status.ALIVE:
-            return 0
+    def digest(self) -> int:
+        """64 bits of it."""
         return int.from_bytes(hashlib.blake2b(repr(self.to_term()).encode(), digest_size=8).digest(), "big")
 
 
@@ -162,7 +161,7 @@ def is_text(value: object, limits: RecordLimits) -> bool:
 class Records:
     """Everybody's latest record, as far as this node has heard."""
 
-    __slots__ = ("_branches", "_fingerprints", "_leaves", "_limits", "_others", "joins", "leaves", "own", "root")
+    __slots__ = ("_branches", "_digests", "_leaves", "_limits", "_others", "joins", "leaves", "own", "root")
 
     def __init__(self, own: Member, limits: RecordLimits) -> None:
         self.own = own
@@ -172,8 +171,8 @@ class Records:
         self._leaves = [0] * LEAVES
         self._limits = limits
         self._others: dict[str, Member] = {}
-        self._fingerprints: list[dict[str, int]] = [{} for _ in range(LEAVES)]  # by leaf
-        self._note(own)
+        self._digests: list[dict[str, int]] = [{} for _ in range(LEAVES)]  # of each record, by leaf
+        self._note(own, None)
 
     def __len__(self) -> int:
         return len(self._others) + 1
@@ -194,10 +193,15 @@ class Records:
         """The digests below a branch."""
         return tuple(self._leaves[branch * FANOUT : (branch + 1) * FANOUT])
 
-    def in_leaves(self, leaves: Iterable[int]) -> list[Member]:
-        """The records that these leaves are over, those of members that are gone included."""
-        names = (name for leaf in dict.fromkeys(leaves) for name in self._fingerprints[leaf])
-        return [self.own if name == self.own.node else self._others[name] for name in names]
+    def in_leaves(self, leaves: Iterable[int]) -> dict[int, str]:
+        """Whose records these leaves are over, by their digests, those of members that are gone included."""
+        return {digest: node for leaf in leaves for node, digest in self._digests[leaf].items()}
+
+    def with_digests(self, digests: Collection[int]) -> list[Member]:
+        """The records that have these digests."""
+        wanted = self.in_leaves(range(LEAVES))
+        nodes = (wanted[digest] for digest in dict.fromkeys(digests) if digest in wanted)
+        return [record for node in nodes if (record := self.get(node)) is not None]
 
     def merge(self, member: Member) -> bool:
         """Take in a record of another node; whether it was news. Raises MalformedRecord when the table is full."""
@@ -218,7 +222,7 @@ class Records:
         elif member.status is Status.ALIVE:
             self.joins += before is None or before.status is Status.LEFT or before.life != member.life
         self._others[node] = member
-        self._note(member)
+        self._note(member, before)
         return True
 
     def remember(self, member: Member) -> bool:
@@ -231,7 +235,7 @@ class Records:
         if len(self._others) + 1 >= self._limits.max_members:
             return False
         self._others[member.node] = member
-        self._note(member)
+        self._note(member, None)
         return True
 
     def refute(self, member: Member) -> bool:
@@ -243,26 +247,34 @@ class Records:
 
     def write(self, own: Member) -> None:
         """Write the own record anew. No version is above those that others take."""
-        self.own = own._replace(version=min(own.version, MAX_VERSION))
-        self._note(self.own)
+        before, self.own = self.own, own._replace(version=min(own.version, MAX_VERSION))
+        self._note(self.own, before)
 
     def forget(self, node: str) -> None:
         """Drop what is known of another node."""
-        self._note(self._others.pop(node)._replace(status=Status.LEFT))
-        del self._fingerprints[_leaf_of(node)][node]
+        member = self._others.pop(node)
+        digest = self._digests[_leaf_of(node)].pop(node)
+        if member.status is Status.ALIVE:
+            self._change(node, digest)
 
     def forget_all(self) -> None:
         """Keep the own record only."""
         for node in list(self._others):
             self.forget(node)
 
-    def _note(self, member: Member) -> None:
-        node = member.node
-        fingerprint = member.fingerprint()
+    def _note(self, member: Member, before: Member | None) -> None:
+        """Note its digest. Those that are gone are in no leaf's: who never heard of one need not hear of that."""
+        digests = self._digests[_leaf_of(member.node)]
+        change = 0
+        if before is not None and before.status is Status.ALIVE:
+            change = digests[member.node]
+        digests[member.node] = digest = member.digest()
+        if member.status is Status.ALIVE:
+            change ^= digest
+        self._change(member.node, change)
+
+    def _change(self, node: str, change: int) -> None:
         leaf = _leaf_of(node)
-        below = self._fingerprints[leaf]
-        change = below.get(node, 0) ^ fingerprint
-        below[node] = fingerprint
         self._leaves[leaf] ^= change
         self._branches[leaf // FANOUT] ^= change
         self.root ^= change

@@ -5,7 +5,9 @@
     ("view", entries)                 the end of the answer to each hello: nothing if the roots are equal
     ("branches", digests)             they differ, and the tables are large: the 16 digests below the root
     ("leaves", ((branch, digests), ...))   below each branch that differs, those 16
-    ("records", leaves, entries)      in the leaves that differ, all; what the receiver has there goes back as a "view"
+    ("digests", leaves, digests)      in the leaves that differ, that of each record
+    ("records", wanted, entries)      the digests that the sender does not have, and its records that are not among
+                                      them; those wanted go back as a "view"
     ("news", entries, suspicions)     what has changed
     ("beacon", node, bits, number)    who gets it hears what is for everybody: its number in that life of its sender
 
@@ -44,16 +46,16 @@ __all__ = [
     "EntryOf",
     "SuspicionOf",
     "answer_branches",
+    "answer_digests",
     "answer_hello",
     "answer_leaves",
+    "answer_records",
     "as_before_suspicions",
     "beacon_from_term",
     "differing_branches",
     "differing_leaves",
     "entry_from_term",
     "entry_of",
-    "leaves_from_term",
-    "missing_there",
     "read_entries",
     "suspicion_from_term",
 ]
@@ -196,24 +198,37 @@ def answer_branches(records: Records, theirs: tuple[object, ...]) -> tuple[objec
     return ("leaves", tuple((branch, records.leaves_below(branch)) for branch in branches))
 
 
-def answer_leaves(records: Records, theirs: tuple[object, ...], entry: EntryOf) -> tuple[object, ...]:
-    """All that is in those that differ. Raises MalformedRecord."""
+def answer_leaves(records: Records, theirs: tuple[object, ...]) -> tuple[object, ...]:
+    """The digests of all that is in those that differ. Raises MalformedRecord."""
     leaves = differing_leaves(records, theirs)
-    return ("records", tuple(leaves), tuple(map(entry, records.in_leaves(leaves))))
+    return ("digests", tuple(leaves), tuple(records.in_leaves(leaves)))
 
 
-def missing_there(entries: Iterable[tuple[Any, ...]], theirs: tuple[Any, ...]) -> tuple[tuple[object, ...], ...]:
-    """Those of `entries` that are not among what the other side sent."""
-    sent = {term[0]: term for term in theirs if type(term) is tuple and term and type(term[0]) is str}
-    return tuple(entry for entry in entries if sent.get(entry[0]) != entry)
+def answer_digests(
+    records: Records, leaves: tuple[object, ...], theirs: tuple[object, ...], entry: EntryOf
+) -> tuple[object, ...]:
+    """What is missing on either side. Raises MalformedRecord."""
+    mine, sent = records.in_leaves(_leaves_from_term(leaves)), _digests_from_term(theirs)
+    missing = records.with_digests([digest for digest in mine if digest not in sent])
+    return ("records", tuple(digest for digest in sent if digest not in mine), tuple(map(entry, missing)))
 
 
-def leaves_from_term(term: tuple[object, ...]) -> list[int]:
-    """The numbers of leaves. Raises MalformedRecord."""
-    leaves = [leaf for leaf in term if type(leaf) is int and 0 <= leaf < LEAVES]
-    if len(leaves) != len(term) or len(leaves) > LEAVES:
+def answer_records(records: Records, wanted: tuple[object, ...], entry: EntryOf) -> tuple[object, ...]:
+    """Those that the other side wants. Raises MalformedRecord."""
+    return ("view", tuple(map(entry, records.with_digests(_digests_from_term(wanted)))))
+
+
+def _leaves_from_term(term: tuple[object, ...]) -> list[int]:
+    leaves = {leaf for leaf in term if type(leaf) is int and 0 <= leaf < LEAVES}
+    if len(leaves) != len(term):
         raise MalformedRecord("leaves")
-    return leaves
+    return sorted(leaves)
+
+
+def _digests_from_term(term: tuple[object, ...]) -> dict[int, None]:
+    if not all(is_number(digest, MAX_U64) for digest in term):
+        raise MalformedRecord("digests")
+    return dict.fromkeys(term)  # type: ignore[arg-type]
 
 
 def as_before_suspicions(payload: tuple[Any, ...]) -> tuple[Any, ...] | None:

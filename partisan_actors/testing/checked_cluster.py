@@ -27,6 +27,7 @@ from partisan_actors.cluster.peer_service import PeerService
 from partisan_actors.cluster.records import Status
 from partisan_actors.errors import JoinError
 from partisan_actors.node import Node
+from partisan_actors.parameters import MembershipParameters
 from partisan_actors.testing.checked_traffic import (
     CALL_LIMIT,
     Broadcasts,
@@ -45,6 +46,7 @@ __all__ = ["CheckedCluster"]
 _AGREED = 60.0  # seconds that it may take until all know each other, after the worst
 _RESTED = 60.0  # and until links, and what was missed, have come to rest after that
 _JOIN = 5.0  # seconds that a join may take
+_VIEW = MembershipParameters(small=4)  # so few nodes would send each other all they know, and compare nothing
 
 
 class CheckedCluster:
@@ -95,6 +97,7 @@ class CheckedCluster:
             rate=self._clocks(0.999, 1.001),
             skew=self._clocks(-100.0, 100.0),
             spawnable=(f"{CheckedLife.__module__}.*",),
+            view=_VIEW,
         )
         return self._begin(node, 1)
 

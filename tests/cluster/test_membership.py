@@ -187,20 +187,62 @@ def test_large_tables_are_compared():
     assert kind == "leaves"
     assert leaves == tuple((b, records.leaves_below(b)) for b in range(16) if records.branches()[b])
     theirs = tuple((b, (0,) * 16) for b in range(16))
-    ((_, (kind, leaves, entries)),) = sent(subject.get("b@h", ("leaves", theirs)))
-    assert kind == "records"
+    ((_, (kind, leaves, digests)),) = sent(subject.get("b@h", ("leaves", theirs)))
+    assert kind == "digests"
     assert len(leaves) <= 4
-    assert sorted(entries) == sorted(map(entry, (subject.own, B, C, D)))
+    assert sorted(digests) == sorted(record.digest() for record in (subject.own, B, C, D))
 
 
 def test_what_is_missing_there_goes_back():
     subject = Subject().meet(B, C)
-    effects = subject.get("b@h", ("records", tuple(range(LEAVES)), (entry(B), entry(D))))
+    there = (B.digest(), D.digest())
+    ((_, (kind, wanted, entries)),) = sent(subject.get("b@h", ("digests", tuple(range(LEAVES)), there)))
+    assert (kind, wanted) == ("records", (D.digest(),))
+    assert sorted(entries) == sorted(map(entry, (subject.own, C)))
+
+
+def test_what_the_other_side_wants_goes_back():
+    subject = Subject().meet(B, C)
+    effects = subject.get("b@h", ("records", (C.digest(), 7), (entry(B), entry(D))))
     assert of(NodeUp, effects) == [NodeUp("d@h", 1, 22)]
     assert Synchronised("b@h") in effects
-    answer = dict(sent(effects))["b@h"]
-    assert answer[0] == "view"
-    assert sorted(answer[1]) == sorted(map(entry, (subject.own, C)))
+    assert dict(sent(effects))["b@h"] == view(C)
+
+
+def test_what_is_gone_here_is_told_there():
+    subject = Subject().meet(B)
+    gone = C._replace(status=DOWN)
+    subject.get("b@h", news(C))
+    subject.get("b@h", news(gone))
+    ((_, (_, wanted, entries)),) = sent(subject.get("b@h", ("digests", tuple(range(LEAVES)), (C.digest(),))))
+    assert wanted == (C.digest(),)  # it may be of later
+    assert (*gone.to_term(), 0) in entries
+    # And what comes back changes nothing.
+    assert subject.get("b@h", view(C)) == [Synchronised("b@h")]
+
+
+@pytest.mark.parametrize(("peer", "compares"), [(B, True), (member("@h"), False)])
+def test_at_a_links_start_one_of_the_two_begins_to_compare(peer, compares):
+    """Both say hello: the one who is first by name answers it."""
+    subject = Subject(small=1).meet(C)
+    subject.link(peer)
+    theirs = hello(peer, 1, 100)
+    assert any(message[0] == "branches" for _, message in sent(subject.get(peer.node, theirs))) is compares
+    assert any(message[0] == "branches" for _, message in sent(subject.get(peer.node, theirs)))
+
+
+def compared(effects):
+    return any(message[0] == "hello" for _, message in sent(effects))
+
+
+def test_while_news_are_on_their_way_nothing_is_compared_for_some_rounds():
+    subject = Subject(small=1).meet(B, C)
+    said = []
+    for index in range(8):
+        subject.get("b@h", news(C._replace(version=C.version + index)))
+        said.append(compared(subject.fire(ROUND, 10.0)))
+    assert said == [False, False, False, True] * 2
+    assert compared(subject.fire(ROUND, 10.0))
 
 
 def test_a_view_ends_the_answer():
@@ -1230,6 +1272,9 @@ def test_alone_there_are_no_rounds():
         ("leaves", None),
         ("records", (), None),
         ("records", [], ()),
+        ("digests", ()),
+        ("digests", (), None),
+        ("digests", [], ()),
         ("news", (), None),
         ("other", (entry(B),)),
     ],
@@ -1250,6 +1295,8 @@ def test_what_is_no_message_is_refused_whole(payload):
         ("news", (), (None,) * 10_001),
         ("view", (None,) * 10_001),
         ("records", (), (None,) * 10_001),
+        ("records", (0,) * 10_001, ()),
+        ("digests", (), (0,) * 10_001),
     ],
     ids=lambda payload: repr(payload)[:30],
 )
@@ -1271,8 +1318,9 @@ def test_nobody_speaks_for_another_life_of_its_name():
         (("branches", (0,) * 15), "digests"),
         (("leaves", ((16, (0,) * 16),)), "digests"),
         (("leaves", (0,) * 17), "digests"),
-        (("records", (LEAVES,), ()), "leaves"),
-        (("records", (0,) * 300, ()), "leaves"),
+        (("digests", (LEAVES,), ()), "leaves"),
+        (("digests", (0,) * 300, ()), "leaves"),
+        (("digests", (), ("0",)), "digests"),
         (("news", (), (None,)), "suspicion"),
         (("news", (), (word(B, ""),)), "name"),
     ],
@@ -1337,7 +1385,7 @@ def test_entries_that_have_no_hash():
 
 
 WORDS = (
-    st.sampled_from(["hello", "view", "news", "branches", "leaves", "records", "a@h", "b@h", "h:1"])
+    st.sampled_from(["hello", "view", "news", "branches", "leaves", "digests", "records", "a@h", "b@h", "h:1"])
     | st.integers(-1, 3)
     | st.booleans()
     | st.none()
@@ -1361,7 +1409,8 @@ PAYLOADS = (
     | st.tuples(st.just("hello"), ENTRIES, st.integers(), TERMS)
     | st.tuples(st.just("branches"), st.tuples(*[st.integers()] * 16) | TERMS)
     | st.tuples(st.just("leaves"), st.lists(st.tuples(st.integers(-1, 16), TERMS)).map(tuple))
-    | st.tuples(st.just("records"), LEAF_NUMBERS, st.lists(ENTRIES).map(tuple))
+    | st.tuples(st.just("digests"), LEAF_NUMBERS, st.lists(st.integers(-1) | TERMS).map(tuple))
+    | st.tuples(st.just("records"), st.lists(st.integers(-1) | TERMS).map(tuple), st.lists(ENTRIES).map(tuple))
     | TERMS
 )
 HAPPENINGS = (

@@ -188,8 +188,10 @@ def by_hand(records):
     """The digests as the module's head says them."""
     leaves = [0] * LEAVES
     for leaf in range(LEAVES):
-        for record in records.in_leaves([leaf]):
-            leaves[leaf] ^= record.fingerprint()
+        for digest, node in records.in_leaves([leaf]).items():
+            record = records.get(node)
+            assert digest == record.digest()
+            leaves[leaf] ^= digest if record.status is Status.ALIVE else 0
     branches = [0] * FANOUT
     for leaf, digest in enumerate(leaves):
         branches[leaf // FANOUT] ^= digest
@@ -214,13 +216,15 @@ def test_the_tree_is_over_its_leaves(seed):
     assert records.root == root
     assert records.branches() == branches
     assert [digest for branch in range(FANOUT) for digest in records.leaves_below(branch)] == leaves
-    assert sorted(records.in_leaves(range(LEAVES))) == sorted(records.all())
+    every = records.in_leaves(range(LEAVES))
+    assert sorted(every.values()) == sorted(record.node for record in records.all())
+    assert sorted(records.with_digests(every)) == sorted(records.all())
 
 
-def test_a_leaf_is_asked_for_once_however_often_it_is_named():
+def test_a_record_is_asked_for_once_however_often_it_is_named():
     records = table([member(f"n{index}@h") for index in range(20)])
-    every = list(range(LEAVES))
-    assert len(records.in_leaves(every * 2)) == 21
+    every = list(records.in_leaves(range(LEAVES)))
+    assert len(records.with_digests([*every, *every, 7])) == 21
 
 
 def test_what_is_forgotten_is_out_of_the_digests():
@@ -236,11 +240,11 @@ def test_what_is_forgotten_is_out_of_the_digests():
 
 def test_the_memory_of_the_dead_changes_no_digest():
     assert table([member(), member(status=DOWN)]).root == table([]).root
-    assert member(status=LEFT).fingerprint() == 0
+    assert table([member(), member(status=LEFT)]).root == table([]).root
 
 
-def test_a_fingerprint_is_the_same_in_every_interpreter():
-    assert member().fingerprint() == FINGERPRINT
+def test_a_digest_is_the_same_in_every_interpreter():
+    assert member().digest() == DIGEST
 
 
-FINGERPRINT = 3930904785630167613
+DIGEST = 3930904785630167613

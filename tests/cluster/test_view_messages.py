@@ -120,26 +120,36 @@ def test_small_tables_and_those_of_peers_that_do_not_count_are_answered_whole(co
 
 
 @given(st.lists(st.sampled_from(MANY)), st.lists(st.sampled_from(MANY)))
-def test_what_differs_is_found_in_two_steps(left, right):
+def test_what_differs_is_found_in_three_steps_and_no_more_is_told(left, right):
     ours, theirs = table(left), table(right, own="own@h")
     leaves = messages.answer_branches(theirs, ours.branches())
-    kind, different, entries = messages.answer_leaves(ours, leaves[1], entry_of)
+    digests = messages.answer_leaves(ours, leaves[1])
+    assert digests[0] == "digests"
+    kind, wanted, told_us = messages.answer_digests(theirs, *digests[1:], entry_of)
     assert kind == "records"
-    assert messages.leaves_from_term(different) == list(different)
+    kind, told_them = messages.answer_records(ours, wanted, entry_of)
+    assert kind == "view"
     here, there = set(ours.all()), set(theirs.all())
-    told = {messages.entry_from_term(term, LIMITS).member for term in entries}
-    assert here - there <= told
-    missing = messages.missing_there(map(entry_of, theirs.in_leaves(different)), entries)
-    assert {messages.entry_from_term(term, LIMITS).member for term in missing} == there - here
+    assert {messages.entry_from_term(term, LIMITS).member for term in told_us} == there - here
+    assert {messages.entry_from_term(term, LIMITS).member for term in told_them} == here - there
 
 
 def test_of_large_tables_one_difference_costs_little():
     ours, theirs = table(MANY[1:]), table(MANY)
     leaves = messages.answer_branches(theirs, ours.branches())
     assert len(leaves[1]) == 1
-    _, different, entries = messages.answer_leaves(ours, leaves[1], entry_of)
+    _, different, digests = messages.answer_leaves(ours, leaves[1])
     assert len(different) == 1
-    assert len(entries) <= 4
+    assert len(digests) <= 4
+    assert len(messages.answer_digests(theirs, different, digests, entry_of)[2]) == 1
+
+
+def test_nobody_is_asked_for_what_has_changed_meanwhile():
+    records = table(MANY[:3])
+    digests = tuple(record.digest() for record in MANY[:3])
+    records.merge(MANY[1]._replace(version=9))
+    _, entries = messages.answer_records(records, (*digests, digests[0]), entry_of)
+    assert [term[0] for term in entries] == [MANY[0].node, MANY[2].node]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +175,7 @@ def test_what_are_no_branches(digests):
 )
 def test_what_are_no_leaves(digests):
     with pytest.raises(MalformedRecord, match="digests"):
-        messages.answer_leaves(table([]), digests, entry_of)
+        messages.answer_leaves(table([]), digests)
 
 
 @pytest.mark.parametrize(
@@ -173,15 +183,15 @@ def test_what_are_no_leaves(digests):
 )
 def test_what_are_no_numbers_of_leaves(leaves):
     with pytest.raises(MalformedRecord, match="leaves"):
-        messages.leaves_from_term(leaves)
+        messages.answer_digests(table([]), leaves, (), entry_of)
 
 
-def test_what_the_other_side_sent_may_be_anything():
-    """Values that have no hash are among what a codec brings."""
-    mine = [entry(member())]
-    theirs = ({}, [], (), ([],), ({"a": []}, 1), ("b@h", []), None, 1)
-    assert messages.missing_there(mine, theirs) == (entry(member()),)
-    assert messages.missing_there(mine, (entry(member()),)) == ()
+@pytest.mark.parametrize("digests", [(None,), (True,), (-1,), (1 << 64,), (1.0,), ((),), ([],)], ids=repr)
+def test_what_are_no_digests_of_records(digests):
+    with pytest.raises(MalformedRecord, match="digests"):
+        messages.answer_digests(table([]), (), digests, entry_of)
+    with pytest.raises(MalformedRecord, match="digests"):
+        messages.answer_records(table([]), digests, entry_of)
 
 
 # Peers of before suspicions

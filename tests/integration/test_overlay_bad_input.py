@@ -120,7 +120,8 @@ VIEWS = {
     "no suspicion": view(("news", (), (("ghost@h", 1),)), "suspicion"),
     "too many digests": view(("branches", (0,) * 17), "digests"),
     "digests of too many branches": view(("leaves", ((0, (0,) * 16),) * 17), "digests"),
-    "records of a leaf that is none": view(("records", (256,), ()), "leaves"),
+    "digests of a leaf that is none": view(("digests", (256,), ()), "leaves"),
+    "digests that are none": view(("records", (-1,), ()), "digests"),
     "a hello of an earlier life": view(
         lambda w: ("hello", w.entry(epoch=w.bad.life.epoch - 1, bits=7, version=9), 0, 3), "another life"
     ),
@@ -306,7 +307,7 @@ POOL: tuple[Any, ...] = (
     ),
 )
 SAID = {
-    signals.MEMBERSHIP: ("hello", "view", "news", "branches", "leaves", "records", "topology"),
+    signals.MEMBERSHIP: ("hello", "view", "news", "branches", "leaves", "digests", "records", "topology"),
     signals.NAMES: ("claim", "granted", "refused", "store", "stored", "names", "released", "unregister", "ask", "told"),
     signals.BROADCAST_CONTROL: (
         *("ihave", "graft", "prune", "digest", "branches", "leaves", "summary", "pull"),
