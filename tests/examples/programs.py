@@ -11,6 +11,8 @@ __all__ = ["ROOT", "is_running", "run", "start"]
 
 ROOT = Path(__file__).parent.parent.parent
 
+_WITHIN = 50.0  # seconds: a test has 60
+
 
 def start(*arguments: str, folder: Path, cwd: Path = ROOT) -> subprocess.Popen[str]:
     """Start `python *arguments`, in the checkout; what it makes for a while is made in `folder`."""
@@ -27,11 +29,11 @@ def start(*arguments: str, folder: Path, cwd: Path = ROOT) -> subprocess.Popen[s
 
 def run(*arguments: str, folder: Path, cwd: Path = ROOT, status: int = 0) -> list[str]:
     """Run it to its end, which has to have this exit status; the lines that it printed."""
-    process = start(*arguments, folder=folder, cwd=cwd)
-    try:
-        output, _ = process.communicate(timeout=25)
-    finally:
-        process.kill()
+    with start(*arguments, folder=folder, cwd=cwd) as process:
+        try:
+            output, _ = process.communicate(timeout=_WITHIN)
+        finally:
+            process.kill()
     logs = "".join(path.read_text() for path in folder.rglob("nodes.log"))
     assert process.returncode == status, f"status {process.returncode}:\n{output}\n{logs}"
     return output.splitlines()
