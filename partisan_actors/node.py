@@ -1,7 +1,7 @@
 """Node: puts the parts together, starts and stops them in order.
 
 The one module that knows everybody. A node belongs to the thread that started it; of its
-methods only `run`, `spawn` and `send_from_thread` may be used from others.
+methods only `run`, `spawn`, `subscribe` and `send_from_thread` may be used from others.
 """
 
 from __future__ import annotations
@@ -443,7 +443,7 @@ class Node:
         self._clustered().switch_topology(checked_topology(topology))
 
     def subscribe(self, callback: Callable[[messages.NodeUp | messages.NodeDown], Any]) -> Pid:
-        """Call `callback(event)` for each NodeUp and NodeDown, in a process of its own, whose pid is returned."""
+        """Call `callback(event)` for each NodeUp and NodeDown from now on, in a process of its own; its pid."""
         if not callable(callback):
             raise TypeError(f"subscribe takes a function of one event, not {callback!r}")
         return self._started(lambda runtime, parent: start_subscriber(runtime, callback, parent))

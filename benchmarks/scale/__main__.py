@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -48,6 +50,7 @@ def _short(value: Any) -> str:
 
 def main() -> None:
     """Measure."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # and so end the OS processes of the nodes
     arguments = _arguments()
     names = [f"n{index:04d}@127.0.0.1" for index in range(arguments.nodes)]
     report = Report({"topology": arguments.topology, "nodes": arguments.nodes, "processes": arguments.processes})

@@ -285,9 +285,9 @@ class Membership(Verdicts):
                     if entry[2:3] != (known.linked,):
                         self._refuse(node, ["another life"])  # an earlier one of its name, say: nobody speaks for that
                         return
-                    began, known.root = known.root is None, root
+                    known.root = root
                     self._take(node, "hello", (entry,))
-                    self._answer_hello(known, rest[0] if rest else 0, began)
+                    self._answer_hello(known, root, rest[0] if rest else 0)
                 case ("view", tuple(entries)):
                     self._take(node, "view", entries)
                     self._effects.append(view.Synchronised(node))
@@ -306,12 +306,9 @@ class Membership(Verdicts):
         except MalformedRecord as fault:
             self._refuse(node, [str(fault)])
 
-    def _answer_hello(self, known: Known, count: object, began: bool) -> None:
-        assert known.root is not None
-        answer = messages.answer_hello(self._records, known.root, count, self.parameters.small, self._entry)
-        # At a link's start both say hello, and one of them begins to compare: the other's answer would be the same.
-        if not (began and answer[0] == "branches" and known.node < self._records.own.node):
-            self._send(known.node, answer)
+    def _answer_hello(self, known: Known, root: int, count: object) -> None:
+        small = self.parameters.small
+        self._send(known.node, messages.answer_hello(self._records, root, count, small, self._entry))
         if self.table.record_of(known).status is Status.LEFT:
             # It does not say that it is back, and has been told that it left.
             self._settle(known, view.LEAVE)
@@ -419,10 +416,7 @@ class Membership(Verdicts):
         self._set_round()
 
     def _compare(self) -> None:
-        """Say hello to one, for comparing; a little later where there are news, which are on their way to it as well.
-
-        As 600 of 2,000 nodes on two cores died at once, to compare what was just being told took a third of the time.
-        """
+        """Say hello to one, for comparing; some rounds later where there are news, which are on their way, too."""
         changes = self._records.root != self._digest and len(self._records) > self.parameters.small
         self._digest = self._records.root
         self._put_off = self._put_off + 1 if changes and self._put_off < _PUT_OFF else 0

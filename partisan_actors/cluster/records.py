@@ -7,7 +7,7 @@ name, so that the same records come to the same view in whatever order, and howe
 
 Two tables are compared by a tree of digests, each 64 bits over the records of live members: the root, 16 branches
 below it and 16 leaves below each, a member's by its name; and in a leaf one of each record. So two that differ in one
-record find it in three steps, and what that costs grows with what differs rather than with the tables.
+record find it in three steps, and tell each other no more than that one.
 """
 
 from __future__ import annotations
@@ -199,8 +199,10 @@ class Records:
 
     def with_digests(self, digests: Collection[int]) -> list[Member]:
         """The records that have these digests."""
-        wanted = self.in_leaves(range(LEAVES))
-        nodes = (wanted[digest] for digest in dict.fromkeys(digests) if digest in wanted)
+        if not digests:
+            return []  # without a look at all of them: mostly one of two lacks nothing
+        every = self.in_leaves(range(LEAVES))
+        nodes = (every[digest] for digest in dict.fromkeys(digests) if digest in every)
         return [record for node in nodes if (record := self.get(node)) is not None]
 
     def merge(self, member: Member) -> bool:

@@ -1,7 +1,7 @@
 """What cluster views tell each other, as plain tuples for the codec; and how two find where they differ.
 
-    ("hello", entry, root, count)     at a link's start, from both sides, and each round to one: the own record, the
-                                      root of the digests, and over how many records
+    ("hello", entry, root, count)     at a link's start, from both sides, and then each round to one, unless there are
+                                      news: the own record, the root of the digests, and over how many records
     ("view", entries)                 the end of the answer to each hello: nothing if the roots are equal
     ("branches", digests)             they differ, and the tables are large: the 16 digests below the root
     ("leaves", ((branch, digests), ...))   below each branch that differs, those 16
@@ -209,8 +209,9 @@ def answer_digests(
 ) -> tuple[object, ...]:
     """What is missing on either side. Raises MalformedRecord."""
     mine, sent = records.in_leaves(_leaves_from_term(leaves)), _digests_from_term(theirs)
-    missing = records.with_digests([digest for digest in mine if digest not in sent])
-    return ("records", tuple(digest for digest in sent if digest not in mine), tuple(map(entry, missing)))
+    missing = (records.get(node) for digest, node in mine.items() if digest not in sent)
+    entries = tuple(entry(record) for record in missing if record is not None)
+    return ("records", tuple(digest for digest in sent if digest not in mine), entries)
 
 
 def answer_records(records: Records, wanted: tuple[object, ...], entry: EntryOf) -> tuple[object, ...]:
@@ -236,9 +237,8 @@ def as_before_suspicions(payload: tuple[Any, ...]) -> tuple[Any, ...] | None:
     match payload:
         case ("hello", tuple(entry), root, _):
             return ("hello", _old_entry(entry), root)
-        case ("view", tuple(entries)) | ("news", tuple(entries), _) | ("records", _, tuple(entries)):
+        case (("view" | "news") as kind, tuple(entries), *_):
             kept = tuple(_old_entries(entries))
-            kind = "view" if payload[0] == "records" else payload[0]
             return (kind, kept) if kept or kind == "view" else None
     return None
 

@@ -221,16 +221,6 @@ def test_what_is_gone_here_is_told_there():
     assert subject.get("b@h", view(C)) == [Synchronised("b@h")]
 
 
-@pytest.mark.parametrize(("peer", "compares"), [(B, True), (member("@h"), False)])
-def test_at_a_links_start_one_of_the_two_begins_to_compare(peer, compares):
-    """Both say hello: the one who is first by name answers it."""
-    subject = Subject(small=1).meet(C)
-    subject.link(peer)
-    theirs = hello(peer, 1, 100)
-    assert any(message[0] == "branches" for _, message in sent(subject.get(peer.node, theirs))) is compares
-    assert any(message[0] == "branches" for _, message in sent(subject.get(peer.node, theirs)))
-
-
 def compared(effects):
     return any(message[0] == "hello" for _, message in sent(effects))
 
