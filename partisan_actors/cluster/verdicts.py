@@ -159,11 +159,11 @@ class Verdicts:
         if suspicion is None:
             return
         late = self._now - suspicion.due
-        if late > self.parameters.stall:
-            # It is we who were stopped: what refutes it may be waiting to be read.
+        stopped = late > self.parameters.stall
+        if stopped:
             self.health.worse()
-            suspicion.not_before = self._now + self.parameters.suspicion.shortest
-        elif late > LATE:
+        # It may be we who were stopped: what refutes it may be waiting to be read.
+        if not (stopped and suspicion.wait_once_more(self._now)) and late > LATE:
             suspicion.postpone(self._now, 2 * late)  # the same, of one that has too much to do
         self._judge(known, suspicion)
 

@@ -643,6 +643,15 @@ def test_one_that_was_stopped_reads_first_what_waits_for_it():
     assert subject.fire(suspicion(B), 1.0) == []
 
 
+def test_one_that_seems_to_be_stopped_each_time_finds_others_down_all_the_same():
+    """It has too much to do, and more for each that it never finds down."""
+    subject = Subject().meet(B, C, D)
+    subject.lose(B)
+    # As a late node each time: well after the timer was to fire.
+    downs = [of(NodeDown, subject.fire(suspicion(B), 24.0)) for _ in range(4)]
+    assert downs == [[], [], [], [NodeDown("b@h", 20, SILENT)]]
+
+
 def test_a_late_round_is_a_sign_of_it_and_a_timely_one_of_health():
     subject = Subject(digest_interval=10.0, stall=1.0).meet(B)
     subject.fire(ROUND, 60.0)
